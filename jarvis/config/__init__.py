@@ -1,0 +1,20 @@
+"""The model of one environment: what ``Pulumi.<stack>.yaml`` says, checked before anything changes.
+
+Nothing here makes a Pulumi resource.
+"""
+
+from jarvis.config.artifacts import Artifacts, load_artifacts
+from jarvis.config.environment import Environment
+from jarvis.config.load import ConfigurationError, load_environment, parse_environment
+from jarvis.config.server import Role, Server
+
+__all__ = [
+    "Artifacts",
+    "ConfigurationError",
+    "Environment",
+    "Role",
+    "Server",
+    "load_artifacts",
+    "load_environment",
+    "parse_environment",
+]

@@ -1,0 +1,141 @@
+"""One environment as a whole, and the checks that go across its sections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+
+from pydantic import Field, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from jarvis.config.network import Networks
+from jarvis.config.openstack import Gateway, OpenStack
+from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Versions
+from jarvis.config.server import Preflight, Role, Server, Ssh
+from jarvis.config.types import DnsLabel, Rotation, Section
+
+Mistake = tuple[tuple[str | int, ...], str]
+
+# Which etcd each Kubernetes minor version is released and tested with: its own changelog and
+# build/dependencies.yaml name 3.6 from 1.34 on; 3.5.24 is the oldest that 1.35 and later accept.
+SUPPORTED_ETCD = {"1.36": ("3.6",), "1.37": ("3.6",)}
+# https://containerd.io/releases/#kubernetes-support
+SUPPORTED_CONTAINERD = {"1.36": ("2.1", "2.2", "2.3"), "1.37": ("2.2", "2.3", "2.4")}
+
+
+class Environment(Section):
+    """Everything that one stack is told: servers, networks, versions, services.
+
+    Raises ``pydantic.ValidationError`` with all mistakes at once, each at the path of its field.
+    """
+
+    name: DnsLabel
+    networks: Networks
+    ssh: Ssh = Field(default_factory=Ssh)
+    preflight: Preflight = Field(default_factory=Preflight)
+    servers: list[Server] = Field(min_length=1)
+    versions: Versions = Field(default_factory=Versions)
+    etcd: Etcd = Field(default_factory=Etcd)
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes)
+    registry: Registry = Field(default_factory=Registry)
+    database: Database = Field(default_factory=Database)
+    gateway: Gateway = Field(default_factory=Gateway)
+    openstack: OpenStack = Field(default_factory=OpenStack)
+    rotations: dict[str, Rotation] = Field(
+        default_factory=dict, description="how often each secret was made anew, by the secret's name"
+    )
+
+    def with_role(self, role: Role) -> list[Server]:
+        """The servers that have ``role``, in the order of the configuration."""
+        return [server for server in self.servers if role in server.roles]
+
+    def index(self, server: Server) -> int:
+        """The place of ``server`` in the configuration, from 0; its pod network follows from it."""
+        return self.servers.index(server)
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Environment:
+        mistakes = [*_servers(self), *_addresses(self), *_networks(self), *_roles(self), *_versions(self)]
+        if mistakes:
+            raise ValidationError.from_exception_data(
+                "Environment",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("environment", "{text}", {"text": text}), loc=loc
+                    )
+                    for loc, text in mistakes
+                ],
+            )
+        return self
+
+
+def _servers(env: Environment) -> Iterator[Mistake]:
+    for field in ("name", "address"):
+        counts = Counter(getattr(server, field) for server in env.servers)
+        for at, server in enumerate(env.servers):
+            value = getattr(server, field)
+            if counts[value] > 1:
+                yield ("servers", at, field), f"{value} is the {field} of {counts[value]} servers"
+    for at, server in enumerate(env.servers):
+        if (server.host_key is None) == (server.host_key_file is None):
+            yield ("servers", at, "host_key"), f"{server.name} needs one of host_key and host_key_file"
+
+
+def _addresses(env: Environment) -> Iterator[Mistake]:
+    network = env.networks.management
+    reserved = {network.network_address, network.broadcast_address}
+    for at, server in enumerate(env.servers):
+        if server.address not in network or server.address in reserved:
+            yield ("servers", at, "address"), f"{server.address} of {server.name} is not a host of {network}"
+        if server.address == env.networks.virtual_address:
+            yield ("servers", at, "address"), f"{server.address} of {server.name} is the virtual address"
+    if env.networks.virtual_address not in network or env.networks.virtual_address in reserved:
+        address = env.networks.virtual_address
+        yield ("networks", "virtual_address"), f"{address} is not a host of the management network {network}"
+
+
+def _networks(env: Environment) -> Iterator[Mistake]:
+    for one, other in combinations(("management", "pods", "services"), 2):
+        a, b = getattr(env.networks, one), getattr(env.networks, other)
+        if a.overlaps(b):
+            yield ("networks", other), f"{b} overlaps {one} {a}"
+    try:
+        env.networks.pod_subnet(len(env.servers) - 1)
+    except IndexError as error:
+        yield ("networks", "pods"), f"too small for {len(env.servers)} servers: {error}"
+
+
+def _roles(env: Environment) -> Iterator[Mistake]:
+    for role in Role:
+        count = len(env.with_role(role))
+        if count == 0:
+            yield ("servers",), f"no server has the role {role.value}"
+        if role is Role.ETCD and count and count % 2 == 0:
+            yield (
+                ("servers",),
+                f"{count} servers have the role etcd; an even number adds no safety: use 1, 3 or 5",
+            )
+        if role is Role.DATABASE and count > 1:
+            yield ("servers",), f"{count} servers have the role database; it runs on one"
+    for at, server in enumerate(env.servers):
+        for role in (Role.CONTROL_PLANE, Role.GATEWAY):
+            if role in server.roles and Role.WORKER not in server.roles:
+                text = f"{server.name} has the role {role.value} and so needs the role worker"
+                yield ("servers", at, "roles"), text
+
+
+def _versions(env: Environment) -> Iterator[Mistake]:
+    kubernetes = env.versions.kubernetes.rpartition(".")[0]
+    if kubernetes not in SUPPORTED_ETCD:
+        known = ", ".join(SUPPORTED_ETCD)
+        yield ("versions", "kubernetes"), f"{env.versions.kubernetes} is not supported; supported are {known}"
+        return
+    for field, table in (("etcd", SUPPORTED_ETCD), ("containerd", SUPPORTED_CONTAINERD)):
+        version = getattr(env.versions, field)
+        if version.rpartition(".")[0] not in table[kubernetes]:
+            good = ", ".join(table[kubernetes])
+            yield (
+                ("versions", field),
+                f"{version} does not go with Kubernetes {kubernetes}, which wants {good}",
+            )

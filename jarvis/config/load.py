@@ -1,0 +1,87 @@
+"""From ``Pulumi.<stack>.yaml`` to a checked environment, with every mistake in one error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pydantic import ValidationError
+
+from jarvis.config.environment import Environment
+from jarvis.config.server import Server
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class ConfigurationError(pulumi.RunError):
+    """The configuration has mistakes; the message lists all of them, each with the path of its field."""
+
+
+def field_path(parts: tuple[str | int, ...]) -> str:
+    """``("servers", 0, "address")`` as ``servers[0].address``."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
+    """The environment that ``values`` describe; ``source`` is the file's name, for the error.
+
+    Raises ``ConfigurationError`` with every mistake at once.
+    """
+    try:
+        return Environment.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {field_path(e['loc']) or '(top)'}: {e['msg']}" for e in error.errors(include_url=False)]
+        count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
+        message = f"{source} has {count}; nothing has been changed:\n" + "\n".join(lines)
+    raise ConfigurationError(message)
+
+
+def load_environment() -> Environment:
+    """The environment of the stack that runs, with key files read.
+
+    Raises ``ConfigurationError`` where the configuration, or a file that it names, is missing or wrong.
+    """
+    stack = pulumi.get_stack()
+    source = f"Pulumi.{stack}.yaml"
+    values = pulumi.Config("jarvis").get_object("environment")
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{source} has no jarvis:environment; the README has a complete example")
+    return with_host_keys(parse_environment(values, source), source)
+
+
+def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Environment:
+    """``env`` with each ``host_key_file`` (relative to ``folder``) read into ``host_key``.
+
+    Raises ``ConfigurationError`` naming every file that is missing or has no key.
+    """
+    mistakes: list[str] = []
+    servers: list[Server] = []
+    for at, server in enumerate(env.servers):
+        for field in ("host_key_file", "private_key_file"):
+            path = getattr(server, field)
+            if path and not (folder / path).is_file():
+                mistakes.append(f"  servers[{at}].{field}: there is no file {path} (for the lab: make lab)")
+        key = server.host_key
+        if server.host_key_file and (folder / server.host_key_file).is_file():
+            words = (folder / server.host_key_file).read_text(encoding="utf-8").split()
+            if len(words) < 2:
+                mistakes.append(f"  servers[{at}].host_key_file: {server.host_key_file} has no public key")
+            key = " ".join(words[:2])
+        servers.append(server.model_copy(update={"host_key": key}))
+    if env.ssh.private_key_file and not (folder / env.ssh.private_key_file).is_file():
+        path = env.ssh.private_key_file
+        mistakes.append(f"  ssh.private_key_file: there is no file {path} (for the lab: make lab)")
+    if mistakes:
+        raise ConfigurationError(f"{source} names files that are not there:\n" + "\n".join(mistakes))
+    return env.model_copy(update={"servers": servers})
+
+
+def private_key(env: Environment, server: Server, folder: Path = PROJECT) -> str | None:
+    """The text of the private key for ``server``, or ``None`` where the SSH agent is to be used."""
+    path = server.private_key_file or env.ssh.private_key_file
+    return (folder / path).read_text(encoding="utf-8") if path else None

@@ -1,0 +1,44 @@
+"""Networks and names."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from jarvis.config.types import Address, DnsName, Network, Section
+
+
+class Networks(Section):
+    """The networks of an environment. None may overlap another."""
+
+    management: Network = Field(description="where the servers' addresses are")
+    pods: Network = Field(default="10.244.0.0/16", validate_default=True)
+    services: Network = Field(default="10.96.0.0/16", validate_default=True)
+    node_prefix: int = Field(
+        default=24, ge=20, le=28, description="prefix length of a server's part of `pods`"
+    )
+    virtual_address: Address = Field(description="address of the API and the gateway, held by one server")
+    virtual_router_id: int = Field(
+        default=88, ge=1, le=255, description="VRRP id, unique in the network (RFC 5798)"
+    )
+    cluster_domain: DnsName = "cluster.local"
+    domain: DnsName = Field(
+        default="jarvis.internal", description="names of the endpoints, such as identity.<domain>"
+    )
+
+    @property
+    def cluster_dns(self) -> Address:
+        """The address of the cluster's DNS Service: the tenth of ``services``, by convention."""
+        return self.services[10]
+
+    @property
+    def kubernetes_service(self) -> Address:
+        """The address of the Service ``kubernetes``: the first of ``services``, as the API server chooses."""
+        return self.services[1]
+
+    def pod_subnet(self, index: int) -> Network:
+        """The part of ``pods`` of the server at ``index``, from 0. Raises ``IndexError`` past the last."""
+        step = 1 << (32 - self.node_prefix)
+        base = int(self.pods.network_address) + index * step
+        if index < 0 or base + step > int(self.pods.broadcast_address) + 1:
+            raise IndexError(f"pods {self.pods} has no part number {index} of length /{self.node_prefix}")
+        return type(self.pods)((base, self.node_prefix))

@@ -1,0 +1,61 @@
+"""A server, and how it is reached."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from jarvis.config.types import Address, DnsLabel, HostKey, Port, Section
+
+
+class Role(StrEnum):
+    """What a server is for. A server may have any number of roles."""
+
+    ETCD = "etcd"
+    CONTROL_PLANE = "control-plane"
+    WORKER = "worker"
+    REGISTRY = "registry"
+    DATABASE = "database"
+    GATEWAY = "gateway"
+
+
+class Ssh(Section):
+    """How servers are reached, where a server does not say otherwise."""
+
+    user: str = "root"
+    port: Port = 22
+    private_key_file: str | None = Field(
+        default=None,
+        description="path of the private key, relative to the project; without it, the SSH agent",
+    )
+
+
+class Preflight(Section):
+    """What a server must have before anything changes there. Memory in MiB, disk in GiB, clock in seconds."""
+
+    min_cores: int = Field(default=2, ge=1)
+    min_memory_mib: int = Field(default=3500, ge=256)
+    min_disk_gib: int = Field(default=10, ge=1, description="free space below /var")
+    max_clock_skew_seconds: int = Field(default=5, ge=1)
+    require_time_sync: bool = Field(default=True, description="a time service must be at work on the server")
+
+
+class Server(Section):
+    """One server. The host key stands here, or in a file (which the lab of servers in a box writes)."""
+
+    name: DnsLabel
+    address: Address
+    host_key: HostKey | None = Field(
+        default=None, description="the server's public key, as ssh-keyscan prints it"
+    )
+    host_key_file: str | None = Field(default=None, description="path of that key, relative to the project")
+    user: str | None = None
+    port: Port | None = None
+    private_key_file: str | None = None
+    interface: str = Field(
+        default="", description="network interface of the address; empty: found by address"
+    )
+    roles: frozenset[Role] = Field(min_length=1)
+    labels: dict[str, str] = Field(default_factory=dict, description="labels of its Kubernetes node")
+    sysctls: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What every component shares: the base class and the naming of resources."""

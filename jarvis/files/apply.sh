@@ -1,0 +1,227 @@
+#!/bin/bash
+# Brings one role of this server to a given state: files, secrets and units.
+#
+#   apply ROLE 3<bundle <secret-bundle     apply --remove ROLE
+#
+# A bundle has one head line per entry, and each line of a file's content behind a "|":
+#   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | unit NAME | input VALUE | before CMD | gate CMD
+#   ready CMD | timeout SECONDS | after CMD | reload | purge PATH
+# Everything is read and staged before the first file changes. Files change by temporary file and rename.
+# Units are restarted only when something that they depend on differs from what they last started with.
+set -euo pipefail
+umask 077
+
+readonly BASE=${JARVIS_BASE:-/var/lib/jarvis}
+role=
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+  say "error: $(hostname): role ${role:-?}: $*"
+  exit 1
+}
+
+install_file() { # mode owner staged path
+  local mode=$1 owner=$2 staged=$3 path=$4 temporary
+  if [ -f "$path" ] && [ ! -L "$path" ] && cmp -s "$staged" "$path" \
+    && [ "$(stat -c '0%a %U:%G' "$path")" = "$mode $owner" ]; then
+    return 0
+  fi
+  mkdir -p -m 0755 "$(dirname "$path")"
+  temporary=$(mktemp "$(dirname "$path")/.jarvis.XXXXXXXX")
+  cat "$staged" >"$temporary"
+  chown "$owner" "$temporary"
+  chmod "$mode" "$temporary"
+  sync "$temporary"
+  mv -T "$temporary" "$path"
+}
+
+remove_file() {
+  rm -f -- "$1"
+  rmdir --ignore-fail-on-non-empty -- "$(dirname "$1")" 2>/dev/null || true
+}
+
+parse() { # stage
+  local line head="" mode owner path count=0 staged="" rest
+  while IFS= read -r line || [ -n "$line" ]; do
+    if [ "${line:0:1}" = "|" ]; then
+      [ "$head" = file ] || die "the bundle has content outside a file"
+      printf '%s\n' "${line:1}" >>"$staged"
+      continue
+    fi
+    head=${line%% *}
+    rest=${line#"$head"}
+    rest=${rest# }
+    case $head in
+      file | dir)
+        read -r mode owner path <<<"$rest"
+        getent passwd "${owner%%:*}" >/dev/null || die "$path: no user ${owner%%:*} on this server"
+        getent group "${owner##*:}" >/dev/null || die "$path: no group ${owner##*:} on this server"
+        count=$((count + 1))
+        staged=$1/$2.$count
+        [ "$head" = dir ] || : >"$staged"
+        entries+=("$head $mode $owner $staged $path")
+        ;;
+      unit) units+=("$rest") ;;
+      input) inputs+=("$rest") ;;
+      before) before+=("$rest") ;;
+      after) after+=("$rest") ;;
+      gate) gate=$rest ;;
+      ready) ready=$rest ;;
+      timeout) timeout=$rest ;;
+      reload) reload=yes ;;
+      purge) purge+=("$rest") ;;
+      "") ;;
+      *) die "the bundle has a line of an unknown kind: $head" ;;
+    esac
+  done
+}
+
+explain() { # unit
+  say "--- the last lines of $1:"
+  journalctl --no-pager --quiet --lines 20 --output cat --unit "$1" >&2 || true
+  say "--- look further with: journalctl --unit $1"
+}
+
+await_ready() {
+  local deadline=$((SECONDS + timeout)) problem=""
+  until problem=$(timeout "$timeout" bash -c "$ready" 2>&1); do
+    for unit in "${units[@]}"; do
+      if systemctl is-failed --quiet "$unit"; then
+        explain "$unit"
+        die "$unit has failed"
+      fi
+    done
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      for unit in "${units[@]}"; do explain "$unit"; done
+      die "not ready after ${timeout}s: $ready: $problem"
+    fi
+    sleep 0.3
+  done
+}
+
+digest() { # of what the units depend on
+  {
+    printf '%s\n' "${inputs[@]}" "${units[@]}" "$ready"
+    local entry kind mode owner staged path
+    for entry in "${entries[@]}"; do
+      read -r kind mode owner staged path <<<"$entry"
+      printf '%s %s %s %s\n' "$kind" "$mode" "$owner" "$path"
+      [ "$kind" = dir ] || cat "$staged"
+    done
+  } | sha256sum | cut -d' ' -f1
+}
+
+start_units() { # digest
+  local unit started running=yes verb=restart
+  started=$(cat "$home/started" 2>/dev/null || true)
+  for unit in "${units[@]}"; do systemctl is-active --quiet "$unit" || running=no; done
+  if [ "$running" = yes ] && [ "$started" = "$1" ]; then
+    say "${role}: unchanged"
+    return 0
+  fi
+  if [ -n "$gate" ] && [ -n "$started" ]; then
+    timeout "$timeout" bash -c "$gate" >&2 \
+      || die "not restarted, since this does not hold: $gate (nothing of its units has been touched; mend that and run again)"
+  fi
+  systemctl daemon-reload
+  [ -z "$reload" ] || verb=reload-or-restart
+  for unit in "${units[@]}"; do
+    systemctl enable --quiet "$unit"
+    systemctl reset-failed "$unit" 2>/dev/null || true
+    if ! timeout "$timeout" systemctl "$verb" "$unit" >&2; then
+      explain "$unit"
+      die "$unit did not start"
+    fi
+  done
+  [ -z "$ready" ] || await_ready
+  printf '%s\n' "$1" >"$home/started.new"
+  mv -T "$home/started.new" "$home/started"
+  say "${role}: started ${units[*]}"
+}
+
+apply() {
+  local stage entry kind mode owner staged path unit known=$home/files line
+  stage=$(mktemp -d /run/jarvis.XXXXXXXX)
+  # shellcheck disable=SC2064  # the folder's name is to be expanded now
+  trap "rm -rf '$stage'" EXIT
+  parse "$stage" clear <&3
+  parse "$stage" secret
+  mkdir -p "$home"
+
+  # What the role will own is written down first: an interrupted run leaves nothing that nobody knows.
+  for entry in "${entries[@]}"; do read -r _ _ _ _ path <<<"$entry" && printf '%s\n' "$path"; done >"$stage/files"
+  { cat "$known" 2>/dev/null || true; cat "$stage/files"; } | sort -u >"$known.new"
+  mv -T "$known.new" "$known"
+  printf '%s\n' "${units[@]}" >"$stage/units"
+  printf '%s\n' "${purge[@]}" >"$home/purge"
+
+  if [ -f "$home/units" ]; then
+    while IFS= read -r unit; do
+      if [ -n "$unit" ] && ! grep -qxF -- "$unit" "$stage/units"; then
+        systemctl disable --now --quiet "$unit" 2>/dev/null || true
+      fi
+    done <"$home/units"
+  fi
+  cp "$stage/units" "$home/units.new"
+  mv -T "$home/units.new" "$home/units"
+
+  for entry in "${entries[@]}"; do
+    read -r kind mode owner staged path <<<"$entry"
+    case $kind in
+      dir)
+        mkdir -p "$path"
+        chown "$owner" "$path"
+        chmod "$mode" "$path"
+        ;;
+      file) install_file "$mode" "$owner" "$staged" "$path" ;;
+    esac
+  done
+  while IFS= read -r path; do
+    grep -qxF -- "$path" "$stage/files" || [ -d "$path" ] || remove_file "$path"
+  done <"$known"
+  sort -u "$stage/files" >"$known.new"
+  mv -T "$known.new" "$known"
+
+  for line in "${before[@]}"; do bash -c "$line" >&2 || die "failed: $line"; done
+  [ ${#units[@]} -eq 0 ] || start_units "$(digest)"
+  for line in "${after[@]}"; do bash -c "$line" >&2 || die "failed: $line"; done
+}
+
+remove() {
+  local path unit
+  [ -d "$home" ] || exit 0
+  while IFS= read -r unit; do
+    [ -z "$unit" ] || systemctl disable --now --quiet "$unit" 2>/dev/null || true
+  done < <(tac "$home/units" 2>/dev/null)
+  while IFS= read -r path; do
+    if [ -d "$path" ]; then rmdir --ignore-fail-on-non-empty -- "$path" 2>/dev/null || true; else remove_file "$path"; fi
+  done < <(sort -r "$home/files" 2>/dev/null)
+  while IFS= read -r path; do
+    [ -z "$path" ] || rm -rf --one-file-system -- "$path"
+  done <"$home/purge"
+  systemctl daemon-reload
+  while IFS= read -r unit; do
+    [ -z "$unit" ] || systemctl reset-failed "$unit" 2>/dev/null || true
+  done < <(cat "$home/units" 2>/dev/null)
+  rm -rf -- "$home"
+  say "${role}: removed"
+}
+
+main() {
+  entries=() units=() inputs=() before=() after=() purge=() gate="" ready="" timeout=60 reload=""
+  if [ "${1:-}" = --remove ]; then
+    role=${2:?the role}
+    home=$BASE/roles/$role
+    remove
+  else
+    role=${1:?the role}
+    home=$BASE/roles/$role
+    mkdir -p "$BASE/roles"
+    exec 9>"$BASE/roles/.$role.lock"
+    # A run whose connection was cut may still be at work: wait for it rather than write beside it.
+    flock --wait 300 9 || die "another apply of this role is still running"
+    apply
+  fi
+}
+
+main "$@"

@@ -1,0 +1,90 @@
+"""A script of jarvis/files that runs on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pulumi
+import pulumi_command as command
+
+from jarvis.core.component import Component
+from jarvis.remote.connection import Target
+
+FILES = Path(__file__).resolve().parents[1] / "files"
+
+
+@cache
+def read_file(name: str) -> str:
+    """The text of ``jarvis/files/<name>``. Raises ``FileNotFoundError`` where there is none."""
+    return (FILES / name).read_text(encoding="utf-8")
+
+
+def command_options(
+    component: Component,
+    target: Target,
+    *,
+    secret: bool = False,
+    depends_on: Sequence[pulumi.Resource] = (),
+) -> pulumi.ResourceOptions:
+    """The options that every remote command of ``component`` has.
+
+    A replaced command is undone before it is done anew (the plugin would otherwise undo the new one),
+    and is forgotten rather than undone where its server is gone.
+    """
+    return component.child(
+        delete_before_replace=True,
+        deleted_with=target.gone_with,
+        depends_on=list(depends_on) or None,
+        additional_secret_outputs=["stdout", "stderr"] if secret else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteScriptArgs:
+    """A script and what it is told.
+
+    - ``target``: the server.
+    - ``script``: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
+    - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
+    - ``undo``: a command line run when the resource is deleted, or ``None``.
+    - ``first``: this is the first command of the server, which may still be booting.
+    """
+
+    target: Target
+    script: str
+    arguments: Sequence[pulumi.Input[str]] = ()
+    undo: str | None = None
+    first: bool = False
+
+
+class RemoteScript(Component, token="remote:Script"):
+    """Runs a script on a server at creation and whenever the script or its arguments change."""
+
+    stdout: pulumi.Output[str]
+
+    def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        words = pulumi.Output.all(*args.arguments).apply(lambda values: " ".join(map(quote, values)))
+        run = command.remote.Command(
+            name,
+            connection=args.target.connection(first=args.first),
+            create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
+            delete=args.undo,
+            stdin=read_file(args.script),
+            add_previous_output_in_env=False,
+            opts=command_options(self, args.target),
+        )
+        self.stdout = run.stdout
+        self.register_outputs({"stdout": self.stdout})
+
+
+def quote(word: str) -> str:
+    """``word`` as one word of a POSIX shell."""
+    return (
+        word
+        if word and all(c.isalnum() or c in "-_./:=,@+" for c in word)
+        else "'" + word.replace("'", "'\\''") + "'"
+    )

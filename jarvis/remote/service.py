@@ -1,0 +1,105 @@
+"""What a server runs for one role: its files, its secrets and its units, as one resource."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_command as command
+
+from jarvis.core.component import Component
+from jarvis.remote.connection import Target
+from jarvis.remote.files import Directory, File, render
+from jarvis.remote.script import command_options
+
+# Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
+APPLY = "/var/lib/jarvis/bin/apply"
+_END = "JARVIS-BUNDLE-END"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostServiceArgs:
+    """The whole of one role on one server.
+
+    - ``target``: the server.
+    - ``files``: files and directories whose content shows in the preview.
+    - ``secret_files``: files whose content is secret; they travel by stdin and rest encrypted in the state.
+    - ``units``: systemd units to enable and start, in this order. They are restarted when any file above,
+      or a value of ``inputs``, has changed on the server since they were last started with success, and
+      left running otherwise.
+    - ``inputs``: further values on which the units depend, such as the host release's digest; not secret.
+    - ``gate``: a command line that must succeed before running units are restarted (not at the first start),
+      such as "the other etcd members are healthy".
+    - ``ready``: a command line tried until it succeeds after a start, at most ``timeout`` seconds.
+    - ``after``: command lines run at every apply once the units are ready; safe to run twice.
+    - ``before``: command lines run at every apply, after the files are written and before a start.
+    - ``reload``: reload instead of restart where the unit can.
+    - ``purge``: absolute paths of data removed together with the role when it is destroyed.
+    """
+
+    target: Target
+    files: Sequence[File | Directory] = ()
+    secret_files: Sequence[File] = ()
+    units: Sequence[str] = ()
+    inputs: Sequence[pulumi.Input[str]] = ()
+    gate: str | None = None
+    ready: str | None = None
+    timeout: int = 60
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+    reload: bool = False
+    purge: Sequence[str] = ()
+
+
+def directives(args: HostServiceArgs) -> str:
+    """The lines of a bundle that say what is done with its files, as a pure function.
+
+    Raises ``ValueError`` for a command line of more than one line.
+    """
+    lines = [f"unit {unit}" for unit in args.units]
+    lines += [f"before {line}" for line in args.before]
+    lines += [f"gate {args.gate}"] if args.gate else []
+    lines += [f"ready {args.ready}"] if args.ready else []
+    lines += [f"timeout {args.timeout}"]
+    lines += [f"after {line}" for line in args.after]
+    lines += ["reload"] if args.reload else []
+    lines += [f"purge {path}" for path in args.purge]
+    for line in lines:
+        if "\n" in line:
+            raise ValueError(f"a directive is one line: {line!r}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+class HostService(Component, token="remote:HostService"):
+    """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
+
+    The clear part of the bundle is the text of the command, so that a preview shows which file changes and
+    how; the secret part is its stdin. Deleting it stops and disables the units and removes the files.
+    ``name`` is unique in the stack; on the server the role is called ``role``.
+    """
+
+    applied: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, role: str, args: HostServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
+            lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
+        )
+        text = clear.apply(
+            lambda bundle: f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n"
+        )
+        run = command.remote.Command(
+            name,
+            connection=args.target.connection(),
+            create=text,
+            delete=f"{APPLY} --remove {role}",
+            stdin=pulumi.Output.secret(render(args.secret_files)) if args.secret_files else None,
+            logging=command.remote.Logging.NONE if args.secret_files else None,
+            add_previous_output_in_env=False,
+            opts=command_options(self, args.target, secret=bool(args.secret_files)),
+        )
+        self.applied = run.id
+        self.register_outputs({})

@@ -1,0 +1,46 @@
+"""The one script that must be on a server before any role is applied there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_command as command
+
+from jarvis.core.component import Component
+from jarvis.remote.connection import Target
+from jarvis.remote.script import command_options, read_file
+from jarvis.remote.service import APPLY
+
+_INSTALL = (
+    "set -eu; umask 022; mkdir -p {folder}; temporary=$(mktemp {folder}/.apply.XXXXXXXX); "
+    'cat >"$temporary"; chmod 0755 "$temporary"; mv -T "$temporary" {path}'
+)
+
+
+class ApplyTool(Component, token="remote:ApplyTool"):
+    """Installs ``jarvis/files/apply.sh`` on a server as ``APPLY``; every ``HostService`` there depends on it.
+
+    Destroying it removes what is left of ``/var/lib/jarvis``, after all roles have been removed.
+    ``after`` are the resources that must exist first, such as the preflight of every server.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        after: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, opts)
+        folder = APPLY.rpartition("/")[0]
+        command.remote.Command(
+            name,
+            connection=target.connection(),
+            create=_INSTALL.format(folder=folder, path=APPLY),
+            delete=f"rm -rf {folder.rpartition('/')[0]}",
+            stdin=read_file("apply.sh"),
+            add_previous_output_in_env=False,
+            opts=command_options(self, target, depends_on=after),
+        )
+        self.register_outputs({})
