@@ -1,0 +1,1 @@
+"""What the offline plugins share: the provider protocol, values, diffs, errors."""
