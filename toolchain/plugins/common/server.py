@@ -31,6 +31,8 @@ import grpc  # isort: skip  (after `engine`, which sets gRPC's environment)
 _THREADS = 256
 # After a stop signal the engine waits about a second before it kills the process.
 _GRACE_SECONDS = 0.7
+# The longest error text; non-ASCII bytes triple in gRPC's percent encoding.
+_ERROR_BYTES = 5000
 
 
 class Servicer(provider_pb2_grpc.ResourceProviderServicer):
@@ -77,9 +79,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._answering(context):
             answer = self._provider.diff_config(self._compared(request))
-        if answer is None:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, "DiffConfig is not implemented")
-        return diff_response(answer)
+        if answer is not None:
+            return diff_response(answer)
+        return context.abort(grpc.StatusCode.UNIMPLEMENTED, "DiffConfig is not implemented")
 
     def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._answering(context):
@@ -181,9 +183,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         except InitFailed as error:
             _abort_init_failed(context, error)
         except Cancelled as error:
-            context.abort(grpc.StatusCode.CANCELLED, str(error))
+            context.abort(grpc.StatusCode.CANCELLED, shorten(str(error)))
         except ProviderError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            context.abort(grpc.StatusCode.UNKNOWN, shorten(str(error)))
         except NotImplementedError:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "this provider has no such operation")
         except grpc.RpcError:
@@ -207,16 +209,29 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def _abort_init_failed(context: grpc.ServicerContext, error: InitFailed) -> NoReturn:
+    reasons = [shorten(reason) for reason in error.reasons]
     detail = provider_pb2.ErrorResourceInitFailed(
-        id=error.id, properties=to_struct(error.properties), reasons=error.reasons
+        id=error.id, properties=to_struct(error.properties), reasons=reasons
     )
     if error.inputs is not None:
         detail.inputs.CopyFrom(to_struct(error.inputs))
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=shorten(str(error)))
     status.details.add().Pack(detail)
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(grpc.StatusCode.UNKNOWN, str(error))
+    context.abort(grpc.StatusCode.UNKNOWN, shorten(str(error)))
     raise AssertionError("abort returns never")
+
+
+def shorten(text: str) -> str:
+    """The text, or its beginning and end when it is too long for an error: HTTP/2 carries errors in headers,
+    and gRPC limits those to 16 kB (GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE) when it is not told otherwise."""
+    if len(text.encode()) <= _ERROR_BYTES:
+        return text
+    raw = text.encode()
+    head, tail = raw[: _ERROR_BYTES // 4], raw[-_ERROR_BYTES * 3 // 4 :]
+    left_out = len(raw) - len(head) - len(tail)
+    middle = f"\n[... {left_out} bytes left out ...]\n"
+    return head.decode(errors="ignore") + middle + tail.decode(errors="ignore")
 
 
 def _checked(checked: Checked) -> Any:
@@ -296,4 +311,4 @@ def serve(make: Callable[[], Provider], arguments: list[str]) -> NoReturn:
     os._exit(0)
 
 
-__all__ = ["Servicer", "diff_response", "serve", "start"]
+__all__ = ["Servicer", "diff_response", "serve", "shorten", "start"]
