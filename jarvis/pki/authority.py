@@ -1,0 +1,67 @@
+"""An authority that signs certificates, and follows itself without a gap."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki.period import AUTHORITY_RENEWAL, period, today
+from jarvis.remote import LocalSecret, LocalSecretArgs
+
+MODULE = "jarvis.pki.issue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthorityArgs:
+    """``common_name``: of its certificate. ``rotation``: raised by one, never by more, to make it anew."""
+
+    common_name: str
+    rotation: int = 0
+
+
+class Authority(Component, token="pki:Authority"):
+    """A self-signed authority of ten years, made anew every three, or when ``rotation`` goes up.
+
+    Three generations exist at any time: the one that signed before, the one that signs, and the one that
+    will sign next. All three are trusted. When a generation ends, servers are changed one by one, and each
+    trusts the certificates of those before and after it: a rotation is one rolling ``pulumi up``. After a
+    theft of the key rotate twice, since the stolen generation is trusted until the second.
+
+    - ``certificate``: the certificates of all three in PEM, the signing one first: what to trust.
+    - ``issuer``: the signing one's certificate alone. ``key``: its private key, secret.
+    - ``common_name``: of the subject, as given.
+    """
+
+    common_name: str
+    certificate: pulumi.Output[str]
+    issuer: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(self, name: str, args: AuthorityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self.common_name = args.common_name
+        signing = generation(name, args.rotation)
+        made = {
+            number: LocalSecret(
+                f"{name}-{number}",
+                LocalSecretArgs(
+                    module=MODULE,
+                    request={"kind": "authority", "common_name": args.common_name, "generation": number},
+                ),
+                self.child(),
+            ).value.apply(json.loads)
+            for number in (signing, signing - 1, signing + 1)
+        }
+        certificates = [pulumi.Output.unsecret(one["certificate"]) for one in made.values()]
+        self.issuer = certificates[0]
+        self.certificate = pulumi.Output.all(*certificates).apply("".join)
+        self.key = pulumi.Output.secret(made[signing]["key"])
+        self.register_outputs({"certificate": self.certificate})
+
+
+def generation(name: str, rotation: int) -> int:
+    """The number of the generation of the authority ``name`` that signs today."""
+    return period(name, AUTHORITY_RENEWAL, today()) + rotation

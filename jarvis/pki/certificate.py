@@ -1,0 +1,79 @@
+"""A certificate of a server or a client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki.authority import MODULE, Authority
+from jarvis.pki.period import LEAF_RENEWAL, period, today
+from jarvis.remote import LocalSecret, LocalSecretArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateArgs:
+    """What is certified.
+
+    - ``authority``: who signs. ``common_name``: at most 64 characters. ``organizations``: as Kubernetes
+      reads a user's groups. ``dns_names``, ``addresses``: what a server is called.
+    - ``client``, ``server``: what it is good for. ``rotation``: raised by one to make it anew.
+
+    Raises ``ValueError`` for one that is good for nothing, and for a server without name or address.
+    """
+
+    authority: Authority
+    common_name: str
+    organizations: Sequence[str] = ()
+    dns_names: Sequence[str] = ()
+    addresses: Sequence[str] = ()
+    client: bool = True
+    server: bool = False
+    rotation: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.client or self.server):
+            raise ValueError(f"the certificate {self.common_name} is neither a client's nor a server's")
+        if self.server and not (self.dns_names or self.addresses):
+            raise ValueError(f"the server certificate {self.common_name} has neither DNS name nor address")
+
+
+class Certificate(Component, token="pki:Certificate"):
+    """A certificate of one year, made anew every half of one, with its authority, or by ``rotation``.
+
+    - ``certificate``: in PEM. ``chain``: the same followed by its issuer's. ``key``: private key in PEM
+      (PKCS #8), secret.
+    """
+
+    certificate: pulumi.Output[str]
+    chain: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        made = LocalSecret(
+            name,
+            LocalSecretArgs(
+                module=MODULE,
+                request={
+                    "kind": "certificate",
+                    "authority": {"common_name": args.authority.common_name, "key": args.authority.key},
+                    "common_name": args.common_name,
+                    "organizations": list(args.organizations),
+                    "dns_names": list(args.dns_names),
+                    "addresses": list(args.addresses),
+                    "client": args.client,
+                    "server": args.server,
+                    "period": period(name, LEAF_RENEWAL, today()),
+                    "rotation": args.rotation,
+                },
+            ),
+            self.child(),
+        ).value.apply(json.loads)
+        self.certificate = pulumi.Output.unsecret(made["certificate"])
+        self.chain = pulumi.Output.all(self.certificate, args.authority.issuer).apply("".join)
+        self.key = pulumi.Output.secret(made["key"])
+        self.register_outputs({"certificate": self.certificate})

@@ -1,0 +1,38 @@
+"""A generated password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki.authority import MODULE
+from jarvis.remote import LocalSecret, LocalSecretArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordArgs:
+    """``length`` in characters, 16 at least (95 bits). ``rotation``: raised by one to make it anew.
+
+    Raises ``ValueError`` for a shorter one.
+    """
+
+    length: int = 32
+    rotation: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length < 16:
+            raise ValueError(f"a password of {self.length} characters is too short: 16 at least")
+
+
+class Password(Component, token="pki:Password"):
+    """A password of letters and digits, secret: ``value``."""
+
+    value: pulumi.Output[str]
+
+    def __init__(self, name: str, args: PasswordArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        request = {"kind": "password", "length": args.length, "rotation": args.rotation}
+        self.value = LocalSecret(name, LocalSecretArgs(module=MODULE, request=request), self.child()).value
+        self.register_outputs({})

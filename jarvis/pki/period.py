@@ -1,0 +1,35 @@
+"""When a certificate is made anew: a number that stays the same for months and then goes up by one.
+
+The number is an input of the resource, so that a due renewal shows in ``pulumi preview`` as a change of
+exactly the certificates concerned, and an unchanged stack shows none.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from datetime import UTC, date, datetime
+
+# Days. A leaf lives a year and is made anew every half of one: whoever runs `pulumi up` twice a year never
+# meets an expired one. An authority lives ten years: it is made one period before it signs, signs for one,
+# and is trusted for one more, which is nine.
+LEAF_RENEWAL = 182
+AUTHORITY_RENEWAL = 3 * 365
+
+
+def today() -> date:
+    """The date in UTC, or the one that ``JARVIS_TODAY`` (as in 2026-01-31) fixes for a test.
+
+    Raises ``ValueError`` where that is not a date.
+    """
+    fixed = os.environ.get("JARVIS_TODAY")
+    return date.fromisoformat(fixed) if fixed else datetime.now(UTC).date()
+
+
+def period(name: str, length: int, day: date) -> int:
+    """The number of the period of ``length`` days in which ``day`` falls, for the item called ``name``.
+
+    The name shifts where its periods begin, so that not all items are renewed on one day.
+    """
+    shift = zlib.crc32(name.encode()) % length
+    return ((day - date(1970, 1, 1)).days + shift) // length

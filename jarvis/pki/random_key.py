@@ -1,0 +1,38 @@
+"""A random symmetric key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki.authority import MODULE
+from jarvis.remote import LocalSecret, LocalSecretArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomKeyArgs:
+    """``bytes``: of randomness. ``encoding``: the alphabet of base64. ``rotation``: raised for a new one."""
+
+    bytes: int = 32
+    encoding: Literal["base64", "urlsafe"] = "base64"
+    rotation: int = 0
+
+
+class RandomKey(Component, token="pki:RandomKey"):
+    """A random key in base64, secret: ``value``."""
+
+    value: pulumi.Output[str]
+
+    def __init__(self, name: str, args: RandomKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        request = {
+            "kind": "random-key",
+            "bytes": args.bytes,
+            "encoding": args.encoding,
+            "rotation": args.rotation,
+        }
+        self.value = LocalSecret(name, LocalSecretArgs(module=MODULE, request=request), self.child()).value
+        self.register_outputs({})
