@@ -1,0 +1,154 @@
+"""The servers' image: a Debian tree made once by mmdebstrap, and the disk each server begins with.
+
+Both are kept in the user's cache by the digest of their recipe, shared by all labs of all checkouts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.shell import LabError, run, say, step
+
+RECIPE = Path(__file__).resolve().parent / "image"
+SUITE = "bookworm"
+OPTIONS = (
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=force-unsafe-io",
+    '--aptopt=Acquire::Languages "none"',
+)
+# One inode per 32 KiB: container layers hold many small files, and fewer inodes make a smaller empty disk.
+MKFS = ("-q", "-t", "ext4", "-i", "32768", "-m", "1", "-J", "size=64")
+MKFS_LAZY = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+
+
+def cache() -> Path:
+    """Folder of all images in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "jarvis" / "lab"
+
+
+def packages() -> list[str]:
+    """Debian packages of a server."""
+    lines = (line.split("#")[0].strip() for line in (RECIPE / "packages.txt").read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def digest() -> str:
+    """Digest of the recipe, 16 hex digits: every file under image/ with its mode, suite and options."""
+    total = hashlib.sha256(repr((SUITE, OPTIONS, MKFS, MKFS_LAZY)).encode())
+    for path in sorted(RECIPE.rglob("*")):
+        if path.is_file():
+            executable = bool(path.stat().st_mode & 0o100)
+            total.update(f"{path.relative_to(RECIPE)} {executable}\n".encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file for the time of a block; it ends with the process at the latest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"lab: another lab command is at work ({path}): waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def ensure() -> str:
+    """Make the image unless the cache has it; return its digest.
+
+    Raises LabError, naming the log, when Debian cannot be reached or a package is missing.
+    """
+    key = digest()
+    with locked(cache() / f"{key}.lock"):
+        if not rootfs(key).is_dir():
+            _build(key, cache() / f"{key}.log")
+    return key
+
+
+def rootfs(key: str) -> Path:
+    """The tree of the image with that digest; it need not exist."""
+    return cache() / key / "rootfs"
+
+
+def _build(key: str, log: Path) -> None:
+    folder = cache() / key
+    part = cache() / f"{key}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    if run(["stat", "-f", "-c", "%T", str(part)]).strip() == "overlayfs":
+        raise LabError(
+            f"{part} is on an overlayfs, which cannot carry servers: set XDG_CACHE_HOME to another disk"
+        )
+    mirror = os.environ.get("JARVIS_DEBIAN_MIRROR")
+    # In a mount namespace of its own: killed at any point, it leaves nothing mounted.
+    argv = ["unshare", "--mount", "--propagation", "slave", "mmdebstrap", *OPTIONS]
+    argv += [f"--include={','.join(packages())}", f"--customize-hook={RECIPE / 'customize.sh'}"]
+    argv += [SUITE, str(part / "rootfs"), *([mirror] if mirror else [])]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with step(f"building the image of the servers ({len(packages())} Debian packages), log {log}"):
+        begin = time.monotonic()
+        env = os.environ | {"LAB_IMAGE_FILES": str(RECIPE / "files")}
+        try:
+            with (
+                log.open("w") as out,
+                subprocess.Popen(
+                    argv,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                ) as build,
+            ):
+                assert build.stdout is not None
+                for line in build.stdout:
+                    out.write(line)
+                    if line.startswith(("I: running", "I: installing", "I: downloading", "E:")):
+                        say(f"lab:   {time.monotonic() - begin:5.1f} s  {line.strip()[:90]}")
+        except FileNotFoundError as error:
+            raise LabError(f"{error.filename} is not installed: run `make bootstrap` first") from None
+        if build.returncode != 0:
+            raise LabError(
+                f"the image of the servers could not be built: see {log}, then `python -m lab up` again"
+            )
+        part.rename(folder)
+
+
+def disk(key: str, size: str) -> Path:
+    """The disk every server of that image begins with: a sparse ext4 file of that size.
+
+    It holds ``var`` (the image's /var) and ``root`` (upper and work folder of the server's root overlay).
+    """
+    target = cache() / key / f"disk-{size}.ext4"
+    with locked(cache() / f"{key}.lock"):
+        if target.exists():
+            return target
+        content = cache() / key / "disk"
+        shutil.rmtree(content, ignore_errors=True)
+        for name in ("upper", "work"):
+            (content / "root" / name).mkdir(parents=True)
+        run(["cp", "-a", str(rootfs(key) / "var"), str(content / "var")])
+        part = target.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        run(["truncate", "-s", size.upper(), str(part)])
+        run(["mke2fs", *MKFS, "-E", MKFS_LAZY, "-d", str(content), str(part)])
+        part.rename(target)
+        shutil.rmtree(content)
+    return target

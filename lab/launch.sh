@@ -1,0 +1,32 @@
+#!/bin/bash
+# Starts one server. Runs in a mount namespace and a network namespace of its own, which become the server's and
+# podman's: when the server's processes are gone, so are its mounts and its interface, whoever killed them.
+#
+# Environment: LAB_DISK (file), LAB_IMAGE (tree), LAB_SEED (files of this server alone), LAB_MOUNT (an empty folder),
+# LAB_LINK, LAB_BRIDGE, LAB_ALIAS, LAB_ADDRESS, LAB_MAC, LAB_CGROUP. File descriptor 3 is the machine's network namespace.
+# Arguments: the podman command, to which the root filesystem and the command of PID 1 are added.
+set -euo pipefail
+
+machine() { nsenter --net=/proc/self/fd/3 "$@"; }
+
+machine ip link add "$LAB_LINK" type veth peer name eth0 address "$LAB_MAC" netns $$
+machine ip link set dev "$LAB_LINK" alias "$LAB_ALIAS"
+machine ip link set dev "$LAB_LINK" master "$LAB_BRIDGE" up
+ip link set dev lo up
+ip address add "$LAB_ADDRESS" dev eth0
+ip link set dev eth0 up
+exec 3>&-
+
+mount -t tmpfs -o size=1m,mode=0700 lab "$LAB_MOUNT"
+mkdir "$LAB_MOUNT/disk" "$LAB_MOUNT/rootfs"
+mount -o loop,noatime,discard,noinit_itable "$LAB_DISK" "$LAB_MOUNT/disk"
+mount -t overlay lab \
+    -o "lowerdir=$LAB_IMAGE,upperdir=$LAB_MOUNT/disk/root/upper,workdir=$LAB_MOUNT/disk/root/work" "$LAB_MOUNT/rootfs"
+
+if ! [ -e "$LAB_MOUNT/disk/seeded" ]; then
+    cp -r --preserve=mode "$LAB_SEED/." "$LAB_MOUNT/rootfs/"
+    sync -f "$LAB_MOUNT/disk"
+    : >"$LAB_MOUNT/disk/seeded"
+fi
+
+exec "$@" --volume "$LAB_MOUNT/disk/var:/var" --rootfs "$LAB_MOUNT/rootfs" /sbin/init
