@@ -1,11 +1,11 @@
 #!/bin/bash
 # Brings one role of this server to a given state: files, secrets and units.
 #
-#   apply ROLE 3<bundle <secret-bundle     apply --remove ROLE
+#   apply ROLE 3<bundle <secret-bundle     apply --remove ROLE     apply --remove-all
 #
 # A bundle has one head line per entry, and each line of a file's content behind a "|":
 #   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | unit NAME | input VALUE | before CMD | gate CMD
-#   ready CMD | timeout SECONDS | after CMD | reload | purge PATH
+#   ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
 # Everything is read and staged before the first file changes. Files change by temporary file and rename.
 # Units are restarted only when something that they depend on differs from what they last started with.
 set -euo pipefail
@@ -26,7 +26,7 @@ install_file() { # mode owner staged path
     && [ "$(stat -c '0%a %U:%G' "$path")" = "$mode $owner" ]; then
     return 0
   fi
-  mkdir -p -m 0755 "$(dirname "$path")"
+  (umask 022 && mkdir -p "$(dirname "$path")")
   temporary=$(mktemp "$(dirname "$path")/.jarvis.XXXXXXXX")
   cat "$staged" >"$temporary"
   chown "$owner" "$temporary"
@@ -65,6 +65,7 @@ parse() { # stage
       input) inputs+=("$rest") ;;
       before) before+=("$rest") ;;
       after) after+=("$rest") ;;
+      undo) undo+=("$rest") ;;
       gate) gate=$rest ;;
       ready) ready=$rest ;;
       timeout) timeout=$rest ;;
@@ -124,7 +125,7 @@ start_units() { # digest
       || die "not restarted, since this does not hold: $gate (nothing of its units has been touched; mend that and run again)"
   fi
   systemctl daemon-reload
-  [ -z "$reload" ] || verb=reload-or-restart
+  [ -z "$reload" ] || verb='reload-or-restart'
   for unit in "${units[@]}"; do
     systemctl enable --quiet "$unit"
     systemctl reset-failed "$unit" 2>/dev/null || true
@@ -154,6 +155,8 @@ apply() {
   mv -T "$known.new" "$known"
   printf '%s\n' "${units[@]}" >"$stage/units"
   printf '%s\n' "${purge[@]}" >"$home/purge"
+  printf '%s\n' "${undo[@]}" >"$home/undo"
+  [ -s "$home/order" ] || date +%s%N >"$home/order"
 
   if [ -f "$home/units" ]; then
     while IFS= read -r unit; do
@@ -169,7 +172,7 @@ apply() {
     read -r kind mode owner staged path <<<"$entry"
     case $kind in
       dir)
-        mkdir -p "$path"
+        (umask 022 && mkdir -p "$path")
         chown "$owner" "$path"
         chmod "$mode" "$path"
         ;;
@@ -188,8 +191,11 @@ apply() {
 }
 
 remove() {
-  local path unit
-  [ -d "$home" ] || exit 0
+  local path unit line
+  [ -d "$home" ] || return 0
+  while IFS= read -r line; do
+    [ -z "$line" ] || bash -c "$line" >&2 || say "${role}: could not be undone, and is removed all the same: $line"
+  done < <(cat "$home/undo" 2>/dev/null)
   while IFS= read -r unit; do
     [ -z "$unit" ] || systemctl disable --now --quiet "$unit" 2>/dev/null || true
   done < <(tac "$home/units" 2>/dev/null)
@@ -198,7 +204,7 @@ remove() {
   done < <(sort -r "$home/files" 2>/dev/null)
   while IFS= read -r path; do
     [ -z "$path" ] || rm -rf --one-file-system -- "$path"
-  done <"$home/purge"
+  done < <(cat "$home/purge" 2>/dev/null)
   systemctl daemon-reload
   while IFS= read -r unit; do
     [ -z "$unit" ] || systemctl reset-failed "$unit" 2>/dev/null || true
@@ -207,9 +213,24 @@ remove() {
   say "${role}: removed"
 }
 
+remove_all() { # the role that was applied first goes last
+  local number
+  while read -r number role; do
+    home=$BASE/roles/$role
+    remove
+  done < <(for home in "$BASE"/roles/*/; do
+    role=$(basename "$home")
+    number=$(cat "$home/order" 2>/dev/null || true)
+    [ ! -d "$home" ] || printf '%s %s\n' "${number:-0}" "$role"
+  done | sort -rn)
+  rm -rf --one-file-system -- "$BASE"
+}
+
 main() {
-  entries=() units=() inputs=() before=() after=() purge=() gate="" ready="" timeout=60 reload=""
-  if [ "${1:-}" = --remove ]; then
+  entries=() units=() inputs=() before=() after=() undo=() purge=() gate="" ready="" timeout=60 reload=""
+  if [ "${1:-}" = --remove-all ]; then
+    remove_all
+  elif [ "${1:-}" = --remove ]; then
     role=${2:?the role}
     home=$BASE/roles/$role
     remove

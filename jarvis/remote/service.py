@@ -34,6 +34,8 @@ class HostServiceArgs:
     - ``ready``: a command line tried until it succeeds after a start, at most ``timeout`` seconds.
     - ``after``: command lines run at every apply once the units are ready; safe to run twice.
     - ``before``: command lines run at every apply, after the files are written and before a start.
+    - ``undo``: command lines run when the role is destroyed, before its units are stopped; one that fails is
+      reported and does not keep the rest from being removed.
     - ``reload``: reload instead of restart where the unit can.
     - ``purge``: absolute paths of data removed together with the role when it is destroyed.
     """
@@ -48,6 +50,7 @@ class HostServiceArgs:
     timeout: int = 60
     before: Sequence[str] = ()
     after: Sequence[str] = ()
+    undo: Sequence[str] = ()
     reload: bool = False
     purge: Sequence[str] = ()
 
@@ -63,6 +66,7 @@ def directives(args: HostServiceArgs) -> str:
     lines += [f"ready {args.ready}"] if args.ready else []
     lines += [f"timeout {args.timeout}"]
     lines += [f"after {line}" for line in args.after]
+    lines += [f"undo {line}" for line in args.undo]
     lines += ["reload"] if args.reload else []
     lines += [f"purge {path}" for path in args.purge]
     for line in lines:

@@ -21,7 +21,9 @@ _INSTALL = (
 class ApplyTool(Component, token="remote:ApplyTool"):
     """Installs ``jarvis/files/apply.sh`` on a server as ``APPLY``; every ``HostService`` there depends on it.
 
-    Destroying it removes what is left of ``/var/lib/jarvis``, after all roles have been removed.
+    Destroying it removes all roles that are on the server still, the last applied first, and
+    ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
+    are forgotten rather than deleted when all of it goes.)
     ``after`` are the resources that must exist first, such as the preflight of every server.
     """
 
@@ -38,7 +40,7 @@ class ApplyTool(Component, token="remote:ApplyTool"):
             name,
             connection=target.connection(),
             create=_INSTALL.format(folder=folder, path=APPLY),
-            delete=f"rm -rf {folder.rpartition('/')[0]}",
+            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all",
             stdin=read_file("apply.sh"),
             add_previous_output_in_env=False,
             opts=command_options(self, target, depends_on=after),
