@@ -1,0 +1,100 @@
+"""MariaDB's option file and statements, as pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from jarvis.config.types import Option
+
+PORT = 3306
+TLS_FOLDER = "/etc/mysql/jarvis"
+SQL_FOLDER = "/var/lib/jarvis/database"
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_OPTION = re.compile(r"[a-z][a-z0-9_-]*")
+
+# Each acknowledged transaction is on the disk (the MariaDB manual, "innodb_flush_log_at_trx_commit" and
+# "sync_binlog"): anything weaker has lost acknowledged writes of OpenStack at a loss of power. Row format and
+# interleaved auto-increment are what Galera asks for, so that a database made today can join one later.
+_DURABLE: dict[str, Option] = {
+    "innodb_flush_log_at_trx_commit": 1,
+    "sync_binlog": 1,
+    "innodb_doublewrite": 1,
+    "innodb_autoinc_lock_mode": 2,
+    "binlog_format": "ROW",
+    "default_storage_engine": "InnoDB",
+    "sql_mode": "TRADITIONAL",
+}
+
+
+def option_file(*, address: str, buffer_pool_mib: int, options: Mapping[str, Option]) -> str:
+    """The text of the option file for a server that listens on ``address`` and on the local socket.
+
+    ``options`` are the operator's and win over the ones set here, but for TLS and addresses.
+
+    Raises ``ValueError`` for an option of another form than a name, or a value of several lines.
+    """
+    settings: dict[str, Option] = {
+        **_DURABLE,
+        "innodb_buffer_pool_size": f"{buffer_pool_mib}M",
+        # Every process of every service keeps a few connections, and pods are doubled during an update.
+        "max_connections": 1000,
+        "skip_name_resolve": 1,
+        "performance_schema": 0,
+        **{_checked(name): value for name, value in options.items()},
+        "bind_address": address,
+        "port": PORT,
+        "require_secure_transport": 1,
+        "tls_version": "TLSv1.2,TLSv1.3",
+        "ssl_ca": f"{TLS_FOLDER}/authority.pem",
+        "ssl_cert": f"{TLS_FOLDER}/server.pem",
+        "ssl_key": f"{TLS_FOLDER}/server.key",
+    }
+    lines = []
+    for name, value in settings.items():
+        text = str(int(value)) if isinstance(value, bool) else str(value)
+        if "\n" in text:
+            raise ValueError(f"database.options.{name}: a value is one line")
+        lines.append(f"{name} = {text}")
+    return "# Written by Jarvis; options belong into the environment, section database.\n[mariadbd]\n" + (
+        "\n".join(lines) + "\n"
+    )
+
+
+def _checked(name: str) -> str:
+    if not _OPTION.fullmatch(name):
+        raise ValueError(f"database.options: {name!r} is not the name of an option of MariaDB")
+    return name.replace("-", "_")
+
+
+def account_statements(*, database: str, user: str, charset: str, passwords: Sequence[str]) -> str:
+    """The statements that make ``database``, and ``user`` with all rights on it and on nothing else.
+
+    They may run any number of times. Each of ``passwords`` is accepted, over TLS only: during a rotation the
+    clients of the password before are not refused.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``, for a character set
+    of another form, and for a password that has other characters than letters and digits.
+    """
+    for name in (database, user, charset):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits and _")
+    if not passwords or not all(word.isascii() and word.isalnum() for word in passwords):
+        raise ValueError(f"a password of the account {user} is not of letters and digits alone")
+    ways = " OR ".join(f"mysql_native_password USING PASSWORD('{word}')" for word in passwords)
+    account = f"'{user}'@'%'"
+    return (
+        f"CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET {charset};\n"
+        f"CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA {ways} REQUIRE SSL;\n"
+        f"ALTER USER {account} IDENTIFIED VIA {ways} REQUIRE SSL;\n"
+        f"GRANT ALL PRIVILEGES ON `{database}`.* TO {account};\n"
+    )
+
+
+def database_url(*, user: str, password: str, host: str, database: str, authority: str) -> str:
+    """The URL by which SQLAlchemy reaches ``database`` through PyMySQL.
+
+    With ``ssl_ca`` (the path ``authority``) PyMySQL checks the certificate and the server's name in it.
+    """
+    return f"mysql+pymysql://{user}:{password}@{host}:{PORT}/{database}?charset=utf8mb4&ssl_ca={authority}"
