@@ -4,6 +4,7 @@ This package alone imports ``pulumi_command``: what must hold for every remote c
 key, dial limits, no echo of secrets, no delete on a server that is gone) is said here, once.
 """
 
+from jarvis.remote.check import LocalCheck, LocalCheckArgs
 from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.local import LocalSecret, LocalSecretArgs
@@ -18,6 +19,8 @@ __all__ = [
     "File",
     "HostService",
     "HostServiceArgs",
+    "LocalCheck",
+    "LocalCheckArgs",
     "LocalSecret",
     "LocalSecretArgs",
     "RemoteScript",

@@ -1,0 +1,168 @@
+#!/bin/bash
+# What a server needs before any role: Debian packages, users, kernel settings, names.
+#
+#   host setup PACKAGE...     what is missing is installed; files that Jarvis wrote take effect
+#   host upstream             gives the network interface the DNS servers that the server had at first
+#   host remove               undoes what `setup` did outside Jarvis' own files; packages stay
+set -euo pipefail
+umask 022
+
+readonly ROOT=${JARVIS_ROOT:-}
+readonly STATE=$ROOT/var/lib/jarvis
+readonly BEGIN="# begin: written by Jarvis, lost at its next change" END="# end: written by Jarvis"
+# Services that Debian starts as soon as they are installed, with a configuration that is not ours yet.
+readonly QUIET=(haproxy.service keepalived.service mariadb.service)
+
+die() {
+  printf 'error: %s: %s\n' "$(hostname)" "$*" >&2
+  exit 1
+}
+
+replace() { # path <content: by rename, or in place where the path is a mount of its own
+  local temporary
+  temporary=$(mktemp "$1.XXXXXXXX")
+  cat >"$temporary"
+  chmod 0644 "$temporary"
+  sync "$temporary"
+  if ! mv -T "$temporary" "$1" 2>/dev/null; then
+    cat "$temporary" >"$1"
+    rm -f "$temporary"
+  fi
+}
+
+install_packages() { # names
+  local missing=() package unit fresh=() merged=""
+  for package in "$@"; do
+    [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] \
+      || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  echo "installing ${missing[*]}"
+  case " ${missing[*]} " in *" systemd-resolved "*) save_upstream ;; esac
+  for unit in "${QUIET[@]}"; do
+    systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
+  done
+  # A merged release makes /usr read-only; dpkg needs it back for a moment. What runs keeps running.
+  if [ -e /usr/lib/extension-release.d/extension-release.jarvis ]; then
+    merged=yes
+    systemd-sysext unmerge
+  fi
+  [ ${#fresh[@]} -eq 0 ] || systemctl mask --runtime --quiet "${fresh[@]}"
+  local apt=(apt-get --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300
+    -o Dpkg::Options::=--force-confold) failed=""
+  export DEBIAN_FRONTEND=noninteractive
+  "${apt[@]}" install "${missing[@]}" || { apt-get --quiet update && "${apt[@]}" install "${missing[@]}"; } || failed=yes
+  if [ ${#fresh[@]} -gt 0 ]; then
+    systemctl unmask --runtime --quiet "${fresh[@]}"
+    for unit in "${fresh[@]}"; do systemctl disable --quiet "$unit" 2>/dev/null || true; done
+  fi
+  [ -z "$merged" ] || systemd-sysext merge
+  [ -z "$failed" ] || die "not all packages could be installed; on the server: apt-get install ${missing[*]}"
+}
+
+save_upstream() { # systemd-resolved takes /etc/resolv.conf over, and forgets what stood there
+  [ ! -e "$STATE/upstream-dns" ] && [ -r "$ROOT/etc/resolv.conf" ] || return 0
+  awk '$1 == "nameserver" && $2 !~ /^127\./ {print $2}' "$ROOT/etc/resolv.conf" | replace "$STATE/upstream-dns"
+}
+
+upstream() {
+  local servers interface
+  mapfile -t servers <"$STATE/upstream-dns"
+  [ ${#servers[@]} -gt 0 ] || return 0
+  interface=$(ip -o route get "${servers[0]}" | grep -oE ' dev [^ ]+' | cut -d' ' -f3)
+  resolvectl dns "$interface" "${servers[@]}"
+  # Everything that is not the cluster's goes there, and only there.
+  resolvectl domain "$interface" '~.'
+}
+
+upstream_unit() {
+  local unit=$ROOT/etc/systemd/system/jarvis-upstream-dns.service
+  [ -s "$STATE/upstream-dns" ] || return 0
+  replace "$unit" <<EOF
+[Unit]
+Description=DNS servers that this server had before systemd-resolved
+After=systemd-resolved.service network-online.target
+Wants=network-online.target
+PartOf=systemd-resolved.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/var/lib/jarvis/bin/host upstream
+
+[Install]
+WantedBy=multi-user.target systemd-resolved.service
+EOF
+  systemctl daemon-reload
+  systemctl enable --now --quiet jarvis-upstream-dns.service
+}
+
+set_sysctls() { # file: a limit below fs. that is higher already is left as it is
+  local line key value path current
+  while IFS= read -r line; do
+    case $line in "" | "#"*) continue ;; esac
+    key=${line%%=*} value=${line#*=}
+    key=${key// /} value=${value# }
+    path=$ROOT/proc/sys/${key//.//}
+    current=$(tr '\t' ' ' <"$path" 2>/dev/null) || die "sysctl: this kernel has no $key"
+    [ "$current" != "$value" ] || continue
+    case $key in fs.*) [ "$current" -lt "$value" ] || continue ;; esac
+    printf '%s\n' "$value" 2>/dev/null >"$path" \
+      || die "sysctl: $key is $current and cannot be set to $value (field sysctls of the server)"
+  done <"$1"
+}
+
+hosts_block() { # file with the lines, or none: the block in /etc/hosts is replaced, other lines are kept
+  local old new
+  old=$(cat "$ROOT/etc/hosts" 2>/dev/null || true)
+  new=$(awk -v begin="$BEGIN" -v end="$END" '$0 == begin {inside = 1} !inside {print} $0 == end {inside = 0}' <<<"$old")
+  [ -z "${1:-}" ] || new+=$'\n'$BEGIN$'\n'$(cat "$1")$'\n'$END
+  [ "$old" = "$new" ] || replace "$ROOT/etc/hosts" <<<"$new"
+}
+
+restart_changed() { # unit file: only when the file is not the one that it was restarted for
+  local mark=$STATE/restarted-$1 digest
+  digest=$(sha256sum <"$2")
+  [ "$(cat "$mark" 2>/dev/null || true)" != "$digest" ] || return 0
+  systemctl restart "$1"
+  replace "$mark" <<<"$digest"
+}
+
+setup() {
+  install_packages "$@"
+  systemd-sysusers /etc/sysusers.d/jarvis.conf
+  grep -vE '^(#|$)' /etc/modules-load.d/jarvis.conf | while IFS= read -r name; do
+    modprobe --quiet "$name" 2>/dev/null || true # built in, or missed by the settings below
+  done
+  set_sysctls "$ROOT/etc/sysctl.d/90-jarvis.conf"
+  hosts_block "$STATE/hosts"
+  systemctl enable --now --quiet systemd-resolved.service
+  restart_changed systemd-resolved.service /etc/systemd/resolved.conf.d/90-jarvis.conf
+  restart_changed systemd-journald.service /etc/systemd/journald.conf.d/90-jarvis.conf
+  upstream_unit
+}
+
+remove() {
+  hosts_block
+  rm -f /etc/systemd/resolved.conf.d/90-jarvis.conf /etc/systemd/journald.conf.d/90-jarvis.conf
+  if [ -s "$STATE/upstream-dns" ]; then
+    systemctl disable --now --quiet jarvis-upstream-dns.service || true
+    rm -f /etc/systemd/system/jarvis-upstream-dns.service
+    mkdir -p /etc/systemd/resolved.conf.d
+    { echo "[Resolve]" && echo "DNS=$(paste -sd ' ' "$STATE/upstream-dns")"; } \
+      | replace /etc/systemd/resolved.conf.d/upstream.conf
+  fi
+  systemctl restart systemd-resolved.service systemd-journald.service
+  awk '$1 == "u" {print $2}' /etc/sysusers.d/jarvis.conf | while IFS= read -r name; do
+    userdel "$name" || true # a process or a file of it that is left keeps nothing else from going
+  done
+}
+
+case ${1:-} in
+  setup) setup "${@:2}" ;;
+  upstream) upstream ;;
+  remove) remove ;;
+  hosts) hosts_block "${2:-}" ;;
+  sysctls) set_sysctls "${2:?a file}" ;;
+  *) die "usage: host setup PACKAGE... | upstream | remove" ;;
+esac

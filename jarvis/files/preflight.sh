@@ -1,0 +1,158 @@
+#!/bin/bash
+# Says whether this server can be taken into an environment, and changes nothing.
+#
+#   preflight NAME=VALUE...
+#
+# environment, server, address: what the configuration calls it. min_cores, min_memory_mib, min_disk_gib.
+# time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
+# max_skew: by how many seconds the clock may be behind it. ports: TCP ports, with commas, that must be free.
+#
+# All that is wrong comes as one list on stderr. Otherwise stdout has what only all servers together can tell.
+set -euo pipefail
+
+readonly ROOT=${JARVIS_ROOT:-}
+failures=()
+declare -A want=()
+
+fail() { failures+=("$1"); }
+
+module() { # name: it is at work, or can be loaded
+  [ -d "$ROOT/sys/module/$1" ] || modprobe --dry-run --quiet "$1" 2>/dev/null
+}
+
+check_system() {
+  local id="" version="" pretty=""
+  if [ "$(id -u)" != 0 ]; then
+    fail "user: $(id -un) is not root (field user of the server)"
+  fi
+  if [ -r "$ROOT/etc/os-release" ]; then
+    # shellcheck disable=SC1091  # a file of the server
+    read -r id version pretty <<<"$(. "$ROOT/etc/os-release" && echo "${ID:-} ${VERSION_ID:-0} ${PRETTY_NAME:-}")"
+  fi
+  if [ "$id" != debian ] || [ "${version%%.*}" -lt 12 ]; then
+    fail "operating system: ${pretty:-unknown}; Debian 12 or later is needed"
+  fi
+  [ "$(uname -m)" = x86_64 ] || fail "architecture: $(uname -m); x86_64 is needed"
+  [ -d "$ROOT/run/systemd/system" ] || fail "init: systemd is not running as PID 1"
+  command -v systemd-sysext >/dev/null || fail "systemd-sysext: missing (apt-get install systemd)"
+}
+
+memory_mib() { # what the kernel has, or what a cgroup allows if that is less
+  local total limit file
+  total=$(($(awk '/^MemTotal:/ {print $2}' "$ROOT/proc/meminfo") / 1024))
+  for file in "$ROOT/sys/fs/cgroup/memory.max" "$ROOT/sys/fs/cgroup/memory/memory.limit_in_bytes"; do
+    limit=$(cat "$file" 2>/dev/null || true)
+    if [[ $limit =~ ^[0-9]{1,15}$ ]] && [ $((limit / 1048576)) -lt "$total" ]; then total=$((limit / 1048576)); fi
+  done
+  echo "$total"
+}
+
+check_size() {
+  local cores memory disk least=${want[min_disk_gib]}
+  cores=$(nproc)
+  memory=$(memory_mib)
+  disk=$(df --output=avail --block-size=1M "$ROOT/var" | tail -n 1 | tr -d ' ')
+  [ "$cores" -ge "${want[min_cores]}" ] \
+    || fail "cores: $cores; ${want[min_cores]} are needed (preflight.min_cores)"
+  [ "$memory" -ge "${want[min_memory_mib]}" ] \
+    || fail "memory: $memory MiB; ${want[min_memory_mib]} are needed (preflight.min_memory_mib)"
+  # On a server that Jarvis runs already, what is used is used by what was asked for.
+  [ "$ours" = no ] || least=1
+  [ "$disk" -ge $((least * 1024)) ] \
+    || fail "disk: $disk MiB free below /var; $least GiB are needed (preflight.min_disk_gib)"
+}
+
+check_kernel() {
+  local missing=() name
+  for name in overlay squashfs; do
+    grep -qw "$name" "$ROOT/proc/filesystems" || module "$name" || missing+=("$name")
+  done
+  [ -e "$ROOT/dev/loop-control" ] || module loop || missing+=(loop)
+  [ -e "$ROOT/dev/net/tun" ] || module tun || missing+=(tun)
+  nft list tables >/dev/null 2>&1 || module nf_tables || missing+=(nf_tables)
+  module bridge || missing+=(bridge)
+  [ -e "$ROOT/proc/sys/net/bridge/bridge-nf-call-iptables" ] || module br_netfilter || missing+=(br_netfilter)
+  [ -e "$ROOT/proc/sys/net/netfilter/nf_conntrack_max" ] || module nf_conntrack || missing+=(nf_conntrack)
+  grep -q '^Seccomp_filters:' "$ROOT/proc/self/status" || missing+=("seccomp filters")
+  for name in cgroup ipc mnt net pid uts; do
+    [ -e "$ROOT/proc/self/ns/$name" ] || missing+=("$name namespaces")
+  done
+  for name in cpu cpuset memory pids; do
+    if [ -r "$ROOT/sys/fs/cgroup/cgroup.controllers" ]; then
+      grep -qw "$name" "$ROOT/sys/fs/cgroup/cgroup.controllers" || missing+=("cgroup controller $name")
+    else
+      awk -v name="$name" '$1 == name && $4 == 1 {found = 1} END {exit !found}' "$ROOT/proc/cgroups" \
+        || missing+=("cgroup controller $name")
+    fi
+  done
+  for name in "${missing[@]}"; do fail "kernel: $name is missing"; done
+}
+
+check_time() {
+  local behind
+  behind=$((want[not_before] - $(date +%s)))
+  if [ "$behind" -gt "${want[max_skew]}" ]; then
+    fail "time: the clock is ${behind} s behind that of the operator's machine (preflight.max_clock_skew_seconds)"
+  fi
+  if [ "${want[time_sync]}" = yes ] && [ "$(timedatectl show --property NTPSynchronized --value 2>/dev/null)" != yes ]
+  then
+    fail "time: no time service is at work (apt-get install chrony, or preflight.require_time_sync: false)"
+  fi
+}
+
+check_identity() {
+  local id addresses
+  id=$(cat "$ROOT/etc/machine-id" 2>/dev/null || true)
+  [[ $id =~ ^[0-9a-f]{32}$ ]] || fail "machine-id: /etc/machine-id has none (systemd-machine-id-setup)"
+  addresses=$(ip -o -4 address show | awk '{sub("/.*", "", $4); print $4}')
+  grep -qxF "${want[address]}" <<<"$addresses" \
+    || fail "address: no interface has ${want[address]} (field address of the server)"
+}
+
+check_membership() {
+  local mark path
+  mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
+  if [ -n "$mark" ]; then
+    if [ "$mark" = "${want[environment]} ${want[server]}" ]; then
+      ours=yes
+    else
+      fail "cluster: this is server '${mark#* }' of the environment '${mark%% *}' (pulumi destroy of that one first)"
+    fi
+    return 0
+  fi
+  for path in /var/lib/etcd/member /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests /var/lib/kubelet/config.yaml \
+    /var/lib/rancher /var/lib/k0s; do
+    [ ! -e "$ROOT$path" ] || fail "cluster: $path is there: the server is, or was, a member of another cluster"
+  done
+}
+
+check_ports() {
+  local port listening
+  [ "$ours" = no ] || return 0
+  listening=$(ss -Hltnp)
+  for port in ${want[ports]//,/ }; do
+    awk -v port=":$port" 'substr($4, length($4) - length(port) + 1) == port {found = 1} END {exit !found}' \
+      <<<"$listening" || continue
+    fail "port: $port is in use by $(grep -E ":$port +" <<<"$listening" | grep -oE '"[^"]+"' | sort -u | paste -sd ' ' || true)"
+  done
+}
+
+main() {
+  local word ours=no failure
+  for word in "$@"; do want[${word%%=*}]=${word#*=}; done
+  check_system
+  check_membership
+  check_size
+  check_kernel
+  check_time
+  check_identity
+  check_ports
+  if [ ${#failures[@]} -gt 0 ]; then
+    echo "error: server ${want[server]} (${want[address]}) is not fit; nothing has been changed there:" >&2
+    for failure in "${failures[@]}"; do echo "  - $failure" >&2; done
+    exit 1
+  fi
+  printf 'machine-id %s\nhostname %s\ntime %s\n' "$(cat "$ROOT/etc/machine-id")" "$(hostname)" "$(date +%s)"
+}
+
+main "$@"

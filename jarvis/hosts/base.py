@@ -1,0 +1,104 @@
+"""What every server has before any role: packages, users, kernel settings and names, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jarvis.config import Environment, Role, Server
+from jarvis.remote import Directory, File
+from jarvis.remote.script import read_file
+
+TOOL = "/var/lib/jarvis/bin/host"
+RELEASE_TOOL = "/var/lib/jarvis/bin/release"
+STAGING = "/var/lib/jarvis/staging"
+
+# The names of the environment's domain that the virtual address has on the servers.
+ENDPOINTS = ("api", "identity")
+
+_PACKAGES = (
+    "ca-certificates",
+    "conntrack",
+    "iproute2",
+    "kmod",
+    "libnss-resolve",
+    "nftables",
+    "systemd-resolved",
+)
+_ROLE_PACKAGES = {
+    Role.WORKER: ("ethtool", "haproxy", "iptables"),
+    Role.CONTROL_PLANE: ("keepalived",),
+    Role.GATEWAY: ("keepalived",),
+    Role.DATABASE: ("mariadb-server",),
+}
+_MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
+_SYSCTLS = {
+    # Pods are routed, and what goes through a bridge sees the Service rules:
+    # https://kubernetes.io/docs/setup/production-environment/container-runtimes/
+    "net.ipv4.ip_forward": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    # systemd, kubelet, containerd and every pod watch files; the kernel's 128 are used up by some dozens:
+    # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
+    "fs.inotify.max_user_instances": "8192",
+}
+# Each role that keeps data or listens has a user of its own; MariaDB and HAProxy bring theirs.
+_USERS = {
+    "etcd": "/var/lib/etcd",
+    "kubernetes": "/var/lib/kubernetes",
+    "registry": "/var/lib/registry",
+}
+
+
+def packages(server: Server) -> list[str]:
+    """The Debian packages that ``server`` needs, in order."""
+    found = set(_PACKAGES)
+    for role in server.roles:
+        found.update(_ROLE_PACKAGES.get(role, ()))
+    return sorted(found)
+
+
+def sysctls(server: Server) -> str:
+    """The kernel settings of ``server``, its own before the common ones, as sysctl.d(5) reads them."""
+    values = _SYSCTLS | server.sysctls
+    return "".join(f"{key} = {value}\n" for key, value in sorted(values.items()))
+
+
+def sysusers() -> str:
+    """The users of the roles, as sysusers.d(5) reads them."""
+    return "".join(f'u {name} - "Jarvis {name}" {home} /usr/sbin/nologin\n' for name, home in _USERS.items())
+
+
+def resolved(env: Environment) -> str:
+    """Names of the cluster's domain are asked of its own DNS, from the servers too (resolved.conf(5))."""
+    return f"[Resolve]\nDNS={env.networks.cluster_dns}\nDomains=~{env.networks.cluster_domain}\n"
+
+
+def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> list[str]:
+    """The full names of ``endpoints`` in the environment's domain."""
+    return [f"{name}.{env.networks.domain}" for name in endpoints]
+
+
+def hosts_lines(env: Environment, server: Server) -> str:
+    """The lines of hosts(5) for all servers, the registry nearest to ``server``, and the endpoints."""
+    lines = [f"{one.address} {one.name}" for one in env.servers]
+    registries = env.with_role(Role.REGISTRY)
+    if registries:
+        nearest = server if server in registries else registries[0]
+        lines.append(f"{nearest.address} registry.{env.networks.domain}")
+    lines.append(f"{env.networks.virtual_address} {' '.join(endpoint_names(env))}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def base_files(env: Environment, server: Server) -> list[File | Directory]:
+    """The files of a server's base role."""
+    return [
+        File(path=TOOL, content=read_file("host.sh"), mode="0755"),
+        Directory(path=STAGING, mode="0700"),
+        File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
+        File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
+        File(path="/etc/sysusers.d/jarvis.conf", content=sysusers()),
+        File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
+        File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),
+        File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
+        # Without a limit the journal may take 4 GiB of the disk (journald.conf(5)).
+        File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
+    ]

@@ -1,0 +1,91 @@
+"""A server, ready for its roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.config import Environment, Server
+from jarvis.config.artifacts import Release
+from jarvis.core.component import Component
+from jarvis.hosts.base import RELEASE_TOOL, STAGING, TOOL, base_files, packages
+from jarvis.hosts.preflight import Preflight, target
+from jarvis.remote import (
+    ApplyTool,
+    File,
+    HostService,
+    HostServiceArgs,
+    Target,
+    Transfer,
+    TransferArgs,
+)
+from jarvis.remote.script import read_file
+
+# Packages come over the server's own way to Debian, which may be slow; units of the base role have none.
+_INSTALL_TIMEOUT = 900
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostArgs:
+    """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes."""
+
+    server: Server
+    env: Environment
+    release: Release
+    preflight: Preflight
+
+
+class Host(Component, token="hosts:Host"):
+    """A server with its packages, users, kernel settings, names, and the release of binaries merged.
+
+    Deleting it undoes every role on the server in one connection. Roles run there by ``target``, which ends
+    with the host.
+
+    - ``server``: its configuration. ``target``: the other end of SSH. ``release``: digest of the release,
+      which a role whose units run from it names in ``inputs``.
+    """
+
+    server: Server
+    target: Target
+    release: str
+
+    def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env, server = args.env, args.server
+        bare = target(env, server)
+        self.server = server
+        self.target = bare.ending_with(self)
+        self.release = args.release.sha256
+        tool = ApplyTool(f"{name}-apply", bare, (args.preflight.passed,), self.child())
+        base = HostService(
+            f"{name}-base",
+            "base",
+            HostServiceArgs(
+                target=self.target,
+                files=base_files(env, server),
+                before=[f"{TOOL} setup {' '.join(packages(server))}"],
+                undo=[f"{TOOL} remove"],
+                timeout=_INSTALL_TIMEOUT,
+                purge=[STAGING],
+            ),
+            self.child(depends_on=[tool]),
+        )
+        staged = f"{STAGING}/release.raw"
+        image = Transfer(
+            f"{name}-release-image",
+            TransferArgs(target=self.target, source=args.release.path, path=staged),
+            self.child(depends_on=[base]),
+        )
+        HostService(
+            f"{name}-release",
+            "release",
+            HostServiceArgs(
+                target=self.target,
+                files=[File(path=RELEASE_TOOL, content=read_file("release.sh"), mode="0755")],
+                before=[f"{RELEASE_TOOL} activate {self.release} {staged}"],
+                undo=[f"{RELEASE_TOOL} remove"],
+            ),
+            self.child(depends_on=[image]),
+        )
+        self.register_outputs({"release": self.release})

@@ -1,0 +1,113 @@
+"""Whether the servers of an environment are fit, before anything changes on any of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.config import Environment, Role, Server
+from jarvis.config.load import private_key
+from jarvis.core.component import Component
+from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
+
+# What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
+# (https://kubernetes.io/docs/reference/networking/ports-and-protocols/, kube-proxy's health and metrics, the
+# local way to the API servers), MariaDB.
+_PORTS = {
+    Role.ETCD: (2379, 2380, 2381),
+    Role.CONTROL_PLANE: (6443, 10257, 10259),
+    Role.WORKER: (7443, 10248, 10249, 10250, 10256),
+    Role.DATABASE: (3306,),
+}
+
+
+def ports(env: Environment, server: Server) -> list[int]:
+    """The TCP ports that must be free on ``server``, in order."""
+    found = {port for role in server.roles for port in _PORTS.get(role, ())}
+    if Role.REGISTRY in server.roles:
+        found.add(env.registry.port)
+    if Role.WORKER in server.roles:
+        found.add(env.gateway.https_port)
+    return sorted(found)
+
+
+def target(env: Environment, server: Server) -> Target:
+    """``server`` as the other end of SSH."""
+    key = private_key(env, server)
+    return Target(
+        server=server.name,
+        host=str(server.address),
+        host_key=server.host_key or "",
+        user=server.user or env.ssh.user,
+        port=server.port or env.ssh.port,
+        private_key=None if key is None else pulumi.Output.secret(key),
+    )
+
+
+def arguments(env: Environment, server: Server) -> dict[str, str]:
+    """What ``jarvis/files/preflight.sh`` is told about ``server``, except for the time."""
+    wanted = env.preflight
+    return {
+        "environment": env.name,
+        "server": server.name,
+        "address": str(server.address),
+        "min_cores": str(wanted.min_cores),
+        "min_memory_mib": str(wanted.min_memory_mib),
+        "min_disk_gib": str(wanted.min_disk_gib),
+        "time_sync": "yes" if wanted.require_time_sync else "no",
+        "max_skew": str(wanted.max_clock_skew_seconds),
+        "ports": ",".join(map(str, ports(env, server))),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreflightArgs:
+    """``env``: the environment whose servers are looked at."""
+
+    env: Environment
+
+
+class Preflight(Component, token="hosts:Preflight"):
+    """Waits for every server to answer and looks whether it is fit, and whether all go together.
+
+    Nothing is changed on any server before all have passed: every host depends on ``passed``. What is wrong
+    comes as one list per server.
+    """
+
+    passed: pulumi.Resource
+
+    def __init__(self, name: str, args: PreflightArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env = args.env
+        outputs: dict[str, pulumi.Output[str]] = {}
+        for server in env.servers:
+            # A moment that has passed, asked for once: the time itself as argument would change at each run.
+            clock = LocalCheck(
+                f"{server.name}-clock", LocalCheckArgs(command="exec date -u +%s"), self.child()
+            )
+            words = [f"{key}={value}" for key, value in arguments(env, server).items()]
+            check = RemoteScript(
+                f"{server.name}-preflight",
+                RemoteScriptArgs(
+                    target=target(env, server),
+                    script="preflight.sh",
+                    arguments=[*words, clock.stdout.apply(lambda text: f"not_before={text.strip()}")],
+                    first=True,
+                ),
+                self.child(),
+            )
+            outputs[server.name] = check.stdout
+        skew = env.preflight.max_clock_skew_seconds
+        self.passed = LocalCheck(
+            name,
+            LocalCheckArgs(
+                command="exec python3 jarvis/hosts/agreement.py",
+                stdin=pulumi.Output.all(**outputs).apply(
+                    lambda known: json.dumps({"servers": known, "max_skew": skew}, sort_keys=True)
+                ),
+            ),
+            self.child(),
+        )
+        self.register_outputs({})
