@@ -85,7 +85,7 @@ class DatabaseMember(Component, token="stateful:DatabaseMember"):
                 ],
                 after=[_RELOAD_TLS],
             ),
-            self.child(),
+            self.child(depends_on=[args.host]),
         )
         settings = option_file(
             address=self.address, buffer_pool_mib=args.buffer_pool_mib, options=args.options

@@ -1,0 +1,86 @@
+"""What the pods of all components have in common, as pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Where a server was lost its pods are replaced after this many seconds, rather than after five minutes.
+GONE_AFTER_SECONDS = 30
+
+# Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
+RESTRICTED_CONTAINER: Mapping[str, Any] = {
+    "allow_privilege_escalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "read_only_root_filesystem": True,
+}
+
+
+def restricted_pod(user: int) -> dict[str, Any]:
+    """The security context of a pod whose processes, and whose mounted secrets, belong to ``user`` alone."""
+    return {
+        "run_as_non_root": True,
+        "run_as_user": user,
+        "run_as_group": user,
+        "fs_group": user,
+        "fs_group_change_policy": "OnRootMismatch",
+        "seccomp_profile": {"type": "RuntimeDefault"},
+    }
+
+
+def labels(name: str, component: str, part_of: str) -> dict[str, str]:
+    """The labels that Kubernetes recommends. ``name`` and ``component`` select the pods."""
+    return {
+        **selector(name, component),
+        "app.kubernetes.io/part-of": part_of,
+        "app.kubernetes.io/managed-by": "jarvis",
+    }
+
+
+def selector(name: str, component: str) -> dict[str, str]:
+    """The labels by which the pods of ``component`` of ``name`` are found; they never change."""
+    return {"app.kubernetes.io/name": name, "app.kubernetes.io/component": component}
+
+
+def leave_lost_servers() -> list[dict[str, Any]]:
+    """The tolerations of a pod that is replaced soon after its server was lost."""
+    return [
+        {
+            "key": f"node.kubernetes.io/{trouble}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "toleration_seconds": GONE_AFTER_SECONDS,
+        }
+        for trouble in ("not-ready", "unreachable")
+    ]
+
+
+def spread_over_servers(match: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The constraint that puts the pods of one revision with the labels ``match`` on as many servers as
+    there are. Servers that are lost do not count, so that the last one left takes all."""
+    return [
+        {
+            "max_skew": 1,
+            "topology_key": "kubernetes.io/hostname",
+            "when_unsatisfiable": "DoNotSchedule",
+            "node_taints_policy": "Honor",
+            "label_selector": {"match_labels": dict(match)},
+            "match_label_keys": ["pod-template-hash"],
+        }
+    ]
+
+
+def fingerprint(parts: Iterable[str], key: str = "") -> str:
+    """A digest of ``parts`` in their order: 32 hexadecimal digits that change when any of them does.
+
+    Where a part is secret give a ``key`` that was generated (128 bits or more): without it nobody can try
+    guesses of a weak secret against the digest, which stands in the open.
+    """
+    code = hmac.new(key.encode(), digestmod=hashlib.sha256)
+    for part in parts:
+        code.update(f"{len(part.encode())}:".encode())
+        code.update(part.encode())
+    return code.hexdigest()[:32]

@@ -1,0 +1,110 @@
+"""HAProxy's configuration for the gateway, as pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from jarvis.remote.script import read_file
+
+# More places than any service has pods, twice over for an update: the number of pods is DNS's to say, and
+# no part of the configuration. 64 is the most replicas that a service may have (jarvis.config.openstack).
+PLACES = 128
+# Seconds for which a gateway that is to stop serves on, so that the virtual address can move away.
+PAUSE = 8
+# Seconds after that for requests under way.
+DRAIN = 60
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_HOST = re.compile(r"[a-z0-9.-]+")
+_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A service behind the gateway.
+
+    - ``name``: of the backend. ``host``: the DNS name that clients ask for.
+    - ``service``: the Service whose pods serve it, as ``<name>.<namespace>``; it is headless and its port is
+      called ``http``.
+    - ``health``: the path that a pod in order answers with 200.
+    - ``repeatable_posts``: paths to which a POST may be sent twice without harm. Those, like every GET, HEAD
+      and OPTIONS, are tried on another pod when a pod dies over them.
+
+    Raises ``ValueError`` for a field of another form.
+    """
+
+    name: str
+    host: str
+    service: str
+    health: str = "/healthcheck"
+    repeatable_posts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for what, value, form in (
+            ("name", self.name, _NAME),
+            ("host", self.host, _HOST),
+            ("service", self.service, _HOST),
+            ("health path", self.health, _PATH),
+            *(("path", path, _PATH) for path in self.repeatable_posts),
+        ):
+            if not form.fullmatch(value):
+                raise ValueError(f"the route {self.name!r}: {value!r} is not a {what}")
+
+
+def haproxy_config(
+    *,
+    routes: Sequence[Route],
+    cluster_domain: str,
+    cluster_dns: IPv4Address,
+    node_addresses: Sequence[IPv4Address],
+) -> str:
+    """The whole configuration.
+
+    ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
+    a drain.
+
+    Raises ``ValueError`` when two routes have one name or one host.
+    """
+    for field in ("name", "host"):
+        values = [getattr(route, field) for route in routes]
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"several routes of the gateway have the {field} {', '.join(twice)}")
+    values = {
+        "DNS": str(cluster_dns),
+        "NODES": " ".join(str(address) for address in node_addresses),
+        "PAUSE": str(PAUSE),
+        "DRAIN": str(DRAIN),
+        "ROUTES": "\n".join(
+            f"    use_backend {route.name} if {{ var(txn.host) -m str {route.host} }}" for route in routes
+        ),
+        "BACKENDS": "".join(_backend(route, cluster_domain) for route in routes),
+    }
+    text = read_file("gateway/haproxy.cfg")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _backend(route: Route, cluster_domain: str) -> str:
+    posts = " ".join(route.repeatable_posts)
+    unless = "unless METH_GET or METH_HEAD or METH_OPTIONS"
+    if posts:
+        unless += f" or METH_POST {{ path {posts} }}"
+    return f"""
+backend {route.name}
+    balance leastconn
+    option httpchk
+    http-check send meth GET uri {route.health} ver HTTP/1.1 hdr Host {route.host}
+    http-check expect status 200
+    # A pod that dies over a request is replaced by another where the request may be sent twice.
+    retry-on conn-failure empty-response
+    http-request disable-l7-retry {unless}
+    # A busy pod answers its check late: three late ones in a row, and not one, take it out.
+    default-server check inter 1s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
+    default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip
+    server-template {route.name}- {PLACES} _http._tcp.{route.service}.svc.{cluster_domain}
+"""

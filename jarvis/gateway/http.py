@@ -1,0 +1,173 @@
+"""The HTTP gateway in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi_kubernetes.apps import v1 as apps
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.policy import v1 as policy
+
+from jarvis.config import Environment, Role
+from jarvis.core.component import Component
+from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
+from jarvis.gateway.haproxy import DRAIN, PAUSE, Route, haproxy_config
+from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
+
+NAMESPACE = "gateway"
+# User and group of the image (images/haproxy/recipe.toml).
+USER = 42425
+PUBLIC_PORT = 8443
+INTERNAL_PORT = 8404
+_NAME = "gateway"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpGatewayArgs:
+    """``provider``: the cluster. ``image``: reference of HAProxy's. ``routes``: the services behind it."""
+
+    provider: kubernetes.Provider
+    env: Environment
+    image: pulumi.Input[str]
+    routes: Sequence[Route]
+
+
+class HttpGateway(Component, token="gateway:HttpGateway"):
+    """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server and so
+    of the virtual address. It finds the services' pods by DNS: their coming and going changes nothing here.
+
+    - ``authority``: signs its certificate; what clients trust. ``urls``: the address of each route by name.
+    """
+
+    authority: Authority
+    urls: dict[str, str]
+
+    def __init__(self, name: str, args: HttpGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env = args.env
+        self.urls = {route.name: route_url(env, route.host) for route in args.routes}
+        self.authority = Authority(
+            name,
+            AuthorityArgs(common_name=f"{env.name} gateway", rotation=env.rotations.get(name, 0)),
+            self.child(),
+        )
+        certificate = Certificate(
+            f"{name}-certificate",
+            CertificateArgs(
+                authority=self.authority,
+                common_name=_NAME,
+                dns_names=sorted(route.host for route in args.routes),
+                client=False,
+                server=True,
+                rotation=env.rotations.get(f"{name}-certificate", 0),
+            ),
+            self.child(),
+        )
+        config = haproxy_config(
+            routes=args.routes,
+            cluster_domain=env.networks.cluster_domain,
+            cluster_dns=env.networks.cluster_dns,
+            # A bridge's own address is the first of its server's pod network.
+            node_addresses=[env.networks.pod_subnet(at)[1] for at in range(len(env.servers))],
+        )
+        namespace = core.Namespace(
+            name,
+            metadata={
+                "name": NAMESPACE,
+                # A port of the server is beyond "baseline"; the pods keep to "restricted" in all else.
+                "labels": {"pod-security.kubernetes.io/enforce": "privileged"},
+            },
+            opts=self.child(provider=args.provider),
+        )
+        own = self.child(provider=args.provider, depends_on=[namespace])
+        metadata = {"name": _NAME, "namespace": NAMESPACE, "labels": labels(_NAME, "haproxy", "jarvis")}
+        config_map = core.ConfigMap(name, metadata=metadata, data={"haproxy.cfg": config}, opts=own)
+        pem = pulumi.Output.concat(certificate.chain, certificate.key)
+        secret = core.Secret(
+            name, metadata=metadata, string_data={"server.pem": pulumi.Output.secret(pem)}, opts=own
+        )
+        revision = certificate.chain.apply(lambda chain: fingerprint([config, chain]))
+        daemon_set = apps.DaemonSet(
+            name,
+            metadata=metadata,
+            spec=daemon_set_spec(image=args.image, port=env.gateway.https_port, revision=revision),
+            opts=self.child(provider=args.provider, depends_on=[config_map, secret]),
+        )
+        policy.PodDisruptionBudget(
+            name,
+            metadata=metadata,
+            spec={"min_available": 1, "selector": {"match_labels": selector(_NAME, "haproxy")}},
+            opts=self.child(provider=args.provider, depends_on=[daemon_set]),
+        )
+        self.register_outputs({"urls": self.urls})
+
+
+def route_url(env: Environment, host: str) -> str:
+    """The URL of ``host`` at the gateway, without a path."""
+    port = env.gateway.https_port
+    return f"https://{host}" if port == 443 else f"https://{host}:{port}"
+
+
+def daemon_set_spec(*, image: pulumi.Input[str], port: int, revision: pulumi.Input[str]) -> dict[str, Any]:
+    """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods."""
+    return {
+        "selector": {"match_labels": selector(_NAME, "haproxy")},
+        # One server at a time; the virtual address is then on another.
+        "update_strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 1}},
+        "min_ready_seconds": 2,
+        "template": {
+            "metadata": {
+                "labels": labels(_NAME, "haproxy", "jarvis"),
+                "annotations": {"jarvis.internal/revision": revision},
+            },
+            "spec": {
+                "node_selector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
+                "tolerations": [{"operator": "Exists"}],
+                "priority_class_name": "system-cluster-critical",
+                "automount_service_account_token": False,
+                "enable_service_links": False,
+                # Names of the cluster are asked for in full: no search through domains.
+                "dns_policy": "Default",
+                "termination_grace_period_seconds": PAUSE + DRAIN + 5,
+                "security_context": restricted_pod(USER),
+                "containers": [_container(image, port)],
+                "volumes": [
+                    {"name": "config", "config_map": {"name": _NAME}},
+                    {"name": "tls", "secret": {"secret_name": _NAME, "default_mode": 0o440}},
+                ],
+            },
+        },
+    }
+
+
+def _container(image: pulumi.Input[str], port: int) -> dict[str, Any]:
+    def get(path: str) -> dict[str, Any]:
+        return {"http_get": {"path": path, "port": "internal"}}
+
+    return {
+        "name": "haproxy",
+        "image": image,
+        "image_pull_policy": "IfNotPresent",
+        "ports": [
+            {"name": "https", "container_port": PUBLIC_PORT, "host_port": port, "protocol": "TCP"},
+            {"name": "internal", "container_port": INTERNAL_PORT, "protocol": "TCP"},
+        ],
+        "startup_probe": {**get("/live"), "period_seconds": 1, "failure_threshold": 60},
+        "readiness_probe": {**get("/ready"), "period_seconds": 2, "failure_threshold": 2},
+        "liveness_probe": {**get("/live"), "period_seconds": 10, "failure_threshold": 3},
+        "lifecycle": {"pre_stop": get("/drain")},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            # No limit of CPU: throttling would only add latency.
+            "limits": {"memory": "256Mi"},
+        },
+        "security_context": dict(RESTRICTED_CONTAINER),
+        "volume_mounts": [
+            {"name": "config", "mount_path": "/etc/haproxy", "read_only": True},
+            {"name": "tls", "mount_path": "/run/haproxy", "read_only": True},
+        ],
+    }
