@@ -24,6 +24,10 @@ class Networks(Section):
     domain: DnsName = Field(
         default="jarvis.internal", description="names of the endpoints, such as identity.<domain>"
     )
+    dns_servers: list[Address] = Field(
+        default_factory=list,
+        description="asked by the cluster's DNS for names outside of it; none: such names do not exist in pods",
+    )
 
     @property
     def cluster_dns(self) -> Address:

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Brings the pod network's routes and address translation to what its folder says, or removes them:
+#   pod-network up | down
+set -euo pipefail
+
+readonly FOLDER=/etc/kubernetes/pod-network
+# Marks our routes (any number that /etc/iproute2/rt_protos does not name), so that no other is ever removed.
+readonly PROTOCOL=188
+
+routes() {
+  local subnet via address known
+  while read -r subnet via address; do
+    ip route replace "$subnet" "$via" "$address" proto "$PROTOCOL"
+  done <"$FOLDER/routes"
+  while read -r known _; do
+    grep -q "^$known " "$FOLDER/routes" || ip route delete "$known" proto "$PROTOCOL"
+  done < <(ip -4 route show proto "$PROTOCOL")
+}
+
+case ${1:-} in
+  up)
+    routes
+    nft --file "$FOLDER/rules.nft"
+    ;;
+  down)
+    ip -4 route flush proto "$PROTOCOL"
+    nft delete table ip jarvis-pods 2>/dev/null || true
+    ;;
+  *)
+    printf 'usage: pod-network up | down\n' >&2
+    exit 2
+    ;;
+esac

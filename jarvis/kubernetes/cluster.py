@@ -1,0 +1,205 @@
+"""A Kubernetes cluster on servers that are ready for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from jarvis.config import Environment, Role
+from jarvis.core.component import Component
+from jarvis.hosts import endpoint_names
+from jarvis.kubernetes.access import Access, AccessArgs
+from jarvis.kubernetes.control_plane import PORT, ControlPlaneServer, ControlPlaneServerArgs
+from jarvis.kubernetes.dns import ClusterDns, ClusterDnsArgs
+from jarvis.kubernetes.identity import Identities, IdentitiesArgs
+from jarvis.kubernetes.kubeconfig import admin_kubeconfig
+from jarvis.kubernetes.load_balancer import ApiServerProxy, ApiServerProxyArgs
+from jarvis.kubernetes.network import PodNetwork, PodNetworkArgs
+from jarvis.kubernetes.node import Node, NodeArgs
+from jarvis.kubernetes.virtual_address import VirtualAddress, VirtualAddressArgs
+
+if TYPE_CHECKING:
+    from jarvis.etcd import EtcdCluster
+    from jarvis.hosts import Host
+    from jarvis.pki import Authority, Certificate
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesClusterArgs:
+    """What the cluster stands on.
+
+    - ``env``: the environment. ``control_plane``, ``nodes``: its servers with these roles; every server of
+      the control plane, and every one that may hold the virtual address (role ``gateway``), is a node too.
+    - ``etcd``: where its objects are kept.
+    - ``images``: references of ``pause`` and ``coredns``. ``images_pushed``: what makes them available.
+    - ``registry_authority``, ``registry_client``: how the nodes pull images.
+    """
+
+    env: Environment
+    control_plane: Sequence[Host]
+    nodes: Sequence[Host]
+    etcd: EtcdCluster
+    images: Mapping[str, pulumi.Input[str]]
+    registry_authority: Authority
+    registry_client: Certificate
+    images_pushed: Sequence[pulumi.Resource] = ()
+
+
+class KubernetesCluster(Component, token="kubernetes:Cluster"):
+    """The control plane, the nodes, their network and DNS.
+
+    - ``kubeconfig``: of the administrator, by the virtual address; secret. ``provider``: the same for
+      Pulumi, the only one of the stack. ``address``: URL of the API.
+    - ``ready``: what to depend on to run pods that find each other by name.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    provider: kubernetes.Provider
+    address: str
+    ready: list[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: KubernetesClusterArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        env = args.env
+        self._name, self._args = name, args
+        self.identities = Identities(name, IdentitiesArgs(env=env), self.child())
+        proxies = {host.server.name: self._proxy(host) for host in args.nodes}
+        networks = {
+            host.server.name: PodNetwork(
+                f"{host.server.name}-pod-network", PodNetworkArgs(host=host, env=env), self.child()
+            )
+            for host in args.nodes
+        }
+        self.control_plane = self._control_plane(proxies)
+        self.nodes = [
+            self._node(host, [networks[host.server.name].service, proxies[host.server.name].service])
+            for host in args.nodes
+        ]
+        addresses = self._virtual_addresses(proxies)
+
+        self.address = f"https://{env.networks.virtual_address}:{PORT}"
+        identities = self.identities
+        self.kubeconfig = pulumi.Output.secret(
+            pulumi.Output.all(
+                identities.authority.certificate, identities.admin.chain, identities.admin.key
+            ).apply(lambda pems: admin_kubeconfig(env.name, self.address, *pems))
+        )
+        self.provider = kubernetes.Provider(
+            name,
+            kubeconfig=self.kubeconfig,
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+            opts=self.child(depends_on=addresses),
+        )
+        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
+        nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
+        self.dns = ClusterDns(
+            f"{name}-dns",
+            ClusterDnsArgs(
+                env=env,
+                provider=self.provider,
+                image=args.images["coredns"],
+                names=endpoint_names(env),
+                nodes=len(args.nodes),
+                after=[*nodes, *args.images_pushed, *(server.controllers for server in self.control_plane)],
+            ),
+            self.child(),
+        )
+        self.ready = [*nodes, self.access, self.dns]
+        self.register_outputs({"address": self.address})
+
+    def _proxy(self, host: Host) -> ApiServerProxy:
+        roles = host.server.roles
+        outside = Role.GATEWAY in roles and Role.CONTROL_PLANE not in roles
+        servers = [(one.server.name, f"{one.server.address}:{PORT}") for one in self._args.control_plane]
+        return ApiServerProxy(
+            f"{host.server.name}-apiserver-proxy",
+            ApiServerProxyArgs(
+                host=host,
+                identities=self.identities,
+                servers=servers,
+                public_port=PORT if outside else None,
+            ),
+            self.child(),
+        )
+
+    def _control_plane(self, proxies: Mapping[str, ApiServerProxy]) -> list[ControlPlaneServer]:
+        """One server after the other: a change that breaks the first never reaches the second. The chain
+        costs little at a first deployment, since the nodes only wait for the first API server."""
+        args = self._args
+        etcd_client = args.etcd.client(f"{self._name}-etcd-client")
+        made: list[ControlPlaneServer] = []
+        for host in args.control_plane:
+            before = made[-1] if made else None
+            made.append(
+                ControlPlaneServer(
+                    f"{host.server.name}-control-plane",
+                    ControlPlaneServerArgs(
+                        host=host,
+                        env=args.env,
+                        identities=self.identities,
+                        peers=[str(o.server.address) for o in args.control_plane if o is not host],
+                        etcd_endpoints=args.etcd.endpoints,
+                        etcd_authority=args.etcd.authority.certificate,
+                        etcd_client=etcd_client,
+                        after_apiserver=[
+                            args.etcd,
+                            proxies[host.server.name].service,
+                            *([before.apiserver] if before else []),
+                        ],
+                        after_controllers=[before.controllers] if before else [],
+                    ),
+                    self.child(),
+                )
+            )
+        return made
+
+    def _node(self, host: Host, after: Sequence[pulumi.Resource]) -> Node:
+        args = self._args
+        registries = sorted(
+            args.env.with_role(Role.REGISTRY), key=lambda server: server.name != host.server.name
+        )
+        return Node(
+            f"{host.server.name}-node",
+            NodeArgs(
+                host=host,
+                env=args.env,
+                identities=self.identities,
+                pause_image=args.images["pause"],
+                registry_servers=[str(server.address) for server in registries],
+                registry_authority=args.registry_authority.certificate,
+                registry_client=args.registry_client,
+                after_kubelet=[*after, self.control_plane[0].apiserver],
+            ),
+            self.child(),
+        )
+
+    def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> list[pulumi.Resource]:
+        args = self._args
+        own = {
+            host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
+        }
+        holders = [host for host in args.nodes if Role.GATEWAY in host.server.roles]
+        return [
+            VirtualAddress(
+                f"{host.server.name}-virtual-address",
+                VirtualAddressArgs(
+                    host=host,
+                    env=args.env,
+                    holders=[holder.server for holder in holders],
+                    api_port=PORT,
+                    after=[
+                        proxies[host.server.name].service,
+                        (own.get(host.server.name) or self.control_plane[0]).apiserver,
+                    ],
+                ),
+                self.child(),
+            ).service
+            for host in holders
+        ]

@@ -1,0 +1,287 @@
+"""The control plane's part on one server: API server, controller manager and scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment, Server
+from jarvis.config.types import Option
+from jarvis.core.component import Component
+from jarvis.kubernetes.flags import command_line, merge_flags, template
+from jarvis.kubernetes.identity import FRONT_PROXY_CLIENT, Identities, credentials
+from jarvis.kubernetes.kubeconfig import file_kubeconfig
+from jarvis.kubernetes.load_balancer import READY
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+    from jarvis.pki import Certificate
+
+PORT = 6443
+USER = "kubernetes"
+OWNER = f"{USER}:{USER}"
+APISERVER = "/etc/kubernetes/apiserver"
+CONTROLLERS = "/etc/kubernetes/controllers"
+LOGS = "/var/log/kubernetes"
+
+# A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
+# EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
+# of NODE_LEASE, so that four renewals must be missed.
+NODE_LEASE_SECONDS = 20
+NODE_GRACE_SECONDS = 20
+EVICTION_SECONDS = 30
+# Longer than a load balancer needs to see that /readyz fails (load_balancer.py: checks each second).
+SHUTDOWN_DELAY_SECONDS = 3
+
+
+def apiserver_flags(
+    env: Environment, server: Server, etcd_endpoints: Sequence[str], extra: Mapping[str, Option]
+) -> dict[str, str]:
+    """The API server's flags on ``server``; those of ``extra`` win.
+
+    Numbers without a name here are from the CIS Kubernetes Benchmark 1.10, section 1.2 (audit log).
+    """
+    own: dict[str, Option] = {
+        "advertise-address": str(server.address),
+        "secure-port": PORT,
+        "allow-privileged": True,
+        "anonymous-auth": False,
+        "authorization-mode": "Node,RBAC",
+        "enable-admission-plugins": "NodeRestriction",
+        "admission-control-config-file": f"{APISERVER}/admission.yaml",
+        "audit-policy-file": f"{APISERVER}/audit-policy.yaml",
+        "audit-log-path": f"{LOGS}/audit.log",
+        "audit-log-maxage": 30,
+        "audit-log-maxbackup": 10,
+        "audit-log-maxsize": 100,
+        "client-ca-file": f"{APISERVER}/ca.crt",
+        "tls-cert-file": f"{APISERVER}/server.crt",
+        "tls-private-key-file": f"{APISERVER}/server.key",
+        "tls-min-version": "VersionTLS12",
+        "etcd-servers": ",".join(etcd_endpoints),
+        "etcd-cafile": f"{APISERVER}/etcd/ca.crt",
+        "etcd-certfile": f"{APISERVER}/etcd/client.crt",
+        "etcd-keyfile": f"{APISERVER}/etcd/client.key",
+        "encryption-provider-config": f"{APISERVER}/encryption.json",
+        "service-account-issuer": f"https://kubernetes.default.svc.{env.networks.cluster_domain}",
+        "service-account-key-file": f"{APISERVER}/service-accounts.pub",
+        "service-account-signing-key-file": f"{APISERVER}/service-accounts.key",
+        "service-cluster-ip-range": str(env.networks.services),
+        "kubelet-certificate-authority": f"{APISERVER}/ca.crt",
+        "kubelet-client-certificate": f"{APISERVER}/kubelet/client.crt",
+        "kubelet-client-key": f"{APISERVER}/kubelet/client.key",
+        "kubelet-preferred-address-types": "InternalIP",
+        "requestheader-client-ca-file": f"{APISERVER}/front-proxy/ca.crt",
+        "requestheader-allowed-names": FRONT_PROXY_CLIENT,
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-username-headers": "X-Remote-User",
+        "proxy-client-cert-file": f"{APISERVER}/front-proxy/client.crt",
+        "proxy-client-key-file": f"{APISERVER}/front-proxy/client.key",
+        "default-not-ready-toleration-seconds": EVICTION_SECONDS,
+        "default-unreachable-toleration-seconds": EVICTION_SECONDS,
+        "shutdown-delay-duration": f"{SHUTDOWN_DELAY_SECONDS}s",
+        "profiling": False,
+    }
+    return merge_flags(own, extra)
+
+
+def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
+    """The controller manager's flags; those of ``extra`` win.
+
+    It gets no authority's key: certificates come from `jarvis.pki` alone. Pod networks are handed out by the
+    configuration, not by a controller (`network.py`).
+    """
+    own: dict[str, Option] = {
+        **_controller("controller-manager"),
+        "allocate-node-cidrs": False,
+        "cluster-name": env.name,
+        "controllers": "*,-certificatesigningrequest-signing-controller",
+        "node-monitor-grace-period": f"{NODE_GRACE_SECONDS}s",
+        "root-ca-file": f"{CONTROLLERS}/controller-manager/ca.crt",
+        "service-account-private-key-file": f"{CONTROLLERS}/service-accounts.key",
+        "use-service-account-credentials": True,
+    }
+    return merge_flags(own, extra)
+
+
+def scheduler_flags(extra: Mapping[str, Option]) -> dict[str, str]:
+    """The scheduler's flags; those of ``extra`` win."""
+    return merge_flags(_controller("scheduler"), extra)
+
+
+def _controller(name: str) -> dict[str, Option]:
+    kubeconfig = f"{CONTROLLERS}/{name}/kubeconfig"
+    return {
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "kubeconfig": kubeconfig,
+        "bind-address": "127.0.0.1",
+        "leader-elect": True,
+        "profiling": False,
+        "tls-min-version": "VersionTLS12",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlaneServerArgs:
+    """One server of the control plane.
+
+    - ``host``, ``env``, ``identities``: where, of which environment, as whom.
+    - ``peers``: addresses of the other control-plane servers; one must be ready before this is restarted.
+    - ``etcd_endpoints``, ``etcd_authority`` (PEM), ``etcd_client``: how etcd is reached.
+    - ``after_apiserver``: what the API server waits for: etcd, the servers before it, its health client.
+    - ``after_controllers``: what the controllers wait for beside their own API server.
+    """
+
+    host: Host
+    env: Environment
+    identities: Identities
+    peers: Sequence[str]
+    etcd_endpoints: Sequence[str]
+    etcd_authority: pulumi.Input[str]
+    etcd_client: Certificate
+    after_apiserver: Sequence[pulumi.Resource] = ()
+    after_controllers: Sequence[pulumi.Resource] = ()
+
+
+class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
+    """The API server of one server, and beside it controller manager and scheduler, of which one in the
+    cluster leads. ``apiserver`` and ``controllers`` are their resources."""
+
+    apiserver: HostService
+    controllers: HostService
+
+    def __init__(
+        self, name: str, args: ControlPlaneServerArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        self.apiserver = self._apiserver(name, args)
+        self.controllers = self._controllers(name, args)
+        self.register_outputs({})
+
+    def _apiserver(self, name: str, args: ControlPlaneServerArgs) -> HostService:
+        env, server, identities = args.env, args.host.server, args.identities
+        ca = identities.authority.certificate
+        serving = identities.server(
+            f"apiserver-{server.name}", "kube-apiserver", *apiserver_names(env, server)
+        )
+        parts = [
+            credentials(APISERVER, ca, serving, OWNER, "server"),
+            credentials(f"{APISERVER}/etcd", args.etcd_authority, args.etcd_client, OWNER),
+            credentials(f"{APISERVER}/kubelet", ca, identities.kubelet_client, OWNER),
+            credentials(
+                f"{APISERVER}/front-proxy",
+                identities.front_proxy.certificate,
+                identities.front_proxy_client,
+                OWNER,
+            ),
+        ]
+        flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
+        peers = " ".join(f"{address}:{PORT}" for address in args.peers)
+        return HostService(
+            f"{name}-apiserver",
+            "kube-apiserver",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    Directory(path=LOGS, mode="0750", owner=OWNER),
+                    File(
+                        path="/etc/systemd/system/kube-apiserver.service",
+                        content=template(
+                            "kube-apiserver.service",
+                            command=command_line("/usr/bin/kube-apiserver", flags),
+                        ),
+                    ),
+                    File(
+                        path=f"{APISERVER}/admission.yaml",
+                        content=read_file("kubernetes/admission.yaml"),
+                    ),
+                    File(
+                        path=f"{APISERVER}/audit-policy.yaml",
+                        content=read_file("kubernetes/audit-policy.yaml"),
+                    ),
+                    File(
+                        path=f"{APISERVER}/service-accounts.pub",
+                        content=identities.service_accounts.public,
+                    ),
+                    *(file for clear, _ in parts for file in clear),
+                ],
+                secret_files=[
+                    _secret(f"{APISERVER}/encryption.json", identities.encryption),
+                    _secret(f"{APISERVER}/service-accounts.key", identities.service_accounts.private),
+                    *(file for _, secret in parts for file in secret),
+                ],
+                units=["kube-apiserver.service"],
+                inputs=[args.host.release],
+                gate=f"{READY} {peers}" if peers else None,
+                ready=f"{READY} 127.0.0.1:{PORT}",
+                timeout=120,
+                purge=[LOGS],
+            ),
+            self.child(depends_on=[args.host, *args.after_apiserver]),
+        )
+
+    def _controllers(self, name: str, args: ControlPlaneServerArgs) -> HostService:
+        env, identities = args.env, args.identities
+        programs = {
+            "controller-manager": (
+                identities.controller_manager,
+                controller_manager_flags(env, env.kubernetes.controller_manager_flags),
+            ),
+            "scheduler": (identities.scheduler, scheduler_flags(env.kubernetes.scheduler_flags)),
+        }
+        files: list[File | Directory] = [
+            File(
+                path="/var/lib/jarvis/bin/controllers-ready",
+                content=read_file("kubernetes/controllers-ready.sh"),
+                mode="0755",
+            )
+        ]
+        secret_files = [_secret(f"{CONTROLLERS}/service-accounts.key", identities.service_accounts.private)]
+        for program, (pair, flags) in programs.items():
+            folder = f"{CONTROLLERS}/{program}"
+            clear, secret = credentials(folder, identities.authority.certificate, pair, OWNER)
+            line = command_line(f"/usr/bin/kube-{program}", flags)
+            files += [
+                File(
+                    path=f"/etc/systemd/system/kube-{program}.service",
+                    content=template("kube-controller.service", program=program, command=line),
+                ),
+                File(path=f"{folder}/kubeconfig", content=file_kubeconfig(f"kube-{program}", folder)),
+                *clear,
+            ]
+            secret_files += secret
+        return HostService(
+            f"{name}-controllers",
+            "kube-controllers",
+            HostServiceArgs(
+                target=args.host.target,
+                files=files,
+                secret_files=secret_files,
+                units=[f"kube-{program}.service" for program in programs],
+                inputs=[args.host.release],
+                ready="/var/lib/jarvis/bin/controllers-ready",
+            ),
+            self.child(depends_on=[args.host, self.apiserver, *args.after_controllers]),
+        )
+
+
+def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[str]]:
+    """What the API server on ``server`` is called: DNS names, and addresses."""
+    service = "kubernetes.default.svc"
+    names = ["kubernetes", "kubernetes.default", service, f"{service}.{env.networks.cluster_domain}"]
+    addresses = [
+        str(address)
+        for address in (env.networks.kubernetes_service, env.networks.virtual_address, server.address)
+    ]
+    return [*names, "localhost", server.name], [*addresses, "127.0.0.1"]
+
+
+def _secret(path: str, content: pulumi.Input[str]) -> File:
+    return File(path=path, content=content, mode="0600", owner=OWNER)

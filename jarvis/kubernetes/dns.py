@@ -1,0 +1,236 @@
+"""The cluster's DNS: CoreDNS, two replicas on different servers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from jarvis.config import Environment
+from jarvis.core.component import Component
+
+NAMESPACE = "kube-system"
+REPLICAS = 2
+DNS_PORT, HEALTH_PORT, READY_PORT, METRICS_PORT = 5353, 8080, 8181, 9153
+# The user of the image (images/coredns/recipe.toml).
+USER = 42426
+# What CoreDNS answers from memory while a server is lost, and the gateway's own view: seconds.
+TTL_SECONDS = 5
+_LABELS = {"app.kubernetes.io/name": "coredns"}
+
+
+def corefile(
+    *,
+    cluster_domain: str,
+    networks: Sequence[IPv4Network],
+    domain: str,
+    names: Sequence[str],
+    virtual_address: IPv4Address,
+    upstream: Sequence[IPv4Address],
+) -> str:
+    """CoreDNS's configuration.
+
+    ``cluster_domain`` and the reverse zones of ``networks`` come from the cluster. ``names``, which are in
+    ``domain``, are at the virtual address. All else is asked of ``upstream``; without one it does not exist.
+
+    The servers' own resolv.conf is never read: it leads back here.
+    """
+    zones = " ".join([cluster_domain, *map(str, networks)])
+    forward = f"forward . {' '.join(map(str, upstream))}" if upstream else ""
+    rest = forward or "template ANY ANY {\n        rcode NXDOMAIN\n    }"
+    return f"""\
+{zones} {{
+    errors
+    health :{HEALTH_PORT} {{
+        lameduck 5s
+    }}
+    ready :{READY_PORT}
+    prometheus :{METRICS_PORT}
+    kubernetes {zones} {{
+        pods disabled
+        ttl {TTL_SECONDS}
+    }}
+    cache {TTL_SECONDS}
+    loadbalance
+}}
+{domain} {{
+    errors
+    hosts {{
+        {virtual_address} {" ".join(names)}
+        ttl {TTL_SECONDS}{_indented("fallthrough" if upstream else "")}
+    }}{_indented(forward, 4)}
+}}
+. {{
+    errors
+    {rest}{_indented("cache 30" if upstream else "", 4)}
+}}
+"""
+
+
+def _indented(line: str, columns: int = 8) -> str:
+    return f"\n{' ' * columns}{line}" if line else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDnsArgs:
+    """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``nodes``: how many there
+    are, since a replica without a server of its own would wait for ever."""
+
+    env: Environment
+    provider: kubernetes.Provider
+    image: pulumi.Input[str]
+    names: Sequence[str]
+    nodes: int
+    after: Sequence[pulumi.Resource] = ()
+
+
+class ClusterDns(Component, token="kubernetes:ClusterDns"):
+    """CoreDNS behind the Service ``kube-dns`` at the tenth address of the services' network.
+
+    Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
+    """
+
+    service: kubernetes.core.v1.Service
+    deployment: kubernetes.apps.v1.Deployment
+
+    def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        networks = args.env.networks
+        config = corefile(
+            cluster_domain=networks.cluster_domain,
+            networks=[networks.services, networks.pods],
+            domain=networks.domain,
+            names=args.names,
+            virtual_address=networks.virtual_address,
+            upstream=networks.dns_servers,
+        )
+        first = self.child(provider=args.provider, depends_on=list(args.after))
+        options = self.child(provider=args.provider)
+        account = kubernetes.core.v1.ServiceAccount(f"{name}-account", metadata=_metadata(), opts=first)
+        role = kubernetes.rbac.v1.ClusterRole(
+            f"{name}-role",
+            metadata={"name": "jarvis:coredns"},
+            rules=[
+                {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
+                {
+                    "apiGroups": ["discovery.k8s.io"],
+                    "resources": ["endpointslices"],
+                    "verbs": ["list", "watch"],
+                },
+            ],
+            opts=first,
+        )
+        binding = kubernetes.rbac.v1.ClusterRoleBinding(
+            f"{name}-binding",
+            metadata={"name": "jarvis:coredns"},
+            role_ref={
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": role.metadata["name"],
+            },
+            subjects=[{"kind": "ServiceAccount", "name": "coredns", "namespace": NAMESPACE}],
+            opts=options,
+        )
+        files = kubernetes.core.v1.ConfigMap(
+            f"{name}-config", metadata=_metadata(), data={"Corefile": config}, opts=first
+        )
+        self.deployment = kubernetes.apps.v1.Deployment(
+            f"{name}-deployment",
+            metadata=_metadata(),
+            spec=deployment_spec(args.image, config, min(REPLICAS, args.nodes)),
+            opts=self.child(provider=args.provider, depends_on=[account, binding, files]),
+        )
+        kubernetes.policy.v1.PodDisruptionBudget(
+            f"{name}-disruption",
+            metadata=_metadata(),
+            spec={"maxUnavailable": 1, "selector": {"matchLabels": _LABELS}},
+            opts=first,
+        )
+        # Its await wants endpoints, which the Deployment makes: after it, and not beside it.
+        self.service = kubernetes.core.v1.Service(
+            f"{name}-service",
+            metadata=_metadata("kube-dns"),
+            spec={
+                "clusterIP": str(networks.cluster_dns),
+                "selector": _LABELS,
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "dns"},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": "dns-tcp"},
+                ],
+            },
+            opts=self.child(provider=args.provider, depends_on=[self.deployment]),
+        )
+        self.register_outputs({})
+
+
+def _metadata(name: str = "coredns") -> dict[str, Any]:
+    return {"name": name, "namespace": NAMESPACE, "labels": _LABELS}
+
+
+def deployment_spec(image: pulumi.Input[str], config: str, replicas: int) -> dict[str, Any]:
+    """The Deployment's spec; the digest of ``config`` makes a changed configuration roll the pods."""
+    digest = hashlib.sha256(config.encode()).hexdigest()
+    container = {
+        "name": "coredns",
+        "image": image,
+        "args": ["-conf", "/etc/coredns/Corefile", "-dns.port", str(DNS_PORT)],
+        "ports": [
+            {"name": "dns", "containerPort": DNS_PORT, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": DNS_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "192Mi"}},
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": READY_PORT}, "periodSeconds": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/health", "port": HEALTH_PORT},
+            "initialDelaySeconds": 20,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 5,
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
+    }
+    return {
+        "replicas": replicas,
+        "selector": {"matchLabels": _LABELS},
+        "strategy": {
+            "rollingUpdate": {"maxSurge": 0 if replicas > 1 else 1, "maxUnavailable": min(1, replicas - 1)}
+        },
+        "template": {
+            "metadata": {"labels": _LABELS, "annotations": {"jarvis.internal/config": digest}},
+            "spec": {
+                "serviceAccountName": "coredns",
+                "priorityClassName": "system-cluster-critical",
+                # Its own name servers would be itself.
+                "dnsPolicy": "Default",
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 15,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": USER,
+                    "runAsGroup": USER,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "kubernetes.io/hostname",
+                        "whenUnsatisfiable": "DoNotSchedule",
+                        "labelSelector": {"matchLabels": _LABELS},
+                    }
+                ],
+                "containers": [container],
+                "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+            },
+        },
+    }

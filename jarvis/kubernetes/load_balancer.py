@@ -1,0 +1,104 @@
+"""The way from a server to the API servers: a HAProxy of its own, which notices when one is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.kubernetes.flags import template
+from jarvis.kubernetes.identity import Identities, credentials
+from jarvis.remote import File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+# Succeeds when one of the API servers ADDRESS:PORT, its arguments, is ready.
+READY = "/var/lib/jarvis/bin/apiserver-ready"
+# Succeeds when ADDRESS PORT accepts connections.
+PORT_OPEN = "/var/lib/jarvis/bin/port-open"
+LOCAL_ADDRESS, LOCAL_PORT = "127.0.0.1", 7443
+HEALTH = "/etc/kubernetes/health"
+FOLDER = "/etc/kubernetes/apiserver-proxy"
+
+
+def haproxy_config(servers: Sequence[tuple[str, str]], *, public_port: int | None = None) -> str:
+    """HAProxy's configuration for the API servers ``(name, address:port)``.
+
+    TLS passes through untouched; health checks ask /readyz with a client's certificate. ``public_port`` is
+    listened on as well, for a server that may hold the virtual address and runs no API server.
+    """
+    lines = [f"  server {name} {address}" for name, address in servers]
+    public = f"  bind 0.0.0.0:{public_port}\n" if public_port else ""
+    return template(
+        "apiserver-proxy.cfg",
+        local=f"{LOCAL_ADDRESS}:{LOCAL_PORT}",
+        public=public,
+        folder=FOLDER,
+        servers="\n".join(lines),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiServerProxyArgs:
+    """``servers``: name and address:port of every API server. ``public_port``: see ``haproxy_config``."""
+
+    host: Host
+    identities: Identities
+    servers: Sequence[tuple[str, str]]
+    public_port: int | None = None
+
+
+class ApiServerProxy(Component, token="kubernetes:ApiServerProxy"):
+    """HAProxy on one server's 127.0.0.1:7443, and the means to ask an API server whether it is ready.
+
+    ``service`` is the resource to depend on.
+    """
+
+    service: HostService
+
+    def __init__(
+        self, name: str, args: ApiServerProxyArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        ca, health = args.identities.authority.certificate, args.identities.health
+        clear, secret = credentials(HEALTH, ca, health)
+        config = haproxy_config(args.servers, public_port=args.public_port)
+        self.service = HostService(
+            name,
+            "apiserver-proxy",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    File(
+                        path="/etc/systemd/system/jarvis-apiserver-proxy.service",
+                        content=read_file("kubernetes/apiserver-proxy.service"),
+                    ),
+                    File(path=f"{FOLDER}/haproxy.cfg", content=config),
+                    File(path=f"{FOLDER}/ca.crt", content=ca),
+                    *(
+                        File(path=path, content=read_file(f"kubernetes/{script}"), mode="0755")
+                        for path, script in ((READY, "apiserver-ready.sh"), (PORT_OPEN, "port-open.sh"))
+                    ),
+                    *clear,
+                ],
+                secret_files=[
+                    # HAProxy wants certificate and key in one file.
+                    File(
+                        path=f"{FOLDER}/client.pem",
+                        content=pulumi.Output.concat(health.chain, health.key),
+                        mode="0600",
+                    ),
+                    *secret,
+                ],
+                units=["jarvis-apiserver-proxy.service"],
+                ready=f"{PORT_OPEN} {LOCAL_ADDRESS} {LOCAL_PORT}",
+                reload=True,
+            ),
+            self.child(depends_on=[args.host]),
+        )
+        self.register_outputs({})

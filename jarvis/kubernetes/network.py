@@ -1,0 +1,117 @@
+"""The pod network of one server: a bridge, addresses of its own part, and routes to the other servers'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment, Server
+from jarvis.core.component import Component
+from jarvis.kubernetes.flags import template
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+BRIDGE = "cni0"
+FOLDER = "/etc/kubernetes/pod-network"
+SCRIPT = "/var/lib/jarvis/bin/pod-network"
+
+
+def cni_config(pod_subnet: IPv4Network) -> str:
+    """The CNI configuration list of a server whose pods have addresses of ``pod_subnet``.
+
+    Addresses in use are remembered in /run: after a power cycle no pod is left that has one.
+    """
+    bridge = {
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isGateway": True,
+        "hairpinMode": True,
+        "ipMasq": False,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": str(pod_subnet)}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": "/run/cni/networks",
+        },
+    }
+    portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True, "backend": "nftables"}
+    return json.dumps({"cniVersion": "1.0.0", "name": "jarvis", "plugins": [bridge, portmap]}, indent=2)
+
+
+def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4Address]]:
+    """The pod networks of the servers other than ``server``, each with the address it is reached by."""
+    return [
+        (env.networks.pod_subnet(env.index(other)), other.address)
+        for other in env.servers
+        if other.name != server.name
+    ]
+
+
+def masquerade_rules(env: Environment) -> str:
+    """nftables rules by which pods reach what has no route back to them, under their server's address.
+
+    The servers do have such routes, so they see the pods' own addresses.
+    """
+    networks = env.networks
+    inside = [networks.pods, networks.virtual_address, *(server.address for server in env.servers)]
+    return template("pod-network.nft", pods=str(networks.pods), inside=", ".join(str(one) for one in inside))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodNetworkArgs:
+    """``host``: the server. ``env``: whose other servers it has routes to."""
+
+    host: Host
+    env: Environment
+
+
+class PodNetwork(Component, token="kubernetes:PodNetwork"):
+    """CNI configuration, routes and address translation of one server's pods.
+
+    The kernel settings that it needs are the host's (`jarvis.hosts`). Network policies are not enforced.
+    ``service`` is the resource to depend on.
+    """
+
+    service: HostService
+
+    def __init__(self, name: str, args: PodNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env, server = args.env, args.host.server
+        routes: Sequence[tuple[IPv4Network, IPv4Address]] = pod_routes(env, server)
+        self.service = HostService(
+            name,
+            "pod-network",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    Directory(path="/etc/cni/net.d"),
+                    File(
+                        path="/etc/systemd/system/jarvis-pod-network.service",
+                        content=read_file("kubernetes/pod-network.service"),
+                    ),
+                    File(path=SCRIPT, content=read_file("kubernetes/pod-network.sh"), mode="0755"),
+                    File(
+                        path=f"{FOLDER}/routes",
+                        content="".join(f"{subnet} via {address}\n" for subnet, address in routes),
+                    ),
+                    File(path=f"{FOLDER}/rules.nft", content=masquerade_rules(env)),
+                    File(
+                        path="/etc/cni/net.d/10-jarvis.conflist",
+                        content=cni_config(env.networks.pod_subnet(env.index(server))),
+                    ),
+                ],
+                units=["jarvis-pod-network.service"],
+                reload=True,
+                undo=[f"{SCRIPT} down"],
+            ),
+            self.child(depends_on=[args.host]),
+        )
+        self.register_outputs({})

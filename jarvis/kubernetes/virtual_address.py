@@ -1,0 +1,117 @@
+"""The address by which the outside reaches the API and the gateway, held by one server at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment, Server
+from jarvis.core.component import Component
+from jarvis.kubernetes.flags import template
+from jarvis.kubernetes.load_balancer import PORT_OPEN, READY
+from jarvis.remote import File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+FOLDER = "/etc/kubernetes/virtual-address"
+# Equal on all: an address then stays where it is when a server comes back, since VRRP moves it to a higher
+# priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more.
+PRIORITY = 100
+GATEWAY_BONUS = 50
+
+
+def keepalived_config(
+    *,
+    server: str,
+    address: IPv4Address,
+    interface: str,
+    peers: Sequence[IPv4Address],
+    virtual_address: IPv4Address,
+    router_id: int,
+    api_port: int,
+    gateway_port: int,
+) -> str:
+    """keepalived's configuration on ``server``, whose API (``api_port``) must be ready for it to hold the
+    address, and whose gateway should accept connections.
+
+    ``interface`` empty: ``%INTERFACE%`` stands there, and is replaced on the server by that of ``address``.
+    """
+    return template(
+        "keepalived.conf",
+        server=server,
+        address=str(address),
+        interface=interface or "%INTERFACE%",
+        peers="\n".join(f"    {peer}" for peer in peers),
+        virtual_address=str(virtual_address),
+        router_id=str(router_id),
+        priority=str(PRIORITY),
+        bonus=str(GATEWAY_BONUS),
+        api_check=f"{READY} 127.0.0.1:{api_port}",
+        gateway_check=f"{PORT_OPEN} {address} {gateway_port}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualAddressArgs:
+    """``holders``: every server that may hold the address, this ``host`` among them. ``api_port``: where the
+    API answers on each. ``after``: what must be there first, such as the API server of this server."""
+
+    host: Host
+    env: Environment
+    holders: Sequence[Server]
+    api_port: int
+    after: Sequence[pulumi.Resource] = ()
+
+
+class VirtualAddress(Component, token="kubernetes:VirtualAddress"):
+    """keepalived on one server, speaking VRRP by unicast to the others. Ready when the address answers,
+    whoever holds it. ``service`` is the resource to depend on."""
+
+    service: HostService
+
+    def __init__(
+        self, name: str, args: VirtualAddressArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        env, server = args.env, args.host.server
+        config = keepalived_config(
+            server=server.name,
+            address=server.address,
+            interface=server.interface,
+            peers=[holder.address for holder in args.holders if holder.name != server.name],
+            virtual_address=env.networks.virtual_address,
+            router_id=env.networks.virtual_router_id,
+            api_port=args.api_port,
+            gateway_port=env.gateway.https_port,
+        )
+        self.service = HostService(
+            name,
+            "virtual-address",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    File(
+                        path="/etc/systemd/system/jarvis-virtual-address.service",
+                        content=read_file("kubernetes/virtual-address.service"),
+                    ),
+                    File(path=f"{FOLDER}/keepalived.conf", content=config),
+                    File(path=f"{FOLDER}/address", content=str(server.address)),
+                    File(
+                        path="/var/lib/jarvis/bin/virtual-address-config",
+                        content=read_file("kubernetes/virtual-address-config.sh"),
+                        mode="0755",
+                    ),
+                ],
+                units=["jarvis-virtual-address.service"],
+                ready=f"{READY} {env.networks.virtual_address}:{args.api_port}",
+                reload=True,
+            ),
+            self.child(depends_on=[args.host, *args.after]),
+        )
+        self.register_outputs({})
