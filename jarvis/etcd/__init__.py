@@ -1,0 +1,6 @@
+"""etcd: the store of Kubernetes, on the servers themselves, with mutual TLS."""
+
+from jarvis.etcd.cluster import EtcdCluster, EtcdClusterArgs
+from jarvis.etcd.member import EtcdMember, EtcdMemberArgs
+
+__all__ = ["EtcdCluster", "EtcdClusterArgs", "EtcdMember", "EtcdMemberArgs"]

@@ -1,0 +1,79 @@
+"""An etcd cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.config import Environment
+from jarvis.core.component import Component
+from jarvis.etcd.member import EtcdMember, EtcdMemberArgs
+from jarvis.hosts import Host
+from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdClusterArgs:
+    """``hosts``: the servers of the members, an odd number, in the configuration's order. ``env``: theirs."""
+
+    hosts: Sequence[Host]
+    env: Environment
+
+
+class EtcdCluster(Component, token="etcd:Cluster"):
+    """etcd members that are made, and changed, one after the other.
+
+    Each member depends on the one before it, and is ready only when it is healthy: a change that breaks one
+    stops there, with the others at work.
+
+    - ``endpoints``: URLs for clients. ``authority``: what to trust; it signs the clients too.
+    - ``members``: to depend on.
+    """
+
+    endpoints: list[str]
+    authority: Authority
+    members: list[EtcdMember]
+
+    def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self._rotations = args.env.rotations
+        authority = f"{name}-authority"
+        self.authority = Authority(
+            authority,
+            AuthorityArgs(common_name=f"{name} authority", rotation=self._rotations.get(authority, 0)),
+            self.child(),
+        )
+        addresses = [str(host.server.address) for host in args.hosts]
+        self.members = []
+        for index, host in enumerate(args.hosts):
+            member = f"{name}-{host.server.name}"
+            self.members.append(
+                EtcdMember(
+                    member,
+                    EtcdMemberArgs(
+                        host=host,
+                        others=[address for address in addresses if address != addresses[index]],
+                        index=index,
+                        authority=self.authority,
+                        flags=args.env.etcd.flags,
+                        rotation=self._rotations.get(member, 0),
+                        after=self.members[-1:],
+                    ),
+                    self.child(),
+                )
+            )
+        self.endpoints = [member.endpoint for member in self.members]
+        self.register_outputs({"endpoints": self.endpoints})
+
+    def client(self, name: str) -> Certificate:
+        """A certificate for the client called ``name``, which may do everything: etcd's own users are not
+        in use."""
+        return Certificate(
+            name,
+            CertificateArgs(
+                authority=self.authority, common_name=name, rotation=self._rotations.get(name, 0)
+            ),
+            self.child(),
+        )

@@ -1,0 +1,178 @@
+#!/bin/bash
+# What an etcd member needs beyond its unit: to join, to be changed without the loss of quorum, to leave.
+#
+#   etcd-member join NAME PEER-URL FIRST OTHERS    before a start; FIRST (yes or no): may begin a new cluster
+#   etcd-member settle NAME OTHERS                 after a start: makes a learner a full member, checks health
+#   etcd-member gate                               succeeds when this member may be restarted
+#   etcd-member leave                              takes this member out of the cluster, where it can
+#   etcd-member defrag                             gives back space, when much is unused and all are healthy
+#
+# OTHERS are the client URLs of the other configured members, with commas, or "-". The first member begins as
+# a cluster of one; each other is added as a learner, which does not count for quorum until it has caught up:
+# https://etcd.io/docs/v3.6/learning/design-learner/. Whoever has data simply starts.
+set -euo pipefail
+umask 022
+
+readonly ROOT=${JARVIS_ROOT:-}
+readonly DATA=$ROOT/var/lib/etcd
+readonly CONFIG=$ROOT/etc/etcd
+readonly PATIENCE=${JARVIS_PATIENCE:-60}
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+  say "error: $(hostname): etcd: $*"
+  exit 1
+}
+
+client() { etcdctl --dial-timeout=2s --command-timeout=5s "$@"; }
+
+split() { # words with commas, or "-"
+  [ "$1" = - ] || tr ',' '\n' <<<"$1"
+}
+
+members() { # endpoints: the lines of the first that answers: ID, status, name, peer URLs, client URLs, learner
+  local endpoint
+  for endpoint in "$@"; do
+    client --endpoints="$endpoint" member list 2>/dev/null && return 0
+  done
+  return 1
+}
+
+field() { # number peer-url <member list
+  awk -F', ' -v number="$1" -v url="$2" '$4 == url {print $number}'
+}
+
+absent() { # endpoint: its server says that nothing listens there; silence is not an answer
+  local address=${1#*://} problem
+  problem=$(timeout 3 bash -c "exec 3<>/dev/tcp/${address%:*}/${address##*:}" 2>&1) && return 1
+  [[ $problem == *"onnection refused"* ]]
+}
+
+add() { # name peer-url endpoints: as a learner; another one may still be catching up
+  local name=$1 url=$2 deadline=$((SECONDS + PATIENCE)) problem
+  shift 2
+  until problem=$(client --endpoints="$(join_with , "$@")" member add "$name" --learner --peer-urls="$url" 2>&1); do
+    [[ $problem != *"Peer URLs already exists"* ]] || return 0
+    [ "$SECONDS" -lt "$deadline" ] || die "cannot add $name to the cluster: $problem"
+    sleep 1
+  done
+}
+
+join_with() { # separator words
+  local IFS=$1
+  shift
+  printf '%s' "$*"
+}
+
+begin() { # cluster state
+  local temporary
+  temporary=$(mktemp "$CONFIG/.join.XXXXXXXX")
+  printf 'ETCD_INITIAL_CLUSTER=%s\nETCD_INITIAL_CLUSTER_STATE=%s\n' "$1" "$2" >"$temporary"
+  chmod 0644 "$temporary"
+  mv -T "$temporary" "$CONFIG/join.env"
+}
+
+join() { # name peer-url first others
+  local name=$1 url=$2 first=$3 others list id known deadline=$((SECONDS + PATIENCE)) endpoint silent
+  [ ! -d "$DATA/member/wal" ] || return 0
+  mapfile -t others < <(split "$4")
+  until list=$(members "${others[@]}"); do
+    silent=()
+    for endpoint in "${others[@]}"; do absent "$endpoint" || silent+=("$endpoint"); done
+    if [ ${#silent[@]} -eq 0 ]; then
+      [ "$first" = yes ] || die "no member is running that $name could join"
+      say "etcd: $name begins a new cluster"
+      begin "$name=$url" new
+      return 0
+    fi
+    [ "$SECONDS" -lt "$deadline" ] || die "$name has no data, and whether there is a cluster that it \
+belongs to cannot be told: no answer from ${silent[*]} (systemctl status etcd there)"
+    sleep 1
+  done
+  id=$(field 1 "$url" <<<"$list")
+  known=$(field 3 "$url" <<<"$list")
+  if [ -n "$known" ]; then
+    say "etcd: $name was a member whose data is gone: it is removed and added again"
+    client --endpoints="$(join_with , "${others[@]}")" member remove "$id" >&2
+    id=""
+  fi
+  [ -n "$id" ] || add "$name" "$url" "${others[@]}"
+  list=$(members "${others[@]}") || die "the cluster stopped answering while $name joined it"
+  say "etcd: $name joins"
+  begin "$(awk -F', ' -v name="$name" -v url="$url" \
+    '{print ($4 == url ? name : $3) "=" $4}' <<<"$list" | paste -sd ,)" existing
+}
+
+settle() { # name others
+  local name=$1 others list id learner problem="" deadline=$((SECONDS + PATIENCE))
+  mapfile -t others < <(split "$2")
+  while :; do
+    if list=$(members "${others[@]}" "$ETCDCTL_ENDPOINTS"); then
+      id=$(awk -F', ' -v name="$name" '$3 == name {print $1}' <<<"$list")
+      learner=$(awk -F', ' -v name="$name" '$3 == name {print $6}' <<<"$list")
+      if [ "$learner" = true ]; then
+        problem=$(client --endpoints="$(join_with , "${others[@]}")" member promote "$id" 2>&1) || true
+      elif [ -n "$id" ]; then
+        problem=$(client endpoint health 2>&1) && return 0
+      else
+        problem="it is not in the member list"
+      fi
+    else
+      problem="no member answers"
+    fi
+    [ "$SECONDS" -lt "$deadline" ] || die "$name is not healthy after ${PATIENCE}s: $problem (journalctl --unit etcd)"
+    sleep 0.3
+  done
+}
+
+others_of() { # member list: client URLs of the full members that are not this one
+  awk -F', ' -v own="$ETCDCTL_ENDPOINTS" '$5 != own && $6 == "false" {print $5}'
+}
+
+gate() {
+  local list endpoint
+  # A member that does not run cannot take quorum away by being started.
+  systemctl is-active --quiet etcd.service || return 0
+  list=$(members "$ETCDCTL_ENDPOINTS") \
+    || die "this member does not answer, so it is not known whether the cluster can spare it (journalctl --unit etcd)"
+  while IFS= read -r endpoint; do
+    [ -z "$endpoint" ] || client --endpoints="$endpoint" endpoint health >/dev/null 2>&1 \
+      || die "the member at $endpoint is not healthy: a restart here would endanger the quorum (systemctl status etcd there)"
+  done < <(others_of <<<"$list")
+}
+
+leave() {
+  local list id others
+  systemctl is-active --quiet etcd.service || return 0
+  list=$(members "$ETCDCTL_ENDPOINTS") || return 0
+  id=$(awk -F', ' -v own="$ETCDCTL_ENDPOINTS" '$5 == own {print $1}' <<<"$list")
+  others=$(others_of <<<"$list")
+  if [ -n "$id" ] && [ -n "$others" ]; then client member remove "$id" >&2 || true; fi
+}
+
+defrag() {
+  local status size used
+  status=$(client endpoint status --write-out=fields)
+  size=$(awk -F' : ' '$1 == "\"DBSize\"" {print $2}' <<<"$status")
+  used=$(awk -F' : ' '$1 == "\"DBSizeInUse\"" {print $2}' <<<"$status")
+  if [ "$size" -lt $((100 * 1024 * 1024)) ] || [ $((used * 2)) -gt "$size" ]; then
+    say "etcd: $used of $size bytes are in use: nothing to do"
+    return 0
+  fi
+  gate
+  etcdctl --command-timeout=60s defrag >&2
+}
+
+set -a
+# shellcheck disable=SC1091  # a file of the server
+. "$CONFIG/etcdctl.env"
+set +a
+
+case ${1:-} in
+  join) join "${2:?name}" "${3:?peer URL}" "${4:?yes or no}" "${5:?others}" ;;
+  settle) settle "${2:?name}" "${3:?others}" ;;
+  gate) gate ;;
+  leave) leave ;;
+  defrag) defrag ;;
+  *) die "usage: etcd-member join|settle|gate|leave|defrag" ;;
+esac
