@@ -1,0 +1,214 @@
+"""Preflight: every mistake of a server, as one list, with nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jarvis.hosts.agreement import disagreements, facts
+from tests.unit.fakes import Commands
+
+WANTED = {
+    "environment": "dev",
+    "server": "jarvis-1",
+    "address": "192.0.2.11",
+    "min_cores": "2",
+    "min_memory_mib": "3500",
+    "min_disk_gib": "10",
+    "time_sync": "yes",
+    "max_skew": "5",
+    "not_before": "1000",
+    "ports": "2379,10250",
+}
+MACHINE_ID = "0123456789abcdef0123456789abcdef"
+
+
+class Box:
+    """A server that is fit, made of files and commands; a test takes something away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.commands = Commands(folder / "bin")
+        self.wanted = dict(WANTED)
+        self.write("etc/os-release", 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12"\n')
+        self.write("etc/machine-id", f"{MACHINE_ID}\n")
+        self.write("proc/meminfo", "MemTotal:       8000000 kB\nMemFree: 1 kB\n")
+        self.write("proc/filesystems", "nodev\tsysfs\nnodev\toverlay\n\tsquashfs\n")
+        self.write("proc/self/status", "Name:\tbash\nSeccomp_filters:\t0\n")
+        self.write("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids\n")
+        for path in ("dev/loop-control", "dev/net/tun", "proc/sys/net/netfilter/nf_conntrack_max"):
+            self.write(path, "")
+        self.write("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")
+        for name in ("cgroup", "ipc", "mnt", "net", "pid", "uts"):
+            self.write(f"proc/self/ns/{name}", "")
+        for folder_name in ("sys/module/bridge", "run/systemd/system", "var"):
+            (self.root / folder_name).mkdir(parents=True)
+        for name, output in {
+            "id": "0",
+            "uname": "x86_64",
+            "nproc": "4",
+            "df": " Avail\n 20480\n",
+            "ip": "1: lo    inet 127.0.0.1/8\n2: eth0    inet 192.0.2.11/24 scope global eth0\n",
+            "ss": 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))\n',
+            "timedatectl": "yes\n",
+            "hostname": "jarvis-1\n",
+            "date": "1003\n",
+            "systemd-sysext": "",
+            "nft": "",
+        }.items():
+            self.commands.say(name, output)
+        self.commands.say("modprobe", "", 1)
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def check(self) -> tuple[int, str, list[str]]:
+        """Status, stdout, and the list of failures."""
+        words = [f"{key}={value}" for key, value in self.wanted.items()]
+        before = sorted(self.root.rglob("*"))
+        run = self.commands.run("preflight.sh", *words, root=self.root)
+        assert sorted(self.root.rglob("*")) == before, "a preflight changes nothing"
+        lines = run.stderr.splitlines()
+        if run.returncode:
+            head = "error: server jarvis-1 (192.0.2.11) is not fit; nothing has been changed there:"
+            assert lines[0] == head, run.stderr
+        return run.returncode, run.stdout, [line.removeprefix("  - ") for line in lines[1:]]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def test_a_fit_server_tells_what_all_together_are_compared_by(box: Box) -> None:
+    assert box.check() == (0, f"machine-id {MACHINE_ID}\nhostname jarvis-1\ntime 1003\n", [])
+
+
+Change = Callable[[Box], object]
+
+MISTAKES: list[tuple[Change, str]] = [
+    (lambda b: b.commands.say("id", "1000"), "user: "),
+    (
+        lambda b: b.write("etc/os-release", "ID=ubuntu\nVERSION_ID=24.04\nPRETTY_NAME=Ubuntu\n"),
+        "operating system: Ubuntu",
+    ),
+    (
+        lambda b: b.write("etc/os-release", "ID=debian\nVERSION_ID=11\nPRETTY_NAME=Debian-11\n"),
+        "operating system: ",
+    ),
+    (lambda b: (b.root / "etc/os-release").unlink(), "operating system: unknown"),
+    (lambda b: b.commands.say("uname", "aarch64"), "architecture: aarch64"),
+    (lambda b: (b.root / "run/systemd/system").rmdir(), "init: "),
+    (lambda b: b.commands.say("nproc", "1"), "cores: 1; 2 are needed (preflight.min_cores)"),
+    (lambda b: b.write("proc/meminfo", "MemTotal: 2048000 kB\n"), "memory: 2000 MiB; 3500 are needed"),
+    (lambda b: b.write("sys/fs/cgroup/memory.max", "1073741824\n"), "memory: 1024 MiB; 3500 are needed"),
+    (lambda b: b.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "2147483648\n"), "memory: 2048 MiB"),
+    (
+        lambda b: b.commands.say("df", " Avail\n 10239\n"),
+        "disk: 10239 MiB free below /var; 10 GiB are needed",
+    ),
+    (lambda b: b.write("proc/filesystems", "\tsquashfs\n"), "kernel: overlay is missing"),
+    (lambda b: b.write("proc/filesystems", "overlay\n"), "kernel: squashfs is missing"),
+    (lambda b: (b.root / "dev/loop-control").unlink(), "kernel: loop is missing"),
+    (lambda b: b.commands.say("nft", "", 1), "kernel: nf_tables is missing"),
+    (lambda b: (b.root / "sys/module/bridge").rmdir(), "kernel: bridge is missing"),
+    (lambda b: b.write("proc/self/status", "Name: bash\n"), "kernel: seccomp filters is missing"),
+    (
+        lambda b: b.write("sys/fs/cgroup/cgroup.controllers", "cpu cpuset pids\n"),
+        "kernel: cgroup controller memory",
+    ),
+    (lambda b: (b.root / "proc/self/ns/net").unlink(), "kernel: net namespaces is missing"),
+    (lambda b: b.commands.say("timedatectl", "no\n"), "time: no time service is at work"),
+    (lambda b: b.commands.say("date", "900\n"), "time: the clock is 100 s behind"),
+    (lambda b: b.write("etc/machine-id", "uninitialized\n"), "machine-id: "),
+    (
+        lambda b: b.commands.say("ip", "2: eth0    inet 192.0.2.111/24 scope global\n"),
+        "address: no interface has 192.0.2.11 ",
+    ),
+    (
+        lambda b: b.commands.say("ss", 'LISTEN 0 9 *:10250 *:* users:(("kubelet",pid=7,fd=1))\n'),
+        'port: 10250 is in use by "kubelet"',
+    ),
+    (
+        lambda b: b.write("var/lib/jarvis/cluster", "production jarvis-1\n"),
+        "cluster: this is server 'jarvis-1' of the environment 'production'",
+    ),
+    (lambda b: b.write("var/lib/jarvis/cluster", "dev jarvis-2\n"), "cluster: this is server 'jarvis-2'"),
+    (lambda b: b.write("etc/kubernetes/kubelet.conf", ""), "cluster: /etc/kubernetes/kubelet.conf is there"),
+    (lambda b: b.write("var/lib/etcd/member/snap/db", ""), "cluster: /var/lib/etcd/member is there"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "failure"), MISTAKES, ids=[failure for _, failure in MISTAKES])
+def test_each_mistake_is_named(box: Box, spoil: Change, failure: str) -> None:
+    spoil(box)
+    status, _, failures = box.check()
+    assert status == 1
+    assert [line for line in failures if line.startswith(failure)] == failures
+    assert len(failures) == 1
+
+
+def test_all_mistakes_come_at_once(box: Box) -> None:
+    box.commands.say("nproc", "1")
+    box.commands.say("uname", "aarch64")
+    box.write("etc/machine-id", "")
+    box.commands.say("timedatectl", "no")
+    assert [line.split(":")[0] for line in box.check()[2]] == ["architecture", "cores", "time", "machine-id"]
+
+
+def test_a_module_that_can_be_loaded_is_there(box: Box) -> None:
+    (box.root / "sys/module/bridge").rmdir()
+    box.commands.say("nft", "", 1)
+    box.commands.say("modprobe", "")
+    assert box.check()[0] == 0
+    assert all("--dry-run" in call for call in box.commands.calls("modprobe"))
+
+
+def test_cgroup_version_one_has_its_own_list(box: Box) -> None:
+    (box.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    rows = "".join(f"{name}\t1\t2\t1\n" for name in ("cpu", "cpuset", "memory"))
+    box.write("proc/cgroups", f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{rows}pids\t1\t2\t0\n")
+    assert box.check()[2] == ["kernel: cgroup controller pids is missing"]
+
+
+def test_a_time_service_is_not_asked_for_where_none_is_wanted(box: Box) -> None:
+    box.wanted["time_sync"] = "no"
+    box.commands.say("timedatectl", "no")
+    assert box.check()[0] == 0
+
+
+def test_a_server_that_is_ours_may_use_its_ports_and_its_disk(box: Box) -> None:
+    box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/etcd/member/snap/db", "")
+    box.commands.say("ss", 'LISTEN 0 9 *:2379 *:* users:(("etcd",pid=7,fd=1))\n')
+    box.commands.say("df", " Avail\n 2048\n")
+    assert box.check()[0] == 0
+
+
+def _output(**changes: str) -> str:
+    values = {"machine-id": MACHINE_ID, "hostname": "jarvis-1", "time": "1000"} | changes
+    return "".join(f"{key} {value}\n" for key, value in values.items())
+
+
+def test_servers_that_differ_go_together() -> None:
+    servers = {"a": _output(), "b": _output(**{"machine-id": "f" * 32, "hostname": "jarvis-2"})}
+    assert disagreements(servers, 5, 1000.5) == []
+    assert facts(servers["a"])["machine-id"] == MACHINE_ID
+
+
+def test_copies_of_one_disk_are_found() -> None:
+    found = disagreements({"a": _output(), "b": _output(), "c": _output(**{"machine-id": "f" * 32})}, 5, 1000)
+    assert [line.split(" (")[0] for line in found] == [
+        f"machine-id: a and b have the same, {MACHINE_ID}",
+        "hostname: a and b and c have the same, jarvis-1",
+    ]
+
+
+def test_a_clock_ahead_is_found() -> None:
+    assert disagreements({"a": _output(time="1005")}, 5, 1000) == []
+    (found,) = disagreements({"a": _output(time="1007")}, 5, 1000)
+    assert found.startswith("time: the clock of a is 7 s ahead")
