@@ -9,7 +9,7 @@ import sys
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from pathlib import Path
 
-from lab import machine, operate
+from lab import health, operate
 from lab.image import locked
 from lab.model import CHECKOUT, USER, Settings, write
 from lab.shell import LabError
@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--owner", type=int, help="a process id: once it ended, any lab may clear this one away"
     )
-    verb("down", "remove servers, disks, keys and bridge")
+    stop = verb("down", "remove servers, disks, keys and bridge")
+    stop.add_argument("--leftovers", action="store_true", help="as well every lab that nobody uses any more")
     verb("status", "how each server is").add_argument("--json", action="store_true")
     verb("power-off", "pull the plug of a server").add_argument("server")
     verb("power-on", "power a server on and wait until it is ready").add_argument("server")
@@ -94,7 +95,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _status(settings: Settings, as_json: bool) -> None:
     state = operate.remember(settings)
-    rows = [machine.look(settings, state, server) for server in state.servers]
+    rows = [health.look(settings, state, server) for server in state.servers]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -142,6 +143,8 @@ def main() -> int:
                     operate.up(settings)
                 elif args.verb == "down":
                     operate.down(settings)
+                    if args.leftovers:
+                        operate.clear_leftovers()
                 elif args.verb == "power-off":
                     operate.power_off(settings, args.server)
                 elif args.verb == "power-on":
@@ -151,7 +154,7 @@ def main() -> int:
         elif args.verb == "status":
             _status(settings, args.json)
         elif args.verb == "console":
-            print(machine.console(settings, operate.remember(settings).server(args.server), args.lines))
+            print(health.console(settings, operate.remember(settings).server(args.server), args.lines))
         elif args.verb == "ssh":
             _ssh(settings, args.server, args.command)
         else:

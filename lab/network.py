@@ -93,7 +93,16 @@ def bridge_up(settings: Settings) -> bool:
         run(["ip", "link", "set", "dev", settings.bridge, "alias", alias(settings.state)])
     run(["ip", "address", "replace", want, "dev", settings.bridge])
     run(["ip", "link", "set", "dev", settings.bridge, "up"])
+    for other in interfaces():
+        # Servers that outlived a bridge somebody deleted.
+        if maker(other) == settings.state and other["ifname"] != settings.bridge and "master" not in other:
+            run(["ip", "link", "set", "dev", str(other["ifname"]), "master", settings.bridge, "up"])
     return True
+
+
+def makers() -> set[Path]:
+    """State folders of all labs that have an interface on this machine."""
+    return {owner for entry in interfaces() if (owner := maker(entry)) is not None}
 
 
 def remove(state: Path) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from lab import image, machine, network, procs
+from lab import health, image, kernel, machine, network, procs
 from lab.model import USER, Server, Settings, State, keypair, load, new_server, run_dir_of, save, write
 from lab.shell import LabError, run, say, step
 
@@ -81,20 +82,31 @@ def _clear_foreign(folder: Path, alive: list[procs.Box]) -> None:
     """Take a lab of another state folder off the machine; its files stay."""
     for box in alive:
         procs.kill(box.pid)
-    network.remove(folder)
-    for disk in folder.glob("servers/*/disk.ext4"):
-        machine.release_loops(disk)
     for name in {box.lab for box in alive} | {folder.name}:
         run_dir = run_dir_of(name, folder)
-        machine.remove_groups(f"/jarvis-lab/{run_dir.name}")
+        group = f"/jarvis-lab/{run_dir.name}"
+        for pid in kernel.group_members(group):
+            procs.kill(pid)
+        kernel.remove_groups(group)
         shutil.rmtree(run_dir, ignore_errors=True)
+    network.remove(folder)
+    for disk in folder.glob("servers/*/disk.ext4"):
+        kernel.release_loops(disk)
+
+
+def clear_leftovers() -> None:
+    """Take every lab off the machine whose folder is gone or whose owner has ended."""
+    running = list(procs.boxes())
+    for folder in sorted({box.state for box in running} | network.makers()):
+        if not _in_use(folder):
+            say(f"lab: clearing what the lab in {folder} left behind")
+            _clear_foreign(folder, [box for box in running if box.state == folder])
 
 
 def up(settings: Settings) -> None:
     """Bring every server of the lab up, making what is missing; says so when nothing had to be done."""
-    settings.run_dir.parent.mkdir(parents=True, exist_ok=True)
-    key = image.ensure()
     state = load(settings.file)
+    key = image.digest()
     if state is None:
         state = State(settings.name, str(settings.subnet), settings.memory, settings.disk, key)
     elif (state.subnet, state.name) != (str(settings.subnet), settings.name):
@@ -103,31 +115,39 @@ def up(settings: Settings) -> None:
             f"`python -m lab down --name {state.name}` first"
         )
     if (state.memory, state.disk) != (settings.memory, settings.disk):
-        say(
-            f"lab: {state.name} keeps memory {state.memory}, disk {state.disk}: new sizes need `down` and `up`"
-        )
+        say(f"lab: {state.name} keeps memory {state.memory} and disk {state.disk} until `down` and `up`")
     if state.image != key:
         say(f"lab: {state.name} keeps its image {state.image}: `down` and `up` for the new one, {key}")
     servers = list(state.servers)
     while len(servers) < settings.count:
         servers.append(new_server(settings, servers))
     _claim(settings, [server.name for server in servers])
+    if state.image == key:
+        image.ensure()
     birth = procs.birth(settings.owner) if settings.owner is not None else None
     owner = (settings.owner, birth) if settings.owner is not None and birth is not None else None
     changed = (state.servers, state.owner) != (servers, owner)
     state.servers, state.owner = servers, owner
-    save(settings.file, state)
+    if changed:
+        save(settings.file, state)
     changed |= network.bridge_up(settings)
     off = [server for server in servers if machine.find(settings, server) is None]
+    start(settings, state, off)
+    # A start that was interrupted may have left the others anywhere between power and login.
+    _each([server for server in servers if server not in off], partial(health.wait_ready, settings))
+    health.check_neighbours(settings, servers)
+    changed |= _write_known_hosts(settings, servers)
     if not off and not changed:
         say(f"lab: {settings.name}: all {len(servers)} servers are up, nothing changed")
-        return
-    start(settings, state, off)
-    write(
-        settings.known_hosts,
-        "".join(f"{s.address} {machine.host_key(settings, s)}\n" for s in servers),
-        0o644,
-    )
+
+
+def _write_known_hosts(settings: Settings, servers: Sequence[Server]) -> bool:
+    """Write the servers' host keys as OpenSSH reads them; True when that changed anything."""
+    text = "".join(f"{server.address} {machine.host_key(settings, server)}\n" for server in servers)
+    if settings.known_hosts.exists() and settings.known_hosts.read_text() == text:
+        return False
+    write(settings.known_hosts, text, 0o644)
+    return True
 
 
 def start(settings: Settings, state: State, servers: Sequence[Server]) -> None:
@@ -136,9 +156,7 @@ def start(settings: Settings, state: State, servers: Sequence[Server]) -> None:
     def one(server: Server) -> None:
         machine.prepare(settings, state, server)
         machine.start(settings, state, server)
-        answer = machine.wait_ready(settings, server)
-        if answer != "running":
-            say(f"lab: {server.name} is {answer}: see `python -m lab status --name {settings.name}`")
+        health.wait_ready(settings, server)
 
     if not servers:
         return
@@ -167,7 +185,7 @@ def down(settings: Settings) -> None:
         servers = [Server(name=name, address="", machine_id="") for name in sorted(names)]
         _each(servers, lambda server: machine.power_off(settings, server))
         there |= bool(network.remove(settings.state))
-        machine.remove_groups(f"/jarvis-lab/{settings.run_dir.name}")
+        kernel.remove_groups(f"/jarvis-lab/{settings.run_dir.name}")
         shutil.rmtree(settings.run_dir, ignore_errors=True)
         shutil.rmtree(settings.state, ignore_errors=True)
     if not there:
@@ -204,8 +222,7 @@ def add(settings: Settings, name: str | None) -> Server:
     save(settings.file, state)
     network.bridge_up(settings)
     start(settings, state, [server])
-    text = "".join(f"{s.address} {machine.host_key(settings, s)}\n" for s in state.servers)
-    write(settings.known_hosts, text, 0o644)
+    _write_known_hosts(settings, state.servers)
     return server
 
 

@@ -1,0 +1,121 @@
+"""What the kernel keeps for a server beyond its processes: control groups and loop devices."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import time
+from pathlib import Path
+
+from lab import procs
+from lab.shell import LabError
+
+CGROUPS = Path("/sys/fs/cgroup")
+EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), <uapi/linux/ext4.h>
+EXT4_GOING_FLAGS_NOLOGFLUSH = 2  # what was not synced is lost, as when the plug is pulled
+LO_GET_STATUS64 = 0x4C05  # <uapi/linux/loop.h>
+LO_CLR_FD = 0x4C01
+
+
+def hierarchies() -> list[Path]:
+    """Where control groups are mounted: one place on cgroup v2, one for each controller on v1."""
+    return [CGROUPS, *(path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink())]
+
+
+def drop_unsynced(folder: int) -> None:
+    """Stop an ext4 file system at once, losing what was not synced; folder is an open descriptor on it."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_GOING_FLAGS_NOLOGFLUSH))
+
+
+def group_members(path: str) -> set[int]:
+    """Processes in a control group and those below it, in whatever hierarchy."""
+    found: set[int] = set()
+    for base in hierarchies():
+        root = base / path.lstrip("/")
+        if root.is_dir():
+            for file in [root / "cgroup.procs", *root.rglob("cgroup.procs")]:
+                with contextlib.suppress(OSError):
+                    found |= {int(line) for line in file.read_text().split()}
+    return {pid for pid in found if pid > 0 and procs.birth(pid) is not None}
+
+
+def remove_groups(path: str) -> None:
+    """Remove an empty control group and those below it; one that is still in use stays."""
+    for base in hierarchies():
+        root = base / path.lstrip("/")
+        if root.is_dir():
+            for folder, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+            for above in root.relative_to(base).parents:
+                if above.name:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(base / above)
+
+
+def _loops() -> list[tuple[str, int, int, tuple[int, int]]]:
+    """Loop devices in use: name, device and inode of the file behind, own device number."""
+    found = []
+    for folder in Path("/sys/block").glob("loop*"):
+        if not (folder / "loop").is_dir():
+            continue
+        try:
+            handle = os.open(f"/dev/{folder.name}", os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            status = fcntl.ioctl(handle, LO_GET_STATUS64, bytes(232))
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+        device, inode = struct.unpack_from("QQ", status)
+        major, minor = (folder / "dev").read_text().split(":")
+        found.append((folder.name, device, inode, (int(major), int(minor))))
+    return found
+
+
+def devices_on(disk: Path) -> set[int]:
+    """Device numbers of the loop devices on that file, as st_dev of what is mounted from them."""
+    if not disk.exists():
+        return set()
+    about = disk.stat()
+    return {
+        os.makedev(*number)
+        for _, device, inode, number in _loops()
+        if (_plain(device), inode) == (about.st_dev, about.st_ino)
+    }
+
+
+def release_loops(disk: Path) -> None:
+    """Free the loop devices of a server that is off: those on its disk, then the disk's own.
+
+    The kernel frees most by itself once the mounts are gone, so this first waits a little for it.
+    Raises LabError when one stays in use.
+    """
+    end = time.monotonic() + 10
+    while True:
+        loops = _loops()
+        about = disk.stat()
+        own = [entry for entry in loops if (_plain(entry[1]), entry[2]) == (about.st_dev, about.st_ino)]
+        numbers = {os.makedev(*entry[3]) for entry in own}
+        inner = [entry for entry in loops if _plain(entry[1]) in numbers]
+        if not own:
+            return
+        for name, *_ in [*inner, *own]:
+            with contextlib.suppress(OSError):
+                handle = os.open(f"/dev/{name}", os.O_RDONLY)
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(handle, LO_CLR_FD)
+                os.close(handle)
+        if time.monotonic() > end:
+            raise LabError(f"{disk} is still in use by /dev/{own[0][0]}: see `losetup --list` and `lsblk`")
+        time.sleep(0.05)
+
+
+def _plain(number: int) -> int:
+    """A device number as the loop driver reports it (huge_encode_dev), as os.stat gives it."""
+    return os.makedev((number & 0xFFF00) >> 8, (number & 0xFF) | ((number >> 12) & 0xFFF00))
