@@ -69,8 +69,8 @@ def haproxy_config(
     Raises ``ValueError`` when two routes have one name or one host.
     """
     for field in ("name", "host"):
-        values = [getattr(route, field) for route in routes]
-        twice = sorted({value for value in values if values.count(value) > 1})
+        given = [getattr(route, field) for route in routes]
+        twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
             raise ValueError(f"several routes of the gateway have the {field} {', '.join(twice)}")
     values = {

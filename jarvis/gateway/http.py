@@ -87,9 +87,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
         metadata = {"name": _NAME, "namespace": NAMESPACE, "labels": labels(_NAME, "haproxy", "jarvis")}
         config_map = core.ConfigMap(name, metadata=metadata, data={"haproxy.cfg": config}, opts=own)
         pem = pulumi.Output.concat(certificate.chain, certificate.key)
-        secret = core.Secret(
-            name, metadata=metadata, string_data={"server.pem": pulumi.Output.secret(pem)}, opts=own
-        )
+        secret = core.Secret(name, metadata=metadata, string_data={"server.pem": pem}, opts=own)
         revision = certificate.chain.apply(lambda chain: fingerprint([config, chain]))
         daemon_set = apps.DaemonSet(
             name,

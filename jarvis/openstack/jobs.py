@@ -1,0 +1,74 @@
+"""Tasks of a service that run once: migrations of its schema, and what fills it at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_kubernetes.batch import v1 as batch
+
+from jarvis.core.component import Component
+from jarvis.core.pods import labels
+from jarvis.openstack.platform import Platform
+from jarvis.openstack.pods import PATIENCE, PodArgs, job_template
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskArgs:
+    """What is run.
+
+    - ``pod``: the service's pods. ``task``: its name, short. ``command``: safe to run any number of times.
+    - ``variables``: plain environment. ``secrets``: names of further Secrets that become the environment.
+    - ``revision``: the task runs again when this, the image or the command has changed, and only then.
+    """
+
+    platform: Platform
+    pod: PodArgs
+    task: str
+    command: Sequence[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
+    revision: pulumi.Input[str] | None = None
+
+
+class Task(Component, token="openstack:Task"):
+    """A Job that is tried again until it succeeds. A changed one replaces the one before.
+
+    ``job``: the resource after which the task is done.
+    """
+
+    job: batch.Job
+
+    def __init__(
+        self,
+        name: str,
+        args: TaskArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        after: Sequence[pulumi.Resource] = (),
+    ) -> None:
+        super().__init__(name, opts)
+        self.job = batch.Job(
+            name,
+            metadata={
+                "name": name,
+                "namespace": args.platform.namespace,
+                "labels": labels(args.pod.service, args.task, "openstack"),
+                "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)},
+            },
+            spec={
+                "backoff_limit": 10_000,
+                "template": job_template(
+                    args.pod,
+                    task=args.task,
+                    command=args.command,
+                    variables=args.variables,
+                    secrets=args.secrets,
+                    revision=args.revision,
+                ),
+            },
+            opts=self.child(
+                provider=args.platform.provider, delete_before_replace=True, depends_on=list(after)
+            ),
+        )
+        self.register_outputs({})

@@ -1,0 +1,166 @@
+"""Keystone, the identity service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core import v1 as core
+
+from jarvis.config import Environment
+from jarvis.core.component import Component
+from jarvis.core.pods import fingerprint, labels
+from jarvis.gateway import Route
+from jarvis.gateway.http import route_url
+from jarvis.openstack.jobs import Task, TaskArgs
+from jarvis.openstack.keys import KeyRing, KeyRingArgs, max_active_keys
+from jarvis.openstack.options import OptionList
+from jarvis.openstack.platform import Platform
+from jarvis.openstack.service import Service, ServiceArgs, encoded
+from jarvis.pki import Password, PasswordArgs
+
+PORT = 5000
+# Keystone's own defaults, in seconds (its reference, section [token]).
+EXPIRATION = 3600
+ALLOW_EXPIRED_WINDOW = 172_800
+_FERNET = "/etc/keystone/fernet-keys"
+_CREDENTIAL = "/etc/keystone/credential-keys"
+# Keystone keeps three credential keys and no more (keystone.credential.providers.fernet).
+_CREDENTIAL_KEYS = 3
+
+
+def keystone_route(env: Environment) -> Route:
+    """Keystone behind the gateway. A token may be issued twice without harm."""
+    return Route(
+        name="keystone",
+        host=f"identity.{env.networks.domain}",
+        service=f"keystone.{env.openstack.namespace}",
+        repeatable_posts=["/v3/auth/tokens"],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeystoneArgs:
+    """``platform``: what services share. ``image``: reference of its image. ``known``: its options."""
+
+    platform: Platform
+    image: pulumi.Input[str]
+    known: OptionList
+
+
+class Keystone(Component, token="openstack:Keystone"):
+    """The identity service, with the administrator and the catalogue's first entries.
+
+    - ``url``: where clients find it, ``/v3`` included. ``admin_password``: secret.
+    - ``service``: its pods. ``ready``: the resources after which a token can be issued.
+    """
+
+    url: str
+    admin_password: pulumi.Output[str]
+    service: Service
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: KeystoneArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        platform, env = args.platform, args.platform.env
+        settings = env.openstack.keystone
+        self.url = f"{route_url(env, keystone_route(env).host)}/v3"
+        keys = max_active_keys(
+            expiration=int(settings.options.get("token.expiration", EXPIRATION)),
+            allow_expired_window=int(
+                settings.options.get("token.allow_expired_window", ALLOW_EXPIRED_WINDOW)
+            ),
+        )
+        fernet = KeyRing(
+            f"{name}-fernet",
+            KeyRingArgs(rotation=env.rotations.get(f"{name}-fernet", 0), count=keys),
+            self.child(),
+        )
+        credential_rotation = env.rotations.get(f"{name}-credential", 0)
+        credential = KeyRing(
+            f"{name}-credential",
+            KeyRingArgs(rotation=credential_rotation, count=_CREDENTIAL_KEYS),
+            self.child(),
+        )
+        self.service = Service(
+            name,
+            ServiceArgs(
+                platform=platform,
+                image=args.image,
+                known=args.known,
+                settings=settings,
+                module="keystone.wsgi.api:application",
+                port=PORT,
+                expand=["keystone-manage", "db_sync", "--expand"],
+                contract=["keystone-manage", "db_sync", "--contract"],
+                options={
+                    "fernet_tokens.key_repository": _FERNET,
+                    "fernet_tokens.max_active_keys": keys,
+                    "credential.key_repository": _CREDENTIAL,
+                },
+                folders={_FERNET: fernet.files, _CREDENTIAL: credential.files},
+                memory_mib=768,
+            ),
+            self.child(),
+        )
+        bootstrap = self._bootstrap(name, platform)
+        if credential_rotation:
+            # Encrypts with the new primary key what the one before had encrypted, before that may go.
+            Task(
+                f"{name}-credential-migrate",
+                TaskArgs(
+                    platform=platform,
+                    pod=self.service.pod,
+                    task="credential-migrate",
+                    command=["keystone-manage", "credential_migrate"],
+                    revision=str(credential_rotation),
+                ),
+                self.child(),
+                after=[self.service.deployment],
+            )
+        self.ready = [self.service.deployment, bootstrap.job]
+        self.register_outputs({"url": self.url})
+
+    def _bootstrap(self, name: str, platform: Platform) -> Task:
+        env = platform.env
+        settings = env.openstack.keystone
+        self.admin_password = Password(
+            f"{name}-admin",
+            PasswordArgs(rotation=env.rotations.get(f"{name}-admin", 0)),
+            self.child(),
+        ).value
+        variables = {
+            "OS_BOOTSTRAP_USERNAME": settings.admin_user,
+            "OS_BOOTSTRAP_PROJECT_NAME": settings.admin_project,
+            "OS_BOOTSTRAP_ROLE_NAME": "admin",
+            "OS_BOOTSTRAP_SERVICE_NAME": "keystone",
+            "OS_BOOTSTRAP_REGION_ID": env.openstack.region,
+            **{f"OS_BOOTSTRAP_{kind}_URL": self.url for kind in ("PUBLIC", "INTERNAL", "ADMIN")},
+        }
+        secret = core.Secret(
+            f"{name}-bootstrap",
+            metadata={
+                "name": f"{name}-bootstrap",
+                "namespace": platform.namespace,
+                "labels": labels(name, "bootstrap", "openstack"),
+            },
+            data=self.admin_password.apply(lambda text: encoded({"OS_BOOTSTRAP_PASSWORD": text})),
+            opts=self.child(provider=platform.provider, depends_on=[platform]),
+        )
+        revision = pulumi.Output.unsecret(
+            self.admin_password.apply(lambda password: fingerprint(["admin"], key=password))
+        )
+        return Task(
+            f"{name}-bootstrap",
+            TaskArgs(
+                platform=platform,
+                pod=self.service.pod,
+                task="bootstrap",
+                command=["keystone-manage", "bootstrap"],
+                variables=variables,
+                secrets=[f"{name}-bootstrap"],
+                revision=revision,
+            ),
+            self.child(),
+            after=[self.service.migrated, secret],
+        )

@@ -1,0 +1,178 @@
+"""The pods of a service: the template of its Deployment and of its Jobs, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+
+from jarvis.core.pods import (
+    RESTRICTED_CONTAINER,
+    labels,
+    leave_lost_servers,
+    restricted_pod,
+    selector,
+    spread_over_servers,
+)
+from jarvis.openstack.platform import AUTHORITIES, AUTHORITIES_FOLDER
+
+# User and group of the services' images (images/*/recipe.toml).
+USER = 42424
+# Seconds that a pod which is to stop serves on, until every gateway has seen in DNS that it goes (they ask
+# every second, and keep what vanished for two more).
+GOODBYE = 8
+# Seconds after that for requests under way; the gateway waits no longer for an answer.
+DRAIN = 60
+# Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
+PATIENCE = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodArgs:
+    """What the pods of one service have in common.
+
+    - ``service``: its name. ``image``: reference of its image.
+    - ``config_maps``, ``secrets``: names of those that become the environment.
+    - ``folders``: names of Secrets by the path where their keys are files.
+    - ``memory_mib``: what a container may use at most; half of it is set aside.
+    """
+
+    service: str
+    image: pulumi.Input[str]
+    config_maps: Sequence[str]
+    secrets: Sequence[str]
+    folders: Mapping[str, str] = field(default_factory=dict)
+    memory_mib: int = 512
+
+
+def uwsgi_command(*, module: str, port: int, processes: int) -> list[str]:
+    """uWSGI for the WSGI application ``module`` on ``port``, all in flags: it shares the environment."""
+    return [
+        "uwsgi",
+        f"--http-socket=:{port}",
+        f"--module={module}",
+        f"--processes={processes}",
+        "--master",
+        "--need-app",
+        # Each process loads the application after the fork: none shares a connection with another.
+        "--lazy-apps",
+        "--enable-threads",
+        # SIGTERM lets requests under way end; die-on-term would cut them.
+        "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
+        f"--worker-reload-mercy={DRAIN}",
+        "--buffer-size=65535",
+        "--thunder-lock",
+        "--add-header=Connection: close",
+        # The gateway logs each request, and the service what it does about it.
+        "--disable-logging",
+        "--log-date=%Y-%m-%dT%H:%M:%S",
+    ]
+
+
+def web_template(
+    args: PodArgs, *, command: Sequence[str], port: int, health: str, revision: pulumi.Input[str]
+) -> dict[str, Any]:
+    """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
+    replaces the pods, one by one."""
+
+    def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
+        return {
+            "http_get": {"path": health, "port": "http"},
+            "period_seconds": period,
+            "failure_threshold": failures,
+            "timeout_seconds": seconds,
+        }
+
+    container = _container(args, args.service, command)
+    container |= {
+        "ports": [{"name": "http", "container_port": port, "protocol": "TCP"}],
+        "startup_probe": probe(1, 120, 2),
+        "readiness_probe": probe(3, 3, 5),
+        # Only a process that answers nothing for a whole minute is beyond waiting.
+        "liveness_probe": probe(10, 6, 10),
+        "lifecycle": {"pre_stop": {"sleep": {"seconds": GOODBYE}}},
+    }
+    component = selector(args.service, "api")
+    return {
+        "metadata": {
+            "labels": labels(args.service, "api", "openstack"),
+            "annotations": {"jarvis.internal/revision": revision},
+        },
+        "spec": {
+            **_pod(args, container),
+            "termination_grace_period_seconds": GOODBYE + DRAIN + 5,
+            "tolerations": leave_lost_servers(),
+            "topology_spread_constraints": spread_over_servers(component),
+        },
+    }
+
+
+def job_template(
+    args: PodArgs,
+    *,
+    task: str,
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    secrets: Sequence[str],
+    revision: pulumi.Input[str] | None,
+) -> dict[str, Any]:
+    """The pod that runs ``command`` once. ``variables`` and ``secrets`` add to its environment."""
+    container = _container(args, task, command, secrets)
+    if variables:
+        container["env"] = [{"name": key, "value": text} for key, text in variables.items()]
+    return {
+        "metadata": {
+            "labels": labels(args.service, task, "openstack"),
+            "annotations": {"jarvis.internal/revision": revision} if revision is not None else {},
+        },
+        # In place and again until it succeeds: it never counts as failed, and the next `pulumi up` waits on.
+        "spec": {**_pod(args, container), "restart_policy": "OnFailure", "tolerations": leave_lost_servers()},
+    }
+
+
+def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
+    folders = [
+        {"name": secret, "secret": {"secret_name": secret, "default_mode": 0o440}}
+        for secret in args.folders.values()
+    ]
+    return {
+        "automount_service_account_token": False,
+        "enable_service_links": False,
+        "security_context": restricted_pod(USER),
+        "containers": [container],
+        "volumes": [
+            {"name": "tmp", "empty_dir": {"size_limit": "64Mi"}},
+            {"name": AUTHORITIES, "config_map": {"name": AUTHORITIES}},
+            *folders,
+        ],
+    }
+
+
+def _container(
+    args: PodArgs, name: str, command: Sequence[str], secrets: Sequence[str] = ()
+) -> dict[str, Any]:
+    sources = [{"config_map_ref": {"name": each}} for each in args.config_maps]
+    sources += [{"secret_ref": {"name": each}} for each in (*args.secrets, *secrets)]
+    folders = [
+        {"name": secret, "mount_path": path, "read_only": True} for path, secret in args.folders.items()
+    ]
+    return {
+        "name": name,
+        "image": args.image,
+        "image_pull_policy": "IfNotPresent",
+        "command": list(command),
+        "env_from": sources,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": f"{args.memory_mib // 2}Mi"},
+            # No limit of CPU: throttling would only make requests late.
+            "limits": {"memory": f"{args.memory_mib}Mi"},
+        },
+        "security_context": dict(RESTRICTED_CONTAINER),
+        "volume_mounts": [
+            {"name": "tmp", "mount_path": "/tmp"},
+            {"name": AUTHORITIES, "mount_path": AUTHORITIES_FOLDER, "read_only": True},
+            *folders,
+        ],
+    }

@@ -1,0 +1,231 @@
+"""A service of OpenStack: what all of them are, so that one more is one short file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_kubernetes.apps import v1 as apps
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.policy import v1 as policy
+
+from jarvis.config.load import ConfigurationError
+from jarvis.config.openstack import Service as Settings
+from jarvis.config.types import Option
+from jarvis.core.component import Component
+from jarvis.core.pods import fingerprint, labels, selector
+from jarvis.openstack.config import environment
+from jarvis.openstack.jobs import Task, TaskArgs
+from jarvis.openstack.options import OptionList, check_options
+from jarvis.openstack.platform import Platform
+from jarvis.openstack.pods import PATIENCE, PodArgs, uwsgi_command, web_template
+from jarvis.stateful import Account, AccountArgs
+from jarvis.stateful.mariadb import database_url
+
+# What every service is told, by ``group.option``. Logs go to the container's output, as JSON.
+COMMON: Mapping[str, Option] = {
+    "DEFAULT.use_stderr": True,
+    "DEFAULT.use_json": True,
+    # The gateway says what the client asked for (X-Forwarded-*); it alone reaches the pods.
+    "oslo_middleware.enable_proxy_headers_parsing": True,
+    # Fewer connections than requests at once would queue; the database takes 1000 in all.
+    "database.max_pool_size": 5,
+    "database.max_overflow": 10,
+    # Pods may start before the database does: they wait for it.
+    "database.max_retries": -1,
+    "database.retry_interval": 2,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceArgs:
+    """A service.
+
+    - ``platform``: what it shares. ``image``: reference of its image. ``known``: the options that it has.
+    - ``settings``: the operator's: replicas, processes, options.
+    - ``module``: its WSGI application. ``port``, ``health``: where it answers, and that it does.
+    - ``options``: what Jarvis tells it, by ``group.option``, beyond ``COMMON``; the operator's win.
+    - ``secrets``: secret options, by ``group.option``; these are not the operator's to set.
+    - ``folders``: secret files by name, by the path of their folder.
+    - ``expand``, ``contract``: commands that migrate the schema before the pods are replaced, and after.
+    - ``memory_mib``: most memory of a pod.
+    """
+
+    platform: Platform
+    image: pulumi.Input[str]
+    known: OptionList
+    settings: Settings
+    module: str
+    port: int
+    expand: Sequence[str]
+    contract: Sequence[str] = ()
+    health: str = "/healthcheck"
+    options: Mapping[str, Option] = field(default_factory=dict)
+    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    folders: Mapping[str, Mapping[str, pulumi.Input[str]]] = field(default_factory=dict)
+    memory_mib: int = 512
+
+
+def merged_options(name: str, args: ServiceArgs) -> dict[str, Option]:
+    """The plain options of the service ``name``: the common ones, Jarvis' own, the operator's, later first.
+
+    Raises ``ConfigurationError`` for any that the service does not know, all at once, and for a secret one.
+    """
+    taken = sorted({"database.connection", *args.secrets} & set(args.settings.options))
+    if taken:
+        raise ConfigurationError(
+            f"openstack.{name}.options: {', '.join(taken)} is secret and set by Jarvis; remove it"
+        )
+    options = {**COMMON, **args.options, **args.settings.options}
+    check_options(name, args.known, {**options, **dict.fromkeys(["database.connection", *args.secrets], "")})
+    return options
+
+
+class Service(Component, token="openstack:Service"):
+    """A database, a migrated schema, and pods that serve HTTP behind a name in DNS.
+
+    The name ``<service>.<namespace>.svc`` leads to each ready pod, and ``_http._tcp`` before it to its port.
+    A change replaces the pods one by one, each after its successor is ready; a changed secret is a change.
+
+    - ``pod``: for further tasks. ``migrated``: the resource after which the schema is there.
+    - ``deployment``: the resource after which all pods are ready. ``account``: its database.
+    """
+
+    pod: PodArgs
+    account: Account
+    migrated: Task
+    deployment: apps.Deployment
+
+    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        platform, env = args.platform, args.platform.env
+        options = environment(merged_options(name, args))
+        self.account = Account(
+            f"{name}-database",
+            AccountArgs(
+                database=platform.database,
+                service=name,
+                rotation=env.rotations.get(f"{name}-database", 0),
+            ),
+            self.child(),
+        )
+        connection = self.account.password.apply(
+            lambda password: database_url(
+                user=name,
+                password=password,
+                host=platform.database.host,
+                database=name,
+                authority=platform.authority_file("database"),
+            )
+        )
+        secrets = pulumi.Output.all(**{"database.connection": connection, **args.secrets}).apply(environment)
+        folders = {path: f"{name}-{path.rpartition('/')[2]}" for path in args.folders}
+
+        metadata = {
+            "name": name,
+            "namespace": platform.namespace,
+            "labels": labels(name, "api", "openstack"),
+        }
+        own = self.child(provider=platform.provider, depends_on=[platform])
+        configured: list[pulumi.Resource] = [
+            core.ConfigMap(name, metadata=metadata, data=options, opts=own),
+            core.Secret(name, metadata=metadata, data=secrets.apply(encoded), opts=own),
+            *(
+                core.Secret(
+                    folders[path],
+                    metadata={**metadata, "name": folders[path]},
+                    data=pulumi.Output.all(**files).apply(encoded),
+                    opts=own,
+                )
+                for path, files in args.folders.items()
+            ),
+        ]
+        core.Service(
+            name,
+            metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
+            spec={
+                "cluster_ip": "None",
+                "selector": selector(name, "api"),
+                "ports": [{"name": "http", "port": args.port, "target_port": "http", "protocol": "TCP"}],
+            },
+            opts=own,
+        )
+        self.pod = PodArgs(
+            service=name,
+            image=args.image,
+            config_maps=[name],
+            secrets=[name],
+            folders={path: folders[path] for path in args.folders},
+            memory_mib=args.memory_mib,
+        )
+        self.migrated = Task(
+            f"{name}-expand",
+            TaskArgs(platform=platform, pod=self.pod, task="expand", command=args.expand),
+            self.child(),
+            after=[self.account, *configured],
+        )
+        # Everything that a process reads when it starts. The key was generated, so that the digest, which
+        # stands in the open, tells nothing of the secrets.
+        revision = pulumi.Output.unsecret(
+            pulumi.Output.all(
+                self.account.password,
+                secrets,
+                platform.trust,
+                *(pulumi.Output.all(**files) for files in args.folders.values()),
+            ).apply(
+                lambda known: fingerprint(
+                    [f"{key}={text}" for part in (options, *known[1:]) for key, text in sorted(part.items())],
+                    key=known[0],
+                )
+            )
+        )
+        self.deployment = apps.Deployment(
+            name,
+            metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)}},
+            spec={
+                "replicas": args.settings.replicas,
+                "revision_history_limit": 3,
+                "min_ready_seconds": 2,
+                "progress_deadline_seconds": PATIENCE,
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rolling_update": {"max_unavailable": 0, "max_surge": 1},
+                },
+                "selector": {"match_labels": selector(name, "api")},
+                "template": web_template(
+                    self.pod,
+                    command=uwsgi_command(
+                        module=args.module, port=args.port, processes=args.settings.processes
+                    ),
+                    port=args.port,
+                    health=args.health,
+                    revision=revision,
+                ),
+            },
+            opts=self.child(provider=platform.provider, depends_on=[self.migrated, *configured]),
+        )
+        policy.PodDisruptionBudget(
+            name,
+            metadata=metadata,
+            spec={
+                "max_unavailable": 1,
+                "unhealthy_pod_eviction_policy": "AlwaysAllow",
+                "selector": {"match_labels": selector(name, "api")},
+            },
+            opts=own,
+        )
+        if args.contract:
+            Task(
+                f"{name}-contract",
+                TaskArgs(platform=platform, pod=self.pod, task="contract", command=args.contract),
+                self.child(),
+                after=[self.deployment],
+            )
+        self.register_outputs({})
+
+
+def encoded(values: Mapping[str, str]) -> dict[str, str]:
+    """``values`` as the ``data`` of a Secret. (Of ``stringData`` a key that is taken away would stay.)"""
+    return {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}
