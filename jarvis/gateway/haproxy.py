@@ -53,16 +53,24 @@ class Route:
             if not form.fullmatch(value):
                 raise ValueError(f"the route {self.name!r}: {value!r} is not a {what}")
 
+    @property
+    def prefix(self) -> str:
+        """The path below which the service is found under the gateway's bare address, such as /identity."""
+        return "/" + self.host.partition(".")[0]
+
 
 def haproxy_config(
     *,
     routes: Sequence[Route],
     cluster_domain: str,
     cluster_dns: IPv4Address,
+    address: IPv4Address,
     node_addresses: Sequence[IPv4Address],
 ) -> str:
     """The whole configuration.
 
+    ``address`` is the gateway's own: for clients that have no DNS for the services' names, each service is
+    there too, below its ``prefix``.
     ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
     a drain.
 
@@ -75,13 +83,16 @@ def haproxy_config(
             raise ValueError(f"several routes of the gateway have the {field} {', '.join(twice)}")
     values = {
         "DNS": str(cluster_dns),
+        "ADDRESS": str(address),
         "NODES": " ".join(str(address) for address in node_addresses),
         "PAUSE": str(PAUSE),
         "DRAIN": str(DRAIN),
         "ROUTES": "\n".join(
-            f"    use_backend {route.name} if {{ var(txn.host) -m str {route.host} }}" for route in routes
+            f"    use_backend {route.name} if {{ var(txn.host) -m str {route.host} }}"
+            f" or by_address {{ var(txn.path) -m reg ^{route.prefix}(/|$) }}"
+            for route in routes
         ),
-        "BACKENDS": "".join(_backend(route, cluster_domain) for route in routes),
+        "BACKENDS": "".join(_backend(route, cluster_domain, address) for route in routes),
     }
     text = read_file("gateway/haproxy.cfg")
     for name, value in values.items():
@@ -89,7 +100,7 @@ def haproxy_config(
     return text
 
 
-def _backend(route: Route, cluster_domain: str) -> str:
+def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
     posts = " ".join(route.repeatable_posts)
     unless = "unless METH_GET or METH_HEAD or METH_OPTIONS"
     if posts:
@@ -100,6 +111,10 @@ backend {route.name}
     option httpchk
     http-check send meth GET uri {route.health} ver HTTP/1.1 hdr Host {route.host}
     http-check expect status 200
+    # Under the gateway's bare address; the service heeds the prefix in the links that it answers with.
+    acl by_prefix var(txn.host) -m str {address}
+    http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix
+    http-request replace-path {route.prefix}/?(.*) /\1 if by_prefix
     # A pod that dies over a request is replaced by another where the request may be sent twice.
     retry-on conn-failure empty-response
     http-request disable-l7-retry {unless}

@@ -40,16 +40,20 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
     """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server and so
     of the virtual address. It finds the services' pods by DNS: their coming and going changes nothing here.
 
-    - ``authority``: signs its certificate; what clients trust. ``urls``: the address of each route by name.
+    - ``authority``: signs its certificate; what clients trust. ``urls``: the URL of each route by its name.
+      ``address_urls``: the same under the virtual address, for clients that have no DNS for the names.
     """
 
     authority: Authority
     urls: dict[str, str]
+    address_urls: dict[str, str]
 
     def __init__(self, name: str, args: HttpGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env = args.env
         self.urls = {route.name: route_url(env, route.host) for route in args.routes}
+        bare = route_url(env, str(env.networks.virtual_address))
+        self.address_urls = {route.name: f"{bare}{route.prefix}" for route in args.routes}
         self.authority = Authority(
             name,
             AuthorityArgs(common_name=f"{env.name} gateway", rotation=env.rotations.get(name, 0)),
@@ -61,6 +65,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 authority=self.authority,
                 common_name=_NAME,
                 dns_names=sorted(route.host for route in args.routes),
+                addresses=[str(env.networks.virtual_address)],
                 client=False,
                 server=True,
                 rotation=env.rotations.get(f"{name}-certificate", 0),
@@ -71,6 +76,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             routes=args.routes,
             cluster_domain=env.networks.cluster_domain,
             cluster_dns=env.networks.cluster_dns,
+            address=env.networks.virtual_address,
             # A bridge's own address is the first of its server's pod network.
             node_addresses=[env.networks.pod_subnet(at)[1] for at in range(len(env.servers))],
         )
@@ -159,9 +165,9 @@ def _container(image: pulumi.Input[str], port: int) -> dict[str, Any]:
         "liveness_probe": {**get("/live"), "period_seconds": 10, "failure_threshold": 3},
         "lifecycle": {"pre_stop": get("/drain")},
         "resources": {
-            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "requests": {"cpu": "100m", "memory": "96Mi"},
             # No limit of CPU: throttling would only add latency.
-            "limits": {"memory": "256Mi"},
+            "limits": {"memory": "512Mi"},
         },
         "security_context": dict(RESTRICTED_CONTAINER),
         "volume_mounts": [

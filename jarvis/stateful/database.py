@@ -11,11 +11,11 @@ import pulumi
 from jarvis.config import Environment
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs
+from jarvis.remote import Target
 from jarvis.stateful.member import DatabaseMember, DatabaseMemberArgs
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
-    from jarvis.remote import Target
 
 # The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificate.
 SERVICE = "database"
