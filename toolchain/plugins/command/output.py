@@ -70,19 +70,25 @@ class Capture:
         self._lines = 0
         self._last_line = 0.0
 
-    def read(self, stdout: int, stderr: int) -> None:
-        """Read both file descriptors until their ends, and close them."""
+    def read(self, stdout: int, stderr: int, stop: int | None = None) -> None:
+        """Read both file descriptors to their ends and close them; give up once `stop` is readable."""
         with selectors.DefaultSelector() as selector:
+            if stop is not None:
+                selector.register(stop, selectors.EVENT_READ, "stop")
             for name, descriptor in (("stdout", stdout), ("stderr", stderr)):
                 selector.register(descriptor, selectors.EVENT_READ, name)
             try:
-                while selector.get_map():
+                ends = 2
+                while ends:
                     for key, _ in selector.select():
+                        if key.data == "stop":
+                            return
                         part = os.read(key.fd, 65536)
                         if part:
                             self._take(str(key.data), part)
                         else:
                             selector.unregister(key.fd)
+                            ends -= 1
             finally:
                 os.close(stdout)
                 os.close(stderr)

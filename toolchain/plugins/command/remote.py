@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -112,10 +113,18 @@ def _session(
                 os.close(out_read)
                 os.close(err_read)
                 raise
-        # The master holds the writing ends now: their ends are the command's.
+        # The master holds the writing ends now, and after a cancellation as long as the command runs.
+        stopping, stop = socket.socketpair()
+        files.callback(stopping.close)
+        files.callback(stop.close)
+
+        def cancel() -> None:
+            session.shut()
+            stop.shutdown(socket.SHUT_RDWR)
+
         try:
-            with op.cancellation.calling(session.shut):
-                capture.read(out_read, err_read)
+            with op.cancellation.calling(cancel):
+                capture.read(out_read, err_read, stopping.fileno())
                 return session.exit_status()
         except Cancelled:
             os.close(out_read)

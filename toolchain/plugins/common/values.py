@@ -172,6 +172,9 @@ def _fill(out: struct_pb2.Value, value: Value) -> None:
         )
     elif isinstance(value, Archive):
         parts = _present(hash=value.hash, assets=value.assets, path=value.path, uri=value.uri)
+        if len(parts) <= 1:
+            # Known by its hash only: so the official plugins write it, and the state should not change.
+            parts["assets"] = {}
         _fill(out, {SIGNATURE: ARCHIVE, **parts})
     else:
         raise TypeError(f"a value of type {type(value).__name__} cannot be a Pulumi property")
