@@ -5,7 +5,7 @@ set -euo pipefail
 
 readonly FOLDER=/etc/kubernetes/pod-network
 # Marks our routes (any number that /etc/iproute2/rt_protos does not name), so that no other is ever removed.
-readonly PROTOCOL=188
+readonly PROTOCOL=178
 
 routes() {
   local subnet via address known
