@@ -149,7 +149,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                         etcd_authority=args.etcd.authority.certificate,
                         etcd_client=etcd_client,
                         after_apiserver=[
-                            args.etcd,
+                            *args.etcd.members,
                             proxies[host.server.name].service,
                             *([before.apiserver] if before else []),
                         ],

@@ -3,7 +3,7 @@
 # since no API server answers anonymous clients.
 set -euo pipefail
 
-readonly FOLDER=/etc/kubernetes/health
+readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/health
 
 for server in "$@"; do
   if curl --silent --show-error --fail --max-time 3 --output /dev/null --cacert "$FOLDER/ca.crt" \

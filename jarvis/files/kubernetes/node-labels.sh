@@ -3,7 +3,7 @@
 # The kubelet sets labels when it registers a node, and never again.
 set -euo pipefail
 
-readonly FOLDER=/etc/kubernetes/kubelet
+readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/kubelet
 
 curl --silent --show-error --fail --max-time 10 --output /dev/null --cacert "$FOLDER/ca.crt" \
   --cert "$FOLDER/client.crt" --key "$FOLDER/client.key" --request PATCH \

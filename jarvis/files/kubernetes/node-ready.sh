@@ -3,7 +3,7 @@
 # It asks as the kubelet itself, by the way that the kubelet goes.
 set -euo pipefail
 
-readonly FOLDER=/etc/kubernetes/kubelet
+readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/kubelet
 readonly node=${1:?the node}
 
 curl --silent --show-error --fail --max-time 3 --output /dev/null http://127.0.0.1:10248/healthz

@@ -3,7 +3,7 @@
 #   pod-network up | down
 set -euo pipefail
 
-readonly FOLDER=/etc/kubernetes/pod-network
+readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/pod-network
 # Marks our routes (any number that /etc/iproute2/rt_protos does not name), so that no other is ever removed.
 readonly PROTOCOL=178
 

@@ -2,8 +2,8 @@
 # Writes keepalived's configuration with the interface that has this server's address.
 set -euo pipefail
 
-readonly FOLDER=/etc/kubernetes/virtual-address
-readonly RESULT=/run/jarvis-virtual-address/keepalived.conf
+readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/virtual-address
+readonly RESULT=${JARVIS_ROOT:-}/run/jarvis-virtual-address/keepalived.conf
 
 address=$(<"$FOLDER/address")
 interface=$(ip -o -4 address show to "$address" | awk '{ print $2; exit }')

@@ -1,0 +1,86 @@
+"""The scripts that ask and change a server's part of Kubernetes, with stand-ins for its commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fakes import Commands
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path / "bin")
+
+
+def folder(root: Path, name: str, **files: str) -> None:
+    base = root / "etc" / "kubernetes" / name
+    base.mkdir(parents=True)
+    for file, text in files.items():
+        (base / file.replace("_", ".")).write_text(text)
+
+
+def test_one_ready_apiserver_is_enough(commands: Commands, tmp_path: Path) -> None:
+    commands.add("curl", '[[ "$*" == *https://b:6443/readyz ]]')
+    script = "kubernetes/apiserver-ready.sh"
+    assert commands.run(script, "a:6443", "b:6443", root=tmp_path).returncode == 0
+    none = commands.run(script, "a:6443", "c:6443", root=tmp_path)
+    assert none.returncode == 1
+    assert "not ready: a:6443 c:6443" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [
+        ("Ready", 0),
+        ("Ready,SchedulingDisabled", 0),
+        ("NotReady", 1),
+        ("NotReady,SchedulingDisabled", 1),
+        ("Unknown", 1),
+    ],
+)
+def test_a_node_is_ready_when_the_apiserver_says_so(
+    commands: Commands, tmp_path: Path, cell: str, status: int
+) -> None:
+    table = (
+        f'{{"kind":"Table","columnDefinitions":[],"rows":[{{"cells":["s1","{cell}","\\u003cnone\\u003e"]}}]}}'
+    )
+    commands.say("curl", table)
+    result = commands.run("kubernetes/node-ready.sh", "s1", root=tmp_path)
+    assert result.returncode == status, result.stderr
+
+
+def test_routes_are_replaced_and_those_of_servers_that_left_removed(
+    commands: Commands, tmp_path: Path
+) -> None:
+    folder(tmp_path, "pod-network", routes="10.244.1.0/24 via 10.0.0.12\n", rules_nft="")
+    commands.say("ip", "10.244.1.0/24 via 10.0.0.12 dev eth0\n10.244.7.0/24 via 10.0.0.17 dev eth0\n")
+    commands.add("nft")
+    assert commands.run("kubernetes/pod-network.sh", "up", root=tmp_path).returncode == 0
+    assert commands.calls("ip") == [
+        "ip route replace 10.244.1.0/24 via 10.0.0.12 proto 178",
+        "ip -4 route show proto 178",
+        "ip route delete 10.244.7.0/24 proto 178",
+    ]
+    assert commands.calls("nft") == [f"nft --file {tmp_path}/etc/kubernetes/pod-network/rules.nft"]
+
+
+def test_the_virtual_address_goes_to_the_interface_of_the_servers_address(
+    commands: Commands, tmp_path: Path
+) -> None:
+    folder(tmp_path, "virtual-address", address="10.0.0.11\n", keepalived_conf="interface %INTERFACE%\n")
+    (tmp_path / "run" / "jarvis-virtual-address").mkdir(parents=True)
+    commands.say("ip", "3: bond0    inet 10.0.0.11/24 scope global bond0\n")
+    commands.add("keepalived")
+    assert commands.run("kubernetes/virtual-address-config.sh", root=tmp_path).returncode == 0
+    result = tmp_path / "run" / "jarvis-virtual-address" / "keepalived.conf"
+    assert result.read_text() == "interface bond0\n"
+
+
+def test_an_address_that_the_server_does_not_have_is_an_error(commands: Commands, tmp_path: Path) -> None:
+    folder(tmp_path, "virtual-address", address="10.0.0.11\n", keepalived_conf="interface %INTERFACE%\n")
+    commands.say("ip", "")
+    result = commands.run("kubernetes/virtual-address-config.sh", root=tmp_path)
+    assert result.returncode == 1
+    assert "no interface has the address 10.0.0.11" in result.stderr
