@@ -1,6 +1,6 @@
 module jarvis.internal/toolchain/cni
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/alexflint/go-filemutex v1.3.0 // indirect

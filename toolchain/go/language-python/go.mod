@@ -1,6 +1,6 @@
 module jarvis.internal/toolchain/language-python
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/Microsoft/go-winio v0.5.2 // indirect

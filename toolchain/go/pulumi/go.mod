@@ -1,6 +1,6 @@
 module jarvis.internal/toolchain/pulumi
 
-go 1.26
+go 1.26.0
 
 require (
 	cel.dev/expr v0.25.2 // indirect

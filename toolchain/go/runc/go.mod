@@ -1,6 +1,6 @@
 module jarvis.internal/toolchain/runc
 
-go 1.26
+go 1.26.0
 
 require (
 	cyphar.com/go-pathrs v0.2.6 // indirect

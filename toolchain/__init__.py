@@ -1,0 +1,1 @@
+"""The pinned tools and how each is obtained: ``python -m toolchain --help``."""
