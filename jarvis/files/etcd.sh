@@ -24,7 +24,14 @@ die() {
   exit 1
 }
 
-client() { etcdctl --dial-timeout=2s --command-timeout=5s "$@"; }
+# etcdctl refuses a flag whose environment variable is set too, so the endpoints are always a flag.
+client() { # endpoints command...
+  local endpoints=$1
+  shift
+  env --unset=ETCDCTL_ENDPOINTS etcdctl --endpoints="$endpoints" --dial-timeout=2s --command-timeout=5s "$@"
+}
+
+problem() { head -n 1 "$problem_file" 2>/dev/null; }
 
 split() { # words with commas, or "-"
   [ "$1" = - ] || tr ',' '\n' <<<"$1"
@@ -33,7 +40,8 @@ split() { # words with commas, or "-"
 members() { # endpoints: the lines of the first that answers: ID, status, name, peer URLs, client URLs, learner
   local endpoint
   for endpoint in "$@"; do
-    client --endpoints="$endpoint" member list 2>/dev/null && return 0
+    ! absent "$endpoint" || continue # etcdctl would try it for seconds
+    client "$endpoint" member list 2>"$problem_file" && return 0
   done
   return 1
 }
@@ -51,7 +59,7 @@ absent() { # endpoint: its server says that nothing listens there; silence is no
 add() { # name peer-url endpoints: as a learner; another one may still be catching up
   local name=$1 url=$2 deadline=$((SECONDS + PATIENCE)) problem
   shift 2
-  until problem=$(client --endpoints="$(join_with , "$@")" member add "$name" --learner --peer-urls="$url" 2>&1); do
+  until problem=$(client "$(join_with , "$@")" member add "$name" --learner --peer-urls="$url" 2>&1); do
     [[ $problem != *"Peer URLs already exists"* ]] || return 0
     [ "$SECONDS" -lt "$deadline" ] || die "cannot add $name to the cluster: $problem"
     sleep 1
@@ -86,14 +94,14 @@ join() { # name peer-url first others
       return 0
     fi
     [ "$SECONDS" -lt "$deadline" ] || die "$name has no data, and whether there is a cluster that it \
-belongs to cannot be told: no answer from ${silent[*]} (systemctl status etcd there)"
+belongs to cannot be told: no answer from ${silent[*]} (systemctl status etcd there): $(problem)"
     sleep 1
   done
   id=$(field 1 "$url" <<<"$list")
   known=$(field 3 "$url" <<<"$list")
   if [ -n "$known" ]; then
     say "etcd: $name was a member whose data is gone: it is removed and added again"
-    client --endpoints="$(join_with , "${others[@]}")" member remove "$id" >&2
+    client "$(join_with , "${others[@]}")" member remove "$id" >&2
     id=""
   fi
   [ -n "$id" ] || add "$name" "$url" "${others[@]}"
@@ -107,18 +115,18 @@ settle() { # name others
   local name=$1 others list id learner problem="" deadline=$((SECONDS + PATIENCE))
   mapfile -t others < <(split "$2")
   while :; do
-    if list=$(members "${others[@]}" "$ETCDCTL_ENDPOINTS"); then
+    if list=$(members "$own" "${others[@]}"); then
       id=$(awk -F', ' -v name="$name" '$3 == name {print $1}' <<<"$list")
       learner=$(awk -F', ' -v name="$name" '$3 == name {print $6}' <<<"$list")
       if [ "$learner" = true ]; then
-        problem=$(client --endpoints="$(join_with , "${others[@]}")" member promote "$id" 2>&1) || true
+        problem=$(client "$(join_with , "${others[@]}")" member promote "$id" 2>&1) || true
       elif [ -n "$id" ]; then
-        problem=$(client endpoint health 2>&1) && return 0
+        problem=$(client "$own" endpoint health 2>&1) && return 0
       else
         problem="it is not in the member list"
       fi
     else
-      problem="no member answers"
+      problem="no member answers: $(problem)"
     fi
     [ "$SECONDS" -lt "$deadline" ] || die "$name is not healthy after ${PATIENCE}s: $problem (journalctl --unit etcd)"
     sleep 0.3
@@ -126,17 +134,17 @@ settle() { # name others
 }
 
 others_of() { # member list: client URLs of the full members that are not this one
-  awk -F', ' -v own="$ETCDCTL_ENDPOINTS" '$5 != own && $6 == "false" {print $5}'
+  awk -F', ' -v own="$own" '$5 != own && $6 == "false" {print $5}'
 }
 
 gate() {
   local list endpoint
   # A member that does not run cannot take quorum away by being started.
   systemctl is-active --quiet etcd.service || return 0
-  list=$(members "$ETCDCTL_ENDPOINTS") \
+  list=$(members "$own") \
     || die "this member does not answer, so it is not known whether the cluster can spare it (journalctl --unit etcd)"
   while IFS= read -r endpoint; do
-    [ -z "$endpoint" ] || client --endpoints="$endpoint" endpoint health >/dev/null 2>&1 \
+    [ -z "$endpoint" ] || client "$endpoint" endpoint health >/dev/null 2>&1 \
       || die "the member at $endpoint is not healthy: a restart here would endanger the quorum (systemctl status etcd there)"
   done < <(others_of <<<"$list")
 }
@@ -144,15 +152,15 @@ gate() {
 leave() {
   local list id others
   systemctl is-active --quiet etcd.service || return 0
-  list=$(members "$ETCDCTL_ENDPOINTS") || return 0
-  id=$(awk -F', ' -v own="$ETCDCTL_ENDPOINTS" '$5 == own {print $1}' <<<"$list")
+  list=$(members "$own") || return 0
+  id=$(awk -F', ' -v own="$own" '$5 == own {print $1}' <<<"$list")
   others=$(others_of <<<"$list")
-  if [ -n "$id" ] && [ -n "$others" ]; then client member remove "$id" >&2 || true; fi
+  if [ -n "$id" ] && [ -n "$others" ]; then client "$own" member remove "$id" >&2 || true; fi
 }
 
 defrag() {
   local status size used
-  status=$(client endpoint status --write-out=fields)
+  status=$(client "$own" endpoint status --write-out=fields)
   size=$(awk -F' : ' '$1 == "\"DBSize\"" {print $2}' <<<"$status")
   used=$(awk -F' : ' '$1 == "\"DBSizeInUse\"" {print $2}' <<<"$status")
   if [ "$size" -lt $((100 * 1024 * 1024)) ] || [ $((used * 2)) -gt "$size" ]; then
@@ -160,13 +168,16 @@ defrag() {
     return 0
   fi
   gate
-  etcdctl --command-timeout=60s defrag >&2
+  client "$own" --command-timeout=60s defrag >&2
 }
 
 set -a
 # shellcheck disable=SC1091  # a file of the server
 . "$CONFIG/etcdctl.env"
 set +a
+own=$ETCDCTL_ENDPOINTS
+problem_file=$(mktemp)
+trap 'rm -f "$problem_file"' EXIT
 
 case ${1:-} in
   join) join "${2:?name}" "${3:?peer URL}" "${4:?yes or no}" "${5:?others}" ;;
