@@ -106,32 +106,6 @@ def console(settings: Settings, server: Server, lines: int) -> str:
     return text.rstrip() or f"{server.name} has said nothing yet"
 
 
-def memory(box: procs.Box) -> tuple[int, int]:
-    """Bytes of memory a server uses (without what the kernel can drop from its file cache), and its cap."""
-    groups = dict(
-        line.split(":", 2)[1:]
-        for line in Path(f"/proc/{box.pid}/cgroup").read_text().splitlines()
-        if ":" in line
-    )
-    try:
-        if "memory" in groups:
-            base = kernel.CGROUPS / "memory" / _box_group(groups["memory"])
-            usage, cap = base / "memory.usage_in_bytes", base / "memory.limit_in_bytes"
-            cached = "total_inactive_file"
-        else:
-            base = kernel.CGROUPS / _box_group(groups[""])
-            usage, cap, cached = base / "memory.current", base / "memory.max", "inactive_file"
-        stat = dict(line.split() for line in (base / "memory.stat").read_text().splitlines())
-        return int(usage.read_text()) - int(stat[cached]), int(cap.read_text())
-    except (OSError, KeyError, ValueError):
-        return 0, 0
-
-
-def _box_group(path: str) -> str:
-    """From the group of PID 1 (init.scope of the server) to that of the whole container."""
-    return path.lstrip("/").removesuffix("/init.scope")
-
-
 def look(settings: Settings, state: State, server: Server) -> dict[str, object]:
     """How a server is, for `status`."""
     box = find(settings, server)
@@ -142,7 +116,7 @@ def look(settings: Settings, state: State, server: Server) -> dict[str, object]:
     failed = inside(box, ["systemctl", "list-units", "--failed", "--output=json"], check=False)
     born = procs.birth(box.pid) or 0
     uptime = float(Path("/proc/uptime").read_text().split()[0]) - born / os.sysconf("SC_CLK_TCK")
-    used, cap = memory(box)
+    used, cap = kernel.memory(Path(f"/proc/{box.pid}/cgroup").read_text())
     on_disk = places(settings, server.name).disk.stat().st_blocks * 512
     return result | {
         "state": answer or "starting",

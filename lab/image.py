@@ -125,6 +125,7 @@ def _build(key: str, log: Path) -> None:
         except FileNotFoundError as error:
             raise LabError(f"{error.filename} is not installed: run `make bootstrap` first") from None
         if build.returncode != 0:
+            shutil.rmtree(part, ignore_errors=True)
             raise LabError(
                 f"the image of the servers could not be built: see {log}, then `python -m lab up` again"
             )

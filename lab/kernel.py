@@ -119,3 +119,23 @@ def release_loops(disk: Path) -> None:
 def _plain(number: int) -> int:
     """A device number as the loop driver reports it (huge_encode_dev), as os.stat gives it."""
     return os.makedev((number & 0xFFF00) >> 8, (number & 0xFF) | ((number >> 12) & 0xFFF00))
+
+
+def memory(groups: str) -> tuple[int, int]:
+    """Bytes of memory a server uses (without what the kernel can drop from its file cache), and its cap.
+
+    groups is /proc/PID/cgroup of its PID 1. Zeros when the server has just ended.
+    """
+    by = {controllers: path for _, controllers, path in (line.split(":", 2) for line in groups.splitlines())}
+    base = CGROUPS / "memory" if "memory" in by else CGROUPS
+    # From the group of PID 1 to that of the whole server.
+    base /= by.get("memory", by.get("", "/")).removesuffix("/init.scope").lstrip("/")
+    names = ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+    if "memory" not in by:
+        names = ("memory.current", "memory.max", "inactive_file")
+    try:
+        stat = dict(line.split() for line in (base / "memory.stat").read_text().splitlines())
+        used = int((base / names[0]).read_text()) - int(stat[names[2]])
+        return used, int((base / names[1]).read_text())
+    except (OSError, KeyError, ValueError):
+        return 0, 0

@@ -2,8 +2,9 @@
 # Starts one server. Runs in a mount namespace and a network namespace of its own, which become the server's and
 # podman's: when the server's processes are gone, so are its mounts and its interface, whoever killed them.
 #
-# Environment: LAB_DISK (file), LAB_IMAGE (tree), LAB_SEED (files of this server alone), LAB_MOUNT (an empty folder),
-# LAB_LINK, LAB_BRIDGE, LAB_ALIAS, LAB_ADDRESS, LAB_MAC, LAB_CGROUP. File descriptor 3 is the machine's network namespace.
+# Environment: LAB_HOME (marks what starts a server), LAB_DISK (file), LAB_IMAGE (tree), LAB_SEED (files of this
+# server alone), LAB_MOUNT (an empty folder), LAB_LINK, LAB_BRIDGE, LAB_ALIAS, LAB_ADDRESS, LAB_MAC.
+# File descriptor 3 is the machine's network namespace.
 # Arguments: the podman command, to which the root filesystem and the command of PID 1 are added.
 set -euo pipefail
 

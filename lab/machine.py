@@ -86,7 +86,7 @@ def find(settings: Settings, server: Server) -> procs.Box | None:
     return None
 
 
-def _runtime() -> str:
+def runtime() -> str:
     """runc where there is one, else crun: both do on cgroup v2, crun refuses the hybrid layout of v1."""
     for name in ("runc", "crun"):
         if shutil.which(name):
@@ -107,7 +107,7 @@ def _podman(settings: Settings, name: str) -> list[str]:
     at = places(settings, name)
     argv = ["podman", "--root", str(at.home / "podman"), "--runroot", str(at.run_dir)]
     argv += ["--tmpdir", str(at.run_dir / "tmp"), "--storage-driver", "vfs"]
-    return [*argv, "--cgroup-manager", "cgroupfs", "--runtime", _runtime()]
+    return [*argv, "--cgroup-manager", "cgroupfs", "--runtime", runtime()]
 
 
 def _environment(settings: Settings, name: str) -> dict[str, str]:
@@ -149,6 +149,7 @@ def start(settings: Settings, state: State, server: Server) -> None:
     podman += ["--log-driver", "k8s-file", "--log-opt", "max-size=1mb"]
     podman += ["--log-opt", f"path={at.home / 'console.log'}"]
     environment = _environment(settings, server.name) | {
+        "LAB_HOME": str(at.home),
         "LAB_DISK": str(at.disk),
         "LAB_IMAGE": str(image.rootfs(state.image)),
         "LAB_SEED": str(at.seed),
@@ -199,8 +200,10 @@ def power_off(settings: Settings, server: Server) -> bool:
 def clear(settings: Settings, server: Server) -> None:
     """Remove what a server that is off left here: podman's record, interface, loop devices, groups."""
     at = places(settings, server.name)
-    for pid in kernel.group_members(cgroup(settings, server.name)):
-        procs.kill(pid)
+    # Until there are none: one that starts the server may just have made the next.
+    while pids := procs.starters(at.home) | kernel.group_members(cgroup(settings, server.name)):
+        for pid in pids:
+            procs.kill(pid)
     if (at.home / "podman").exists():
         environment = _environment(settings, server.name)
         run(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from lab import health, image, kernel, machine, network, procs
+from lab import health, image, kernel, limits, machine, network, procs
 from lab.model import USER, Server, Settings, State, keypair, load, new_server, run_dir_of, save, write
 from lab.shell import LabError, run, say, step
 
@@ -131,6 +131,7 @@ def up(settings: Settings) -> None:
     if changed:
         save(settings.file, state)
     changed |= network.bridge_up(settings)
+    changed |= limits.widen()
     off = [server for server in servers if machine.find(settings, server) is None]
     start(settings, state, off)
     # A start that was interrupted may have left the others anywhere between power and login.
@@ -188,6 +189,8 @@ def down(settings: Settings) -> None:
         kernel.remove_groups(f"/jarvis-lab/{settings.run_dir.name}")
         shutil.rmtree(settings.run_dir, ignore_errors=True)
         shutil.rmtree(settings.state, ignore_errors=True)
+        if not (network.makers() or any(True for _ in procs.boxes())):
+            limits.restore()
     if not there:
         say(f"lab: {settings.name}: there was nothing to remove")
 

@@ -72,6 +72,24 @@ def boxes() -> Iterator[Box]:
         yield Box(pid=int(folder.name), lab=lab, server=server, state=Path(state))
 
 
+def starters(home: Path) -> set[int]:
+    """Processes that start the server whose files are in that folder, orphans of a killed `up`."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        tool = os.path.basename(words[0]) in (b"podman", b"conmon", b"runc", b"crun")
+        ours = tool and any(word.startswith(os.fsencode(home / "podman")) for word in words)
+        if (ours or os.fsencode(f"LAB_HOME={home}") in environment) and birth(int(folder.name)) is not None:
+            found.add(int(folder.name))
+    return found
+
+
 def kill(pid: int, *, limit: float = 20.0) -> None:
     """SIGKILL a process and return when it is gone. LabError when it is not after limit seconds."""
     try:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from lab_cli import Lab
+from lab_cli import CHECKOUT, Lab
 
 from lab import procs
 
@@ -95,6 +98,17 @@ def test_wrong_words_are_refused(lab: Lab, other: Lab) -> None:
         assert "no lab labtool" in other.refused(*words)
 
 
+def test_debian_that_cannot_be_reached(other: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = replace(other, subnet="10.99.250.0/24", name="labtoo")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("JARVIS_DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
+    error = lab.refused("up")
+    log = Path(error.split("see ")[1].split(",")[0])
+    assert "127.0.0.1" in log.read_text()
+    assert lab.traces() == []
+    assert not list((tmp_path / "cache").rglob("rootfs/etc"))
+
+
 def test_killed_servers_are_started_again(lab: Lab) -> None:
     lab.ssh(ONE, "echo kept >/var/lib/kept; sync")
     slaughter(lab)
@@ -124,19 +138,20 @@ def test_a_deleted_bridge_is_made_again(lab: Lab) -> None:
 
 
 def test_up_can_be_killed_at_any_point(lab: Lab) -> None:
-    # Each round kills the command when it says the next line, so at a later point.
-    for lines in (1, 2):
+    # A signal at another moment each round; the last rounds may come after its end.
+    for moment in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.9):
         lab.ok("power-off", ONE)
         with subprocess.Popen(
             lab.argv("up", "--count", "2"),
-            cwd=os.getcwd(),
+            cwd=CHECKOUT,
             env=lab.environment,
             stderr=subprocess.PIPE,
             text=True,
         ) as command:
             assert command.stderr is not None
-            for _ in range(lines):
-                command.stderr.readline()
+            command.stderr.readline()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                command.wait(moment)
             command.send_signal(signal.SIGKILL)
         lab.ok("up", "--owner", str(os.getpid()))
         assert {row["state"] for row in lab.status().values()} == {"running"}
@@ -162,8 +177,6 @@ def test_what_a_dead_owner_left_running_is_cleared(other: Lab, lab: Lab) -> None
 
 
 def test_what_a_deleted_checkout_left_running_is_cleared(other: Lab, lab: Lab) -> None:
-    import shutil
-
     lab.ok("down")
     other.ok("up")
     shutil.rmtree(other.state)
