@@ -96,6 +96,9 @@ class Keystone(Component, token="openstack:Keystone"):
                 options={
                     "fernet_tokens.key_repository": _FERNET,
                     "fernet_tokens.max_active_keys": keys,
+                    # Receipts of a half-done authentication are encrypted by the same ring.
+                    "fernet_receipts.key_repository": _FERNET,
+                    "fernet_receipts.max_active_keys": keys,
                     "credential.key_repository": _CREDENTIAL,
                 },
                 folders={_FERNET: fernet.files, _CREDENTIAL: credential.files},
