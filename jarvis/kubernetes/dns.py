@@ -179,8 +179,8 @@ def deployment_spec(image: pulumi.Input[str], config: str, replicas: int) -> dic
         "name": "coredns",
         "image": image,
         "args": ["-conf", "/etc/coredns/Corefile", "-dns.port", str(DNS_PORT)],
-        # Of an API server whose power was cut nothing more is heard: CoreDNS notices after 10 s, not 45, and so
-        # learns from another one which endpoints are gone (client-go: apimachinery's util/net).
+        # Of an API server whose power was cut nothing more is heard: CoreDNS notices after 10 s, not 45, and
+        # so learns from another one which endpoints are gone (client-go: apimachinery's util/net).
         "env": [
             {"name": "HTTP2_READ_IDLE_TIMEOUT_SECONDS", "value": "7"},
             {"name": "HTTP2_PING_TIMEOUT_SECONDS", "value": "3"},

@@ -97,6 +97,12 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
                         path="/etc/systemd/system/jarvis-pod-network.service",
                         content=read_file("kubernetes/pod-network.service"),
                     ),
+                    # systemd-networkd, where a server has it, would otherwise remove routes that it did not
+                    # make (networkd.conf(5)).
+                    File(
+                        path="/etc/systemd/networkd.conf.d/90-jarvis.conf",
+                        content="[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n",
+                    ),
                     File(path=SCRIPT, content=read_file("kubernetes/pod-network.sh"), mode="0755"),
                     File(
                         path=f"{FOLDER}/routes",
