@@ -120,5 +120,5 @@ def service(
         after=[f"{unit.TOOL} settle {name} {others}"],
         undo=[f"{unit.TOOL} leave"],
         timeout=_TIMEOUT,
-        purge=[unit.DATA, f"{unit.CONFIG}/join.env"],
+        purge=[unit.DATA, unit.CONFIG],
     )

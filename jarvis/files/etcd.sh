@@ -137,16 +137,28 @@ others_of() { # member list: client URLs of the full members that are not this o
   awk -F', ' -v own="$own" '$5 != own && $6 == "false" {print $5}'
 }
 
-gate() {
+unspared() { # says why this member may not be restarted, or nothing
   local list endpoint
+  if ! list=$(members "$own"); then
+    echo "this member does not answer, so it is not known whether the cluster can spare it: $(problem)"
+    return 0
+  fi
+  while IFS= read -r endpoint; do
+    if [ -n "$endpoint" ] && ! client "$endpoint" endpoint health >/dev/null 2>&1; then
+      echo "the member at $endpoint is not healthy: a restart here would endanger the quorum (systemctl status etcd there)"
+    fi
+  done < <(others_of <<<"$list")
+}
+
+gate() {
+  local reason deadline=$((SECONDS + PATIENCE / 2))
   # A member that does not run cannot take quorum away by being started.
   systemctl is-active --quiet etcd.service || return 0
-  list=$(members "$own") \
-    || die "this member does not answer, so it is not known whether the cluster can spare it (journalctl --unit etcd)"
-  while IFS= read -r endpoint; do
-    [ -z "$endpoint" ] || client "$endpoint" endpoint health >/dev/null 2>&1 \
-      || die "the member at $endpoint is not healthy: a restart here would endanger the quorum (systemctl status etcd there)"
-  done < <(others_of <<<"$list")
+  # The one before may have been the leader: an election takes a moment.
+  while reason=$(unspared) && [ -n "$reason" ]; do
+    [ "$SECONDS" -lt "$deadline" ] || die "$reason"
+    sleep 1
+  done
 }
 
 leave() {

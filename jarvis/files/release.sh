@@ -106,6 +106,7 @@ remove() {
   systemd-sysext refresh >&2 || true
   [ ! -e "$MERGED" ] || systemd-sysext unmerge >&2
   rm -rf -- "$IMAGES"
+  rmdir --ignore-fail-on-non-empty "$(dirname "$ACTIVE")" 2>/dev/null || true
 }
 
 case ${1:-} in
