@@ -162,12 +162,21 @@ gate() {
 }
 
 leave() {
-  local list id others
+  local list id others reason deadline=$((SECONDS + PATIENCE / 6))
   systemctl is-active --quiet etcd.service || return 0
-  list=$(members "$own") || return 0
-  id=$(awk -F', ' -v own="$own" '$5 == own {print $1}' <<<"$list")
-  others=$(others_of <<<"$list")
-  if [ -n "$id" ] && [ -n "$others" ]; then client "$own" member remove "$id" >&2 || true; fi
+  while :; do
+    list=$(members "$own") || return 0
+    id=$(awk -F', ' -v own="$own" '$5 == own {print $1}' <<<"$list")
+    others=$(others_of <<<"$list")
+    if [ -z "$id" ] || [ -z "$others" ]; then return 0; fi
+    reason=$(client "$own" member remove "$id" 2>&1) && return 0
+    # Refused for five seconds after a member has come; where all leave at once, some find no quorum.
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      say "etcd: still in the member list of the others: ${reason##*$'\n'}"
+      return 0
+    fi
+    sleep 1
+  done
 }
 
 defrag() {
