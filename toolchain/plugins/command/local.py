@@ -115,14 +115,14 @@ def collect(directory: str | None, patterns: Sequence[str]) -> dict[str, Asset]:
     Raises:
         ProviderError: a pattern cannot be understood, or a file not be read.
     """
-    base = Path(directory or os.getcwd())
+    start = base(directory)
     compiled = [(pattern.startswith("!"), _glob(pattern.removeprefix("!"))) for pattern in patterns]
     found: dict[str, Asset] = {}
-    for folder, folders, files in os.walk(base):
+    for folder, folders, files in os.walk(start):
         folders.sort()
         for name in sorted(files):
             path = Path(folder) / name
-            relative = path.relative_to(base).as_posix()
+            relative = path.relative_to(start).as_posix()
             keep = False
             for exclude, regex in compiled:
                 if regex.fullmatch(relative):
@@ -130,6 +130,11 @@ def collect(directory: str | None, patterns: Sequence[str]) -> dict[str, Asset]:
             if keep:
                 found[relative] = Asset(hash=_sha256(path), path=str(path))
     return found
+
+
+def base(directory: str | None) -> Path:
+    """The folder a command runs in."""
+    return Path(directory or os.getcwd())
 
 
 def _sha256(path: Path) -> str:

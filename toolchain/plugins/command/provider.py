@@ -78,12 +78,27 @@ class CommandProvider(Provider):
         if token != schema.COPY and op.olds.get("delete") is not None:
             self._command(token, op.olds["delete"], op.olds, op.olds, op)
 
+    def read(self, op: Operation) -> State:
+        """Nothing is looked at: a command has no state to read back. The state stays as it is."""
+        outputs = dict(op.olds)
+        assets = reveal(outputs.get("assets"))
+        if isinstance(assets, Mapping):
+            # The engine sent their hashes only. It hands our answer on to the program, where the Python SDK
+            # fails on an asset without path or text; the path is known from its name.
+            folder = reveal(outputs.get("dir"))
+            outputs["assets"] = {
+                name: Asset(asset.hash, path=str(local.base(folder) / name)) for name, asset in assets.items()
+            }
+        return State(op.id, outputs, op.old_inputs)
+
     def invoke(self, token: str, op: Operation) -> Properties:
         if token != schema.RUN:
             return super().invoke(token, op)
         checked = schema.check(token, op.news)
         if checked.failures:
             raise ProviderError("; ".join(failure.reason for failure in checked.failures))
+        # A function runs in previews too: its caller needs the answer.
+        op.preview = False
         outputs = self._command(schema.LOCAL, op.news["command"], op.news, {}, op)
         return {**op.news, **outputs}
 
