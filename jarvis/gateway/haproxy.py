@@ -114,7 +114,7 @@ backend {route.name}
     # Under the gateway's bare address; the service heeds the prefix in the links that it answers with.
     acl by_prefix var(txn.host) -m str {address}
     http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix
-    http-request replace-path {route.prefix}/?(.*) /\1 if by_prefix
+    http-request replace-path {route.prefix}/?(.*) /\\1 if by_prefix
     # A pod that dies over a request is replaced by another where the request may be sent twice.
     retry-on conn-failure empty-response
     http-request disable-l7-retry {unless}

@@ -27,6 +27,23 @@ _FERNET = "/etc/keystone/fernet-keys"
 _CREDENTIAL = "/etc/keystone/credential-keys"
 # Keystone keeps three credential keys and no more (keystone.credential.providers.fernet).
 _CREDENTIAL_KEYS = 3
+# Keystone's own list, and one more: at each token it would warn that its keys' folder is readable by others.
+# A Secret's folder always is, inside a container where there are no others; the keys themselves are not.
+_LOG_LEVELS = (
+    "amqp=WARN",
+    "amqplib=WARN",
+    "sqlalchemy=WARN",
+    "oslo.messaging=INFO",
+    "oslo_messaging=INFO",
+    "iso8601=WARN",
+    "requests.packages.urllib3.connectionpool=WARN",
+    "urllib3.connectionpool=WARN",
+    "routes.middleware=WARN",
+    "stevedore=WARN",
+    "dogpile=INFO",
+    "oslo.cache=INFO",
+    "keystone.common.fernet_utils=ERROR",
+)
 
 
 def keystone_route(env: Environment) -> Route:
@@ -94,6 +111,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
                 options={
+                    "DEFAULT.default_log_levels": ",".join(_LOG_LEVELS),
                     "fernet_tokens.key_repository": _FERNET,
                     "fernet_tokens.max_active_keys": keys,
                     # Receipts of a half-done authentication are encrypted by the same ring.
