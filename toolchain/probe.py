@@ -15,7 +15,7 @@ _SECONDS = 20
 
 def prints_version(command: Sequence[str], version: str) -> bool:
     """Whether ``command`` prints ``version``, as a word of its own: 1.2.3 is neither 11.2.3 nor 1.2.3+x."""
-    return re.search(rf"(?<![\d.])v?{re.escape(version)}(?![\w.+])", _output(command)) is not None
+    return re.search(rf"(?<![\d.])v?{re.escape(version)}(?![\w+]|[.-]\w)", _output(command)) is not None
 
 
 def go_version(go: Path) -> tuple[int, ...]:

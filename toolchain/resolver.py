@@ -55,6 +55,8 @@ class Slots:
                 self._condition.wait(max(0.0, self._deadline - time.monotonic()) if early else None)
             self._waiting.remove(weight)
             self._free -= 1
+            # With the heaviest gone, the next may have its turn beside it.
+            self._condition.notify_all()
         try:
             yield
         finally:
