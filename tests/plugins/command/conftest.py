@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ssh_server import Listener, Server, free_port, make_key
+from ssh_server import Listener, Server, start_server
 
 from toolchain.plugins.command.pool import Pool
 from toolchain.plugins.common.provider import Cancellation, Operation
@@ -20,15 +18,7 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     made: list[Server] = []
 
     def make(options: str = "") -> Server:
-        folder = tmp_path / f"sshd-{len(made)}"
-        folder.mkdir()
-        make_key(folder / "host")
-        private_key = make_key(folder / "id")
-        shutil.copy(folder / "id.pub", folder / "authorized_keys")
-        host_key = (folder / "host.pub").read_text().strip()
-        user = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
-        server = Server(folder, free_port(), user, private_key, host_key, options)
-        server.start()
+        server = start_server(tmp_path / f"sshd-{len(made)}", options)
         made.append(server)
         return server
 

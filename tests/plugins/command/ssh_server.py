@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import socket
@@ -108,6 +109,18 @@ class Server:
             "dial_error_limit": 2,
         }
         return {**fields, **changes}
+
+
+def start_server(folder: Path, options: str = "") -> Server:
+    """A running sshd with new keys in a new folder; `options` are more lines of its sshd_config."""
+    folder.mkdir()
+    make_key(folder / "host")
+    private_key = make_key(folder / "id")
+    shutil.copy(folder / "id.pub", folder / "authorized_keys")
+    host_key = (folder / "host.pub").read_text().strip()
+    server = Server(folder, free_port(), getpass.getuser(), private_key, host_key, options)
+    server.start()
+    return server
 
 
 class Listener(Engine):
