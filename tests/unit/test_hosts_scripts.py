@@ -1,0 +1,197 @@
+"""host.sh and release.sh on a tree of files, with systemd played by a fake."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fakes import Commands
+
+
+class Server:
+    """A tree with what the scripts look at. `systemd-sysext` merges what the link points to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.commands = Commands(folder / "bin")
+        self.images = self.root / "var/lib/jarvis/releases"
+        self.active = self.root / "var/lib/extensions/jarvis.raw"
+        merged = self.root / "usr/lib/extension-release.d/extension-release.jarvis"
+        self.merged = merged
+        self.write("proc/sys/kernel/random/boot_id", "boot-1\n")
+        self.commands.say("systemctl", "")
+        self.commands.add(
+            "systemd-sysext",
+            f"mkdir -p {merged.parent}; if [ -e {self.active} ]; then cp {self.active} {merged}; "
+            f"else rm -f {merged}; fi",
+        )
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def send(self, content: str) -> tuple[str, str]:
+        """Digest of an image that has come to the staging folder, and its path."""
+        return hashlib.sha256(content.encode()).hexdigest(), str(self.write("staging/release.raw", content))
+
+    def release(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.commands.run("release.sh", *words, root=self.root)
+
+    def host(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.commands.run("host.sh", *words, root=self.root)
+
+    def refreshes(self) -> int:
+        return len(self.commands.calls("systemd-sysext"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+def test_an_image_is_checked_moved_and_merged(server: Server) -> None:
+    digest, staged = server.send("one")
+    run = server.release("activate", digest, staged)
+    assert run.returncode == 0, run.stderr
+    assert server.active.readlink() == server.images / f"{digest}.raw"
+    assert server.merged.read_text() == "one"
+    assert not Path(staged).exists()
+    assert "systemctl enable --quiet systemd-sysext.service" in server.commands.calls("systemctl")
+
+
+def test_the_same_image_again_changes_nothing(server: Server) -> None:
+    digest, staged = server.send("one")
+    server.release("activate", digest, staged)
+    server.send("one")  # sent again, since a killed run did not write down that it had been
+    run = server.release("activate", digest, staged)
+    assert (run.returncode, run.stderr) == (0, "release: unchanged\n")
+    assert server.refreshes() == 1
+    assert not Path(staged).exists()
+
+
+def test_a_damaged_image_is_refused_and_what_runs_stays(server: Server) -> None:
+    digest, staged = server.send("one")
+    server.release("activate", digest, staged)
+    server.send("damaged")
+    other = hashlib.sha256(b"two").hexdigest()
+    run = server.release("activate", other, staged)
+    assert run.returncode == 1
+    assert f"not {other}" in run.stderr
+    assert not Path(staged).exists()
+    assert server.active.readlink() == server.images / f"{digest}.raw"
+    assert not (server.images / f"{other}.raw").exists()
+
+
+def test_an_image_that_never_came_is_told(server: Server) -> None:
+    run = server.release("activate", "0" * 64, str(server.root / "staging/release.raw"))
+    assert run.returncode == 1
+    assert "pulumi up --replace" in run.stderr
+
+
+def test_an_image_that_rotted_on_the_disk_is_told(server: Server) -> None:
+    digest, staged = server.send("one")
+    server.release("activate", digest, staged)
+    (server.images / f"{digest}.raw").write_text("rotten")
+    run = server.release("activate", digest)
+    assert run.returncode == 1
+    assert "is damaged" in run.stderr
+
+
+def test_the_image_before_is_kept_and_older_ones_go(server: Server) -> None:
+    digests = []
+    for content in ("one", "two", "three"):
+        digest, staged = server.send(content)
+        server.release("activate", digest, staged)
+        digests.append(digest)
+    assert sorted(p.stem for p in server.images.glob("*.raw") if not p.is_symlink()) == sorted(digests[1:])
+    run = server.release("rollback")
+    assert run.returncode == 0, run.stderr
+    assert server.merged.read_text() == "two"
+    assert server.release("rollback").returncode == 0
+    assert server.merged.read_text() == "three"
+
+
+def test_there_is_no_way_back_from_the_first(server: Server) -> None:
+    server.release("activate", *server.send("one"))
+    run = server.release("rollback")
+    assert run.returncode == 1
+    assert "no image before" in run.stderr
+
+
+def test_after_a_boot_the_image_is_merged_again(server: Server) -> None:
+    digest, staged = server.send("one")
+    server.release("activate", digest, staged)
+    server.write("proc/sys/kernel/random/boot_id", "boot-2\n")
+    server.merged.unlink()
+    assert server.release("activate", digest).returncode == 0
+    assert server.merged.read_text() == "one"
+
+
+def test_removing_leaves_nothing(server: Server) -> None:
+    server.release("activate", *server.send("one"))
+    assert server.release("remove").returncode == 0
+    assert not server.merged.exists()
+    assert not server.images.exists()
+    assert not server.active.parent.exists()
+
+
+def test_lines_of_others_in_hosts_stay(server: Server) -> None:
+    before = "127.0.0.1 localhost\n192.0.2.9 printer\n"
+    hosts = server.write("etc/hosts", before)
+    block = server.write("block", "192.0.2.11 jarvis-1\n192.0.2.12 jarvis-2\n")
+    assert server.host("hosts", str(block)).returncode == 0
+    once = hosts.read_text()
+    assert once.startswith(before)
+    assert "192.0.2.12 jarvis-2\n" in once
+    changed = hosts.stat().st_ino
+    server.host("hosts", str(block))
+    assert (hosts.read_text(), hosts.stat().st_ino) == (once, changed)
+    hosts.write_text(once + "192.0.2.10 scanner\n")
+    block.write_text("192.0.2.13 jarvis-3\n")
+    server.host("hosts", str(block))
+    assert "jarvis-1" not in hosts.read_text()
+    assert "192.0.2.13 jarvis-3\n" in hosts.read_text()
+    server.host("hosts")
+    assert hosts.read_text() == before + "192.0.2.10 scanner\n"
+
+
+def test_kernel_settings_are_written_where_they_differ(server: Server) -> None:
+    forward = server.write("proc/sys/net/ipv4/ip_forward", "0\n")
+    ports = server.write("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
+    ports.chmod(0o444)
+    settings = server.write(
+        "settings", "# a comment\nnet.ipv4.ip_forward = 1\nnet.ipv4.ip_local_port_range = 32768 60999\n"
+    )
+    run = server.host("sysctls", str(settings))
+    assert run.returncode == 0, run.stderr
+    assert forward.read_text() == "1\n"
+
+
+def test_a_higher_limit_is_left(server: Server) -> None:
+    limit = server.write("proc/sys/fs/inotify/max_user_instances", "9000\n")
+    settings = server.write("settings", "fs.inotify.max_user_instances = 8192\n")
+    assert server.host("sysctls", str(settings)).returncode == 0
+    assert limit.read_text() == "9000\n"
+
+
+def test_a_setting_that_the_kernel_lacks_is_told(server: Server) -> None:
+    settings = server.write("settings", "net.bridge.bridge-nf-call-iptables = 1\n")
+    run = server.host("sysctls", str(settings))
+    assert run.returncode == 1
+    assert "this kernel has no net.bridge.bridge-nf-call-iptables" in run.stderr
+
+
+def test_a_setting_that_cannot_be_set_is_told(server: Server) -> None:
+    (server.root / "proc/sys/fs").mkdir(parents=True)
+    # Every write to it fails, whoever writes; what it says is of no matter.
+    (server.root / "proc/sys/fs/nr_open").symlink_to("/proc/version")
+    server.commands.say("tr", "1")
+    settings = server.write("settings", "fs.nr_open = 2\n")
+    run = server.host("sysctls", str(settings))
+    assert run.returncode == 1
+    assert "fs.nr_open is 1 and cannot be set to 2 (field sysctls of the server)" in run.stderr
