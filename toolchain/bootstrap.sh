@@ -42,8 +42,7 @@ fi
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "no $python on PATH. Type: apt-get install python3 python3-venv"
 stamp=$venv/.bootstrap
-# The locked requirements and the interpreter are all that an environment depends on.
-wanted_stamp=$({ cat "$requirements"; readlink -f "$(command -v "$python")"; } | sha256sum)
+wanted_stamp=$(sha256sum <"$requirements")
 if [[ -x $venv/bin/python && -r $stamp && $(<"$stamp") == "$wanted_stamp" ]]; then
     exit 0
 fi
@@ -51,7 +50,8 @@ fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$("$python" --version 2>&1) is too old: Jarvis needs Python 3.11 or newer. Set PYTHON=/path/to/python3.11"
 
-exec 9>"$root/.venv.lock"
+mkdir -p "$root/.jarvis"
+exec 9>"$root/.jarvis/bootstrap.lock"
 if command -v flock >/dev/null; then flock 9; fi
 started=$SECONDS
 say "Python environment: installing requirements.txt into .venv"
@@ -59,7 +59,7 @@ log=$(mktemp /tmp/jarvis-venv.XXXXXX)
 only_uv=$(mktemp /tmp/jarvis-uv.XXXXXX)
 trap 'rm -f "$only_uv"' EXIT
 if ! {
-    # An environment of another interpreter, or a half-made one, is not worth repairing.
+    # A half-made environment, or one whose interpreter is gone, is not worth repairing.
     [[ -x $venv/bin/python && -x $venv/bin/pip ]] || "$python" -m venv --clear "$venv"
     # uv installs the rest several times as fast as pip, and is in the same lock with its own hashes.
     awk '/^[^[:space:]#]/ {take = /^uv==/} take' "$requirements" >"$only_uv"

@@ -89,7 +89,9 @@ class Fetcher:
             error.close()
             return SourceError(f"{url}: HTTP {error.code} {error.reason}")
         reason = getattr(error, "reason", None) or error
-        text = "no answer in time" if isinstance(reason, TimeoutError) else str(reason) or repr(reason)
+        text = getattr(reason, "strerror", None) or str(reason) or repr(reason)
+        if isinstance(reason, TimeoutError):
+            text = "no answer in time"
         if host.answers:
             return SourceError(f"{url}: {text}")
         host.dead = f"{urlsplit(url).netloc or url} cannot be reached ({text})"

@@ -61,7 +61,8 @@ class Builder:
             **self._environment,
             "CGO_ENABLED": "1" if recipe.cgo else "0",
             "GOCACHE": str(self._cache / "build"),
-            "GOFLAGS": "-mod=readonly",
+            # With modules that their owner may remove again.
+            "GOFLAGS": "-mod=readonly -modcacherw",
             "GOMODCACHE": str(self._cache / "mod"),
             "GOOS": "linux",
             "GOTOOLCHAIN": "local",
