@@ -1,0 +1,121 @@
+"""The gateway's configuration, as text and as HAProxy reads it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from jarvis.gateway import Route, haproxy_config
+from jarvis.gateway.haproxy import DRAIN, PAUSE, PLACES
+from jarvis.gateway.http import daemon_set_spec
+
+KEYSTONE = Route(
+    name="keystone",
+    host="identity.example.org",
+    service="keystone.openstack",
+    repeatable_posts=["/v3/auth/tokens"],
+)
+GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
+
+
+def _config(*routes: Route) -> str:
+    return haproxy_config(
+        routes=routes,
+        cluster_domain="cluster.local",
+        cluster_dns=IPv4Address("10.96.0.10"),
+        address=IPv4Address("192.0.2.100"),
+        node_addresses=[IPv4Address("10.244.0.1"), IPv4Address("10.244.1.1")],
+    )
+
+
+def _section(config: str, head: str) -> str:
+    return config.split(f"\n{head}\n")[1].split("\n\n")[0]
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert re.findall(r"@[A-Z]+@", _config(KEYSTONE, GLANCE)) == []
+
+
+def test_pods_are_found_by_dns() -> None:
+    config = _config(KEYSTONE)
+    name = "_http._tcp.keystone.openstack.svc.cluster.local"
+    assert f"server-template keystone- {PLACES} {name}\n" in config
+    assert "nameserver udp 10.96.0.10:53" in config
+    assert "nameserver tcp tcp@10.96.0.10:53" in config
+
+
+def test_each_service_has_a_name_and_a_prefix() -> None:
+    public = _section(_config(KEYSTONE, GLANCE), "frontend public")
+    for name, host, prefix in (
+        ("keystone", "identity.example.org", "identity"),
+        ("glance", "image.example.org", "image"),
+    ):
+        [line] = [each for each in public.splitlines() if each.startswith(f"    use_backend {name} ")]
+        assert f"{{ var(txn.host) -m str {host} }}" in line
+        assert f"by_address {{ var(txn.path) -m reg ^/{prefix}(/|$) }}" in line
+    assert r"replace-path /identity/?(.*) /\1 if" in _section(_config(KEYSTONE), "backend keystone")
+
+
+def test_only_what_may_be_sent_twice_is_sent_twice() -> None:
+    config = _config(KEYSTONE, GLANCE)
+    reads = "unless METH_GET or METH_HEAD or METH_OPTIONS"
+    posts = f"http-request disable-l7-retry {reads} or METH_POST {{ path /v3/auth/tokens }}\n"
+    assert posts in _section(config, "backend keystone") + "\n"
+    assert f"http-request disable-l7-retry {reads}\n" in _section(config, "backend glance") + "\n"
+
+
+def test_a_drain_is_ordered_by_kubelets_alone() -> None:
+    internal = _section(_config(KEYSTONE), "frontend internal")
+    assert "acl local src 10.244.0.1 10.244.1.1\n" in internal
+    for line in internal.splitlines():
+        assert "/drain" not in line or line.endswith("local")
+
+
+def test_a_pod_is_given_the_time_that_a_drain_takes() -> None:
+    spec = daemon_set_spec(image="x", port=443, revision="1")["template"]["spec"]
+    assert spec["termination_grace_period_seconds"] > PAUSE + DRAIN
+    assert f"hard-stop-after {DRAIN}s\n" in _config(KEYSTONE)
+    assert f"timeout tarpit {PAUSE}s\n" in _config(KEYSTONE)
+
+
+@pytest.mark.parametrize("field", ["name", "host"])
+def test_routes_do_not_share(field: str) -> None:
+    other = Route(**{"name": "b", "host": "b.example.org", "service": "b.x", field: getattr(KEYSTONE, field)})
+    with pytest.raises(ValueError, match=f"have the {field} {getattr(KEYSTONE, field)}"):
+        _config(KEYSTONE, other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "a b"},
+        {"host": "a\n"},
+        {"host": "A.example.org"},
+        {"service": "x }"},
+        {"health": "healthcheck"},
+        {"repeatable_posts": ["/a b"]},
+    ],
+)
+def test_a_route_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="is not a"):
+        Route(**{"name": "a", "host": "a.example.org", "service": "a.x", **change})  # type: ignore[arg-type]
+
+
+def test_haproxy_takes_it(tmp_path: Path) -> None:
+    haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if haproxy is None:
+        pytest.skip("no haproxy on this machine; the deployment's tests read it on a server")
+    pem = tmp_path / "server.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    words += ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate"), "-subj", "/CN=x"]
+    subprocess.run(words, check=True, capture_output=True)
+    pem.write_text((tmp_path / "certificate").read_text() + (tmp_path / "key").read_text())
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(_config(KEYSTONE, GLANCE).replace("/run/haproxy/server.pem", str(pem)))
+    done = subprocess.run([haproxy, "-c", "-f", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

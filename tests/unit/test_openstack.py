@@ -1,0 +1,212 @@
+"""Options, their environment, keys and pods: what a service of OpenStack is told."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jarvis.config.load import ConfigurationError
+from jarvis.core.pods import fingerprint
+from jarvis.gateway.haproxy import PLACES
+from jarvis.gateway.http import USER as GATEWAY_USER
+from jarvis.openstack.clouds import clouds_yaml
+from jarvis.openstack.config import environment
+from jarvis.openstack.keys import max_active_keys, ring
+from jarvis.openstack.options import OptionList, check_options, read_option_list
+from jarvis.openstack.pods import DRAIN, GOODBYE, USER, PodArgs, job_template, uwsgi_command, web_template
+from jarvis.openstack.service import encoded
+
+IMAGES = Path(__file__).resolve().parents[2] / "images"
+
+
+def _option(type: str = "string value", **about: Any) -> dict[str, Any]:
+    return {"type": type, "multi": False, "choices": [], "min": None, "max": None, **about}
+
+
+KNOWN = OptionList(
+    groups={
+        "DEFAULT": {"debug": _option("boolean value"), "policy_dirs": _option("multi valued", multi=True)},
+        "token": {
+            "expiration": _option("integer value", min=0, max=9223372036854775807),
+            "provider": _option(choices=["fernet", "jws"]),
+        },
+        "fernet_tokens": {"max_active_keys": _option("integer value", min=1)},
+    },
+    renamed={"DEFAULT.max_keys": "fernet_tokens.max_active_keys"},
+)
+
+
+def test_options_become_variables_as_oslo_config_names_them() -> None:
+    assert environment({"token.expiration": 60, "DEFAULT.debug": True, "cors.allowed_origin": "a,b"}) == {
+        "OS_CORS__ALLOWED_ORIGIN": "a,b",
+        "OS_DEFAULT__DEBUG": "true",
+        "OS_TOKEN__EXPIRATION": "60",
+    }
+
+
+def test_a_dollar_is_not_expanded() -> None:
+    assert environment({"database.connection": "a$b$$c"}) == {"OS_DATABASE__CONNECTION": "a$$b$$$$c"}
+
+
+@pytest.mark.parametrize("name", ["debug", "DEFAULT.", ".debug", "DEFAULT.de-bug", "a b.c", "DEFAULT.x=y"])
+def test_a_name_of_another_form_is_a_mistake(name: str) -> None:
+    with pytest.raises(ValueError, match="is not an option's name"):
+        environment({name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("token.expirtion", 60, "no such option; the closest is token.expiration"),
+        ("fernet_tokens.max_activ_keys", 3, "no such option; the closest is fernet_tokens.max_active_keys"),
+        ("tokens.expiration", 60, "no group tokens; the closest is token"),
+        ("DEFAULT.max_keys", 3, "is now called fernet_tokens.max_active_keys"),
+        ("DEFAULT.policy_dirs", "/x", "multi-valued"),
+        ("token.expiration", "an hour", "'an hour' is not a whole number"),
+        ("token.expiration", True, "'True' is not a whole number"),
+        ("token.expiration", -1, "-1 is not between 0 and"),
+        ("token.provider", "uuid", "'uuid' is none of fernet, jws"),
+        ("DEFAULT.debug", "perhaps", "'perhaps' is not true or false"),
+    ],
+)
+def test_an_option_that_would_not_be_heeded_is_a_mistake(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_options("keystone", KNOWN, {name: value})
+    assert f"openstack.keystone.options.{name}" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_all_mistakes_come_at_once_and_good_options_pass() -> None:
+    good = {"token.expiration": 60, "token.provider": "jws", "DEFAULT.debug": False}
+    check_options("keystone", KNOWN, good)
+    with pytest.raises(ConfigurationError) as caught:
+        check_options("keystone", KNOWN, {**good, "token.a": 1, "DEFAULT.debog": True})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_missing_list_of_options_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="make artifacts"):
+        read_option_list("keystone", str(tmp_path))
+    (tmp_path / "options.json").write_text('{"groups": {"DEFAULT": {}}, "renamed": {}}')
+    assert read_option_list("keystone", str(tmp_path)).groups == {"DEFAULT": {}}
+
+
+def test_tokens_can_be_read_as_long_as_they_may() -> None:
+    # An hour, two days of grace, one rotation a day: 49 hours are three days begun, and two more keys.
+    assert max_active_keys(expiration=3600, allow_expired_window=172_800) == 5
+    assert max_active_keys(expiration=86_400, allow_expired_window=0, rotation=86_400) == 3
+    assert max_active_keys(expiration=86_401, allow_expired_window=0, rotation=86_400) == 4
+
+
+def test_a_ring_begins_with_a_staged_and_a_primary_key() -> None:
+    assert ring(0, 5) == {"0": 1, "1": 0}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_rotation_makes_the_staged_key_the_primary_one(count: int) -> None:
+    for rotation in range(12):
+        now, then = ring(rotation, count), ring(rotation + 1, count)
+        primary = max(then, key=int)
+        assert then[primary] == now["0"]
+        assert int(primary) == int(max(now, key=int)) + 1
+        assert len(then) <= count
+        # Each key keeps its file once it is no more the staged one, and the newest ones are kept.
+        assert all(then[file] == key for file, key in now.items() if file in then and file != "0")
+        assert sorted(then.values(), reverse=True) == list(range(rotation + 2, rotation + 2 - len(then), -1))
+
+
+def test_a_ring_has_two_keys_at_least() -> None:
+    with pytest.raises(ValueError, match="no staged and primary"):
+        ring(0, 1)
+
+
+def test_a_fingerprint_tells_parts_and_keys_apart() -> None:
+    assert fingerprint(["ab", "c"]) != fingerprint(["a", "bc"])
+    assert fingerprint(["a"], key="x") != fingerprint(["a"], key="y")
+    assert fingerprint(["a"], key="x") == fingerprint(["a"], key="x")
+
+
+def test_a_secret_is_encoded() -> None:
+    assert encoded({"a": "ü"}) == {"a": "w7w="}
+
+
+POD = PodArgs(
+    service="keystone",
+    image="registry.example/keystone@sha256:1",
+    config_maps=["keystone"],
+    secrets=["keystone"],
+    folders={"/etc/keystone/fernet-keys": "keystone-fernet-keys"},
+)
+
+
+def _templates() -> list[dict[str, Any]]:
+    web = web_template(POD, command=["uwsgi"], port=5000, health="/healthcheck", revision="1")
+    job = job_template(POD, task="expand", command=["x"], variables={}, secrets=[], revision=None)
+    return [web, job]
+
+
+@pytest.mark.parametrize("template", _templates(), ids=["web", "job"])
+def test_every_pod_keeps_to_the_restricted_standard(template: dict[str, Any]) -> None:
+    spec = template["spec"]
+    assert spec["security_context"]["run_as_non_root"]
+    assert spec["security_context"]["run_as_user"] > 0
+    assert spec["security_context"]["seccomp_profile"] == {"type": "RuntimeDefault"}
+    assert not spec["automount_service_account_token"]
+    assert not spec["enable_service_links"]
+    for container in spec["containers"]:
+        context = container["security_context"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["read_only_root_filesystem"]
+        assert not context["allow_privilege_escalation"]
+        assert {"requests", "limits"} <= container["resources"].keys()
+        assert {mount["name"] for mount in container["volume_mounts"]} == {
+            volume["name"] for volume in spec["volumes"]
+        }
+    for volume in spec["volumes"]:
+        assert volume.get("secret", {}).get("default_mode", 0o440) == 0o440
+
+
+def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
+    spec = _templates()[0]["spec"]
+    assert spec["containers"][0]["lifecycle"]["pre_stop"]["sleep"]["seconds"] == GOODBYE
+    assert spec["termination_grace_period_seconds"] > GOODBYE + DRAIN
+    command = uwsgi_command(module="m", port=1, processes=3)
+    assert f"--worker-reload-mercy={DRAIN}" in command
+    assert "--processes=3" in command
+    assert not any("die-on-term" in word for word in command)
+
+
+def test_users_are_those_of_the_images() -> None:
+    for image, user in (("keystone", USER), ("haproxy", GATEWAY_USER)):
+        recipe = tomllib.loads((IMAGES / image / "recipe.toml").read_text())
+        assert recipe["runtime"]["user"] == user
+
+
+def test_the_gateway_has_a_place_for_every_pod_there_may_be() -> None:
+    from jarvis.config.openstack import Service
+
+    [limit] = [each.le for each in Service.model_fields["replicas"].metadata if hasattr(each, "le")]
+    assert 2 * limit <= PLACES
+
+
+def test_the_clients_file() -> None:
+    text = clouds_yaml(
+        cloud="jarvis",
+        url="https://192.0.2.100/identity/v3",
+        region="RegionOne",
+        username="admin",
+        password="abc",
+        project="admin",
+        authority_file="/ca.pem",
+        endpoints={"identity": "https://192.0.2.100/identity/v3", "load-balancer": "https://x"},
+    )
+    cloud = yaml.safe_load(text)["clouds"]["jarvis"]
+    assert cloud["auth"]["auth_url"] == "https://192.0.2.100/identity/v3"
+    assert cloud["auth"]["password"] == "abc"
+    assert cloud["cacert"] == "/ca.pem"
+    assert cloud["identity_endpoint_override"] == "https://192.0.2.100/identity/v3"
+    assert cloud["load_balancer_endpoint_override"] == "https://x"
