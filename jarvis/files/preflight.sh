@@ -148,7 +148,7 @@ main() {
   check_identity
   check_ports
   if [ ${#failures[@]} -gt 0 ]; then
-    echo "error: server ${want[server]} (${want[address]}) is not fit; nothing has been changed there:" >&2
+    echo "error: server ${want[server]} is not fit; nothing has been changed there:" >&2
     for failure in "${failures[@]}"; do echo "  - $failure" >&2; done
     exit 1
   fi
