@@ -19,7 +19,8 @@ class TaskArgs:
     """What is run.
 
     - ``pod``: the service's pods. ``task``: its name, short. ``command``: safe to run any number of times.
-    - ``variables``: plain environment. ``secrets``: names of further Secrets that become the environment.
+    - ``variables``: plain environment. ``secrets``: a Secret and a key in it, by variable.
+    - ``scripts``: a ConfigMap of scripts, which are then in ``SCRIPTS_FOLDER``.
     - ``revision``: the task runs again when this, the image or the command has changed, and only then.
     """
 
@@ -28,7 +29,8 @@ class TaskArgs:
     task: str
     command: Sequence[str]
     variables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Sequence[str] = ()
+    secrets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    scripts: str | None = None
     revision: pulumi.Input[str] | None = None
 
 
@@ -64,6 +66,7 @@ class Task(Component, token="openstack:Task"):
                     command=args.command,
                     variables=args.variables,
                     secrets=args.secrets,
+                    scripts=args.scripts,
                     revision=args.revision,
                 ),
             },

@@ -16,6 +16,7 @@ from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import KeyRing, KeyRingArgs, max_active_keys
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
+from jarvis.openstack.registration import Administrator
 from jarvis.openstack.service import Service, ServiceArgs, encoded
 from jarvis.pki import Password, PasswordArgs
 
@@ -23,6 +24,7 @@ PORT = 5000
 # Keystone's own defaults, in seconds (its reference, section [token]).
 EXPIRATION = 3600
 ALLOW_EXPIRED_WINDOW = 172_800
+_PASSWORD = "OS_BOOTSTRAP_PASSWORD"
 _FERNET = "/etc/keystone/fernet-keys"
 _CREDENTIAL = "/etc/keystone/credential-keys"
 # Keystone keeps three credential keys and no more (keystone.credential.providers.fernet).
@@ -70,9 +72,11 @@ class Keystone(Component, token="openstack:Keystone"):
 
     - ``url``: where clients find it, ``/v3`` included. ``admin_password``: secret.
     - ``service``: its pods. ``ready``: the resources after which a token can be issued.
+    - ``administrator``: how other services' Jobs become known to it.
     """
 
     url: str
+    administrator: Administrator
     admin_password: pulumi.Output[str]
     service: Service
     ready: list[pulumi.Resource]
@@ -140,6 +144,14 @@ class Keystone(Component, token="openstack:Keystone"):
                 after=[self.service.deployment],
             )
         self.ready = [self.service.deployment, bootstrap.job]
+        self.administrator = Administrator(
+            url=self.url,
+            user=settings.admin_user,
+            project=settings.admin_project,
+            secret=f"{name}-bootstrap",
+            key=_PASSWORD,
+            ready=self.ready,
+        )
         self.register_outputs({"url": self.url})
 
     def _bootstrap(self, name: str, platform: Platform) -> Task:
@@ -165,7 +177,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 "namespace": platform.namespace,
                 "labels": labels(name, "bootstrap", "openstack"),
             },
-            data=self.admin_password.apply(lambda text: encoded({"OS_BOOTSTRAP_PASSWORD": text})),
+            data=self.admin_password.apply(lambda text: encoded({_PASSWORD: text})),
             opts=self.child(provider=platform.provider, depends_on=[platform]),
         )
         revision = pulumi.Output.unsecret(
@@ -179,7 +191,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 task="bootstrap",
                 command=["keystone-manage", "bootstrap"],
                 variables=variables,
-                secrets=[f"{name}-bootstrap"],
+                secrets={_PASSWORD: (f"{name}-bootstrap", _PASSWORD)},
                 revision=revision,
             ),
             self.child(),

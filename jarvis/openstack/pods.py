@@ -27,6 +27,7 @@ GOODBYE = 8
 DRAIN = 60
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
+SCRIPTS_FOLDER = "/etc/jarvis/scripts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +116,34 @@ def job_template(
     task: str,
     command: Sequence[str],
     variables: Mapping[str, str],
-    secrets: Sequence[str],
+    secrets: Mapping[str, tuple[str, str]],
+    scripts: str | None,
     revision: pulumi.Input[str] | None,
 ) -> dict[str, Any]:
-    """The pod that runs ``command`` once. ``variables`` and ``secrets`` add to its environment."""
-    container = _container(args, task, command, secrets)
-    if variables:
-        container["env"] = [{"name": key, "value": text} for key, text in variables.items()]
+    """The pod that runs ``command`` once.
+
+    ``variables`` add to its environment, and so do ``secrets``: a Secret and a key in it, by variable.
+    ``scripts``: a ConfigMap that it finds in ``SCRIPTS_FOLDER``.
+    """
+    container = _container(args, task, command)
+    container["env"] = [{"name": key, "value": text} for key, text in variables.items()]
+    container["env"] += [
+        {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
+        for variable, (secret, key) in secrets.items()
+    ]
+    pod = _pod(args, container)
+    if scripts is not None:
+        container["volume_mounts"].append(
+            {"name": "scripts", "mount_path": SCRIPTS_FOLDER, "read_only": True}
+        )
+        pod["volumes"].append({"name": "scripts", "config_map": {"name": scripts}})
     return {
         "metadata": {
             "labels": labels(args.service, task, "openstack"),
             "annotations": {"jarvis.internal/revision": revision} if revision is not None else {},
         },
         # In place and again until it succeeds: it never counts as failed, and the next `pulumi up` waits on.
-        "spec": {**_pod(args, container), "restart_policy": "OnFailure", "tolerations": leave_lost_servers()},
+        "spec": {**pod, "restart_policy": "OnFailure", "tolerations": leave_lost_servers()},
     }
 
 
@@ -150,11 +165,9 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _container(
-    args: PodArgs, name: str, command: Sequence[str], secrets: Sequence[str] = ()
-) -> dict[str, Any]:
+def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, Any]:
     sources = [{"config_map_ref": {"name": each}} for each in args.config_maps]
-    sources += [{"secret_ref": {"name": each}} for each in (*args.secrets, *secrets)]
+    sources += [{"secret_ref": {"name": each}} for each in args.secrets]
     folders = [
         {"name": secret, "mount_path": path, "read_only": True} for path, secret in args.folders.items()
     ]

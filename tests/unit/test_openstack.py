@@ -145,7 +145,9 @@ POD = PodArgs(
 
 def _templates() -> list[dict[str, Any]]:
     web = web_template(POD, command=["uwsgi"], port=5000, health="/healthcheck", revision="1")
-    job = job_template(POD, task="expand", command=["x"], variables={}, secrets=[], revision=None)
+    job = job_template(
+        POD, task="expand", command=["x"], variables={}, secrets={}, scripts="x", revision=None
+    )
     return [web, job]
 
 
