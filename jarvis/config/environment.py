@@ -62,7 +62,7 @@ class Environment(Section):
                 "Environment",
                 [
                     InitErrorDetails(
-                        type=PydanticCustomError("environment", "{text}", {"text": text}), loc=loc
+                        type=PydanticCustomError("environment", "{text}", {"text": text}), loc=loc, input=None
                     )
                     for loc, text in mistakes
                 ],

@@ -57,7 +57,7 @@ def load_environment() -> Environment:
 def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Environment:
     """``env`` with each ``host_key_file`` (relative to ``folder``) read into ``host_key``.
 
-    Raises ``ConfigurationError`` naming every file that is missing or has no key.
+    Raises ``ConfigurationError`` naming every file that is missing or has no key of the server.
     """
     mistakes: list[str] = []
     servers: list[Server] = []
@@ -65,20 +65,34 @@ def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Env
         for field in ("host_key_file", "private_key_file"):
             path = getattr(server, field)
             if path and not (folder / path).is_file():
-                mistakes.append(f"  servers[{at}].{field}: there is no file {path} (for the lab: make lab)")
+                mistakes.append(
+                    f"  servers[{at}].{field}: there is no file {path} (the lab's are made by: make lab)"
+                )
         key = server.host_key
         if server.host_key_file and (folder / server.host_key_file).is_file():
-            words = (folder / server.host_key_file).read_text(encoding="utf-8").split()
-            if len(words) < 2:
-                mistakes.append(f"  servers[{at}].host_key_file: {server.host_key_file} has no public key")
-            key = " ".join(words[:2])
+            text = (folder / server.host_key_file).read_text(encoding="utf-8")
+            key = host_key(text, str(server.address))
+            if key is None:
+                where = f"{server.host_key_file} has no key of {server.address}"
+                mistakes.append(f"  servers[{at}].host_key_file: {where}")
         servers.append(server.model_copy(update={"host_key": key}))
     if env.ssh.private_key_file and not (folder / env.ssh.private_key_file).is_file():
         path = env.ssh.private_key_file
-        mistakes.append(f"  ssh.private_key_file: there is no file {path} (for the lab: make lab)")
+        mistakes.append(f"  ssh.private_key_file: there is no file {path} (the lab's are made by: make lab)")
     if mistakes:
         raise ConfigurationError(f"{source} names files that are not there:\n" + "\n".join(mistakes))
     return env.model_copy(update={"servers": servers})
+
+
+def host_key(text: str, address: str) -> str | None:
+    """The public key of ``address`` in ``text``, which is a known_hosts file (sshd(8)) or one public key."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0].startswith(("ssh-", "ecdsa-")):
+            return " ".join(words[:2])
+        if len(words) >= 3 and address in words[0].split(","):
+            return " ".join(words[1:3])
+    return None
 
 
 def private_key(env: Environment, server: Server, folder: Path = PROJECT) -> str | None:

@@ -26,7 +26,7 @@ class Networks(Section):
     )
     dns_servers: list[Address] = Field(
         default_factory=list,
-        description="asked by the cluster's DNS for names outside of it; none: such names do not exist in pods",
+        description="asked by the cluster's DNS for outside names; none: pods know no such names",
     )
 
     @property

@@ -49,7 +49,9 @@ class Server(Section):
     host_key: HostKey | None = Field(
         default=None, description="the server's public key, as ssh-keyscan prints it"
     )
-    host_key_file: str | None = Field(default=None, description="path of that key, relative to the project")
+    host_key_file: str | None = Field(
+        default=None, description="known_hosts file with that key, relative to the project"
+    )
     user: str | None = None
     port: Port | None = None
     private_key_file: str | None = None

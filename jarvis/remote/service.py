@@ -100,10 +100,14 @@ class HostService(Component, token="remote:HostService"):
             connection=args.target.connection(),
             create=text,
             delete=f"{APPLY} --remove {role}",
-            stdin=pulumi.Output.secret(render(args.secret_files)) if args.secret_files else None,
+            stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=command.remote.Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,
             opts=command_options(self, args.target, secret=bool(args.secret_files)),
         )
         self.applied = run.id
         self.register_outputs({})
+
+
+def _secret(text: pulumi.Output[str]) -> pulumi.Output[str]:
+    return text.apply(pulumi.Output.secret)

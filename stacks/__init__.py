@@ -1,0 +1,1 @@
+"""What an environment is made of: one short module for each kind of environment."""

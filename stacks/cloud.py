@@ -1,0 +1,141 @@
+"""A cloud: servers, etcd, Kubernetes, the stateful part, the gateway, and OpenStack's services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
+
+from jarvis.config import Artifacts, ConfigurationError, Environment, Role
+from jarvis.etcd import EtcdCluster, EtcdClusterArgs
+from jarvis.gateway import HttpGateway, HttpGatewayArgs
+from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
+from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
+from jarvis.openstack.clouds import clouds_yaml
+from jarvis.openstack.keystone import Keystone, KeystoneArgs, keystone_route
+from jarvis.openstack.options import read_option_list
+from jarvis.openstack.platform import Platform, PlatformArgs
+from jarvis.stateful import Database, DatabaseArgs
+
+IMAGES = ("pause", "coredns", "haproxy", "keystone")
+CLOUD = "jarvis"
+# What clouds.yaml has for the folder that it is written to: who writes it knows that, the program does not.
+FOLDER = "@FOLDER@"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """What a stack exports; see ``__main__.py``."""
+
+    api: str
+    gateway: dict[str, str]
+    kubeconfig: pulumi.Output[str]
+    clouds: pulumi.Output[str]
+    gateway_authority: pulumi.Output[str]
+
+
+def check(env: Environment, artifacts: Artifacts) -> None:
+    """Whether ``artifacts`` are those that ``env`` asks for.
+
+    Raises ``ConfigurationError`` listing every version and image that differs or is missing.
+    """
+    built = artifacts.release.versions
+    mistakes = [
+        f"  versions.{tool}: {wanted} is asked for, and the host release has {built.get(tool, 'none')}"
+        for tool, wanted in env.versions.model_dump().items()
+        if built.get(tool) != wanted
+    ]
+    mistakes += [f"  the image {name} is missing" for name in IMAGES if name not in artifacts.images]
+    if mistakes:
+        text = "\n".join(mistakes)
+        raise ConfigurationError(
+            f"the artifacts do not fit the environment {env.name}; nothing has been changed:\n{text}\n"
+            "build them with: make artifacts"
+        )
+
+
+def build(env: Environment, artifacts: Artifacts) -> Cloud:
+    """All resources of the environment ``env``, which runs ``artifacts``.
+
+    Raises ``ConfigurationError`` where they do not go together, before there is any resource.
+    """
+    check(env, artifacts)
+    known = read_option_list("keystone", artifacts.images["keystone"].path)
+
+    preflight = Preflight("preflight", PreflightArgs(env=env))
+    hosts = {
+        server.name: Host(
+            server.name,
+            HostArgs(server=server, env=env, release=artifacts.release, preflight=preflight),
+        )
+        for server in env.servers
+    }
+
+    def having(role: Role) -> list[Host]:
+        return [hosts[server.name] for server in env.with_role(role)]
+
+    etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env))
+    database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env))
+    registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
+    images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
+    cluster = KubernetesCluster(
+        "kubernetes",
+        KubernetesClusterArgs(
+            env=env,
+            control_plane=having(Role.CONTROL_PLANE),
+            nodes=having(Role.WORKER),
+            etcd=etcd,
+            images={name: images.reference(name) for name in ("pause", "coredns")},
+            registry_authority=registry.authority,
+            registry_client=registry.client,
+            images_pushed=images.pushed,
+        ),
+    )
+    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
+    gateway = HttpGateway(
+        "gateway",
+        HttpGatewayArgs(
+            provider=cluster.provider,
+            env=env,
+            image=images.reference("haproxy"),
+            routes=[keystone_route(env)],
+        ),
+        in_cluster,
+    )
+    platform = Platform(
+        "openstack",
+        PlatformArgs(
+            provider=cluster.provider,
+            env=env,
+            database=database,
+            authorities={"gateway": gateway.authority.certificate},
+        ),
+        in_cluster,
+    )
+    keystone = Keystone(
+        "keystone",
+        KeystoneArgs(platform=platform, image=images.reference("keystone"), known=known),
+        in_cluster,
+    )
+    settings = env.openstack.keystone
+    return Cloud(
+        api=cluster.address,
+        gateway=gateway.urls,
+        kubeconfig=cluster.kubeconfig,
+        clouds=pulumi.Output.secret(
+            keystone.admin_password.apply(
+                lambda password: clouds_yaml(
+                    cloud=CLOUD,
+                    url=f"{gateway.address_urls['keystone']}/v3",
+                    region=env.openstack.region,
+                    username=settings.admin_user,
+                    password=password,
+                    project=settings.admin_project,
+                    authority_file=f"{FOLDER}/gateway.pem",
+                    endpoints={"identity": f"{gateway.address_urls['keystone']}/v3"},
+                )
+            )
+        ),
+        gateway_authority=gateway.authority.certificate,
+    )

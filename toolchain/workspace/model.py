@@ -1,0 +1,95 @@
+"""Where a checkout keeps what belongs to one stack, and the environment in which its tools run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.workspace.files import write_private
+
+PROJECT = Path(__file__).resolve().parents[2]
+# The lab's stack is encrypted like any other, but its passphrase is no secret: it stands here, so that the
+# salt in Pulumi.dev.yaml, which goes with it, need not be written at the first deployment.
+LAB_PASSPHRASE = "jarvis-lab"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """One stack of a checkout.
+
+    - ``stack``: its name. ``config``: its configuration file, or ``None`` for ``Pulumi.<stack>.yaml``.
+    - ``state``: the folder of ``.jarvis`` (tools, artifacts, Pulumi's home). ``folder``: what is the stack's
+      own: backend, kubeconfig, clouds.yaml.
+    """
+
+    stack: str = "dev"
+    config: Path | None = None
+    state: Path = PROJECT / ".jarvis"
+    root: Path = PROJECT
+
+    @property
+    def folder(self) -> Path:
+        return self.state / self.stack
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    @property
+    def clouds(self) -> Path:
+        return self.folder / "clouds.yaml"
+
+    def variables(self) -> dict[str, str]:
+        """What an operator's shell has beyond its own environment; ``PATH`` is a prefix of it."""
+        found = {
+            "PATH": f"{self.root / '.venv' / 'bin'}:{self.state / 'bin'}",
+            "PULUMI_HOME": str(self.state / "pulumi"),
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # Our plugins stand on PATH only where the official ones cannot be had; the engine warns of that.
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
+            "KUBECONFIG": str(self.kubeconfig),
+            "OS_CLIENT_CONFIG_FILE": str(self.clouds),
+        }
+        if self.config is not None:
+            found["PULUMI_OPTION_CONFIG_FILE"] = str(self.config)
+        return found
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a command of this workspace."""
+        own = self.variables()
+        # What the operator's shell says of another stack must not reach this one.
+        rest = {k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "OS_"))}
+        return {**rest, **own, "PATH": f"{own['PATH']}:{os.environ.get('PATH', '/usr/bin:/bin')}"}
+
+    def prepare(self) -> None:
+        """Makes the folders, the passphrase file, and the file that an operator sources."""
+        for folder in (self.folder, self.folder / "state", self.state / "pulumi"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.chmod(0o700)
+        passphrase = self.folder / "passphrase"
+        if not passphrase.exists():
+            write_private(passphrase, LAB_PASSPHRASE + "\n")
+        write_private(self.env_file, self.env_text())
+
+    @property
+    def env_file(self) -> Path:
+        return self.state / "env" if self.stack == "dev" else self.folder / "env"
+
+    def env_text(self) -> str:
+        """The file that an operator sources, in the shell's language."""
+        own = self.variables()
+        path = own.pop("PATH")
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in own.items()]
+        return "\n".join(
+            [
+                f"# The environment of the stack {self.stack}. Use it with: . {self.env_file}",
+                f'case ":$PATH:" in *:{path}:*) ;; *) export PATH={shlex.quote(path)}:"$PATH" ;; esac',
+                *lines,
+                "unset PULUMI_CONFIG_PASSPHRASE",
+                "",
+            ]
+        )
