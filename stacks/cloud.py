@@ -13,7 +13,7 @@ from jarvis.gateway import HttpGateway, HttpGatewayArgs
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
 from jarvis.openstack.clouds import clouds_yaml
-from jarvis.openstack.keystone import Keystone, KeystoneArgs, keystone_route
+from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.stateful import Database, DatabaseArgs
@@ -62,6 +62,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     """
     check(env, artifacts)
     known = read_option_list("keystone", artifacts.images["keystone"].path)
+    check_keystone(env, known)
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
     hosts = {

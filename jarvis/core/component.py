@@ -39,3 +39,10 @@ class Component(pulumi.ComponentResource):
         """The options of a child resource: this component as parent, and what ``options`` adds
         (any keyword of ``pulumi.ResourceOptions``)."""
         return pulumi.ResourceOptions(parent=self, **options)
+
+    def in_cluster(self, provider: pulumi.ProviderResource, **options: Any) -> pulumi.ResourceOptions:
+        """The options of a child that is an object of the cluster of ``provider``.
+
+        Where the cluster itself is destroyed its objects go with it, and are forgotten rather than deleted.
+        """
+        return self.child(provider=provider, deleted_with=provider, **options)

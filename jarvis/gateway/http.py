@@ -87,9 +87,9 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 # A port of the server is beyond "baseline"; the pods keep to "restricted" in all else.
                 "labels": {"pod-security.kubernetes.io/enforce": "privileged"},
             },
-            opts=self.child(provider=args.provider),
+            opts=self.in_cluster(args.provider),
         )
-        own = self.child(provider=args.provider, depends_on=[namespace])
+        own = self.in_cluster(args.provider, depends_on=[namespace])
         metadata = {"name": _NAME, "namespace": NAMESPACE, "labels": labels(_NAME, "haproxy", "jarvis")}
         config_map = core.ConfigMap(name, metadata=metadata, data={"haproxy.cfg": config}, opts=own)
         pem = pulumi.Output.concat(certificate.chain, certificate.key)
@@ -99,13 +99,13 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             name,
             metadata=metadata,
             spec=daemon_set_spec(image=args.image, port=env.gateway.https_port, revision=revision),
-            opts=self.child(provider=args.provider, depends_on=[config_map, secret]),
+            opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
         )
         policy.PodDisruptionBudget(
             name,
             metadata=metadata,
             spec={"min_available": 1, "selector": {"match_labels": selector(_NAME, "haproxy")}},
-            opts=self.child(provider=args.provider, depends_on=[daemon_set]),
+            opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
         )
         self.register_outputs({"urls": self.urls})
 

@@ -70,8 +70,6 @@ class Task(Component, token="openstack:Task"):
                     revision=args.revision,
                 ),
             },
-            opts=self.child(
-                provider=args.platform.provider, delete_before_replace=True, depends_on=list(after)
-            ),
+            opts=self.in_cluster(args.platform.provider, delete_before_replace=True, depends_on=list(after)),
         )
         self.register_outputs({})

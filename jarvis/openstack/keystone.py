@@ -8,6 +8,8 @@ import pulumi
 from pulumi_kubernetes.core import v1 as core
 
 from jarvis.config import Environment
+from jarvis.config.openstack import Keystone as Settings
+from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
@@ -17,7 +19,7 @@ from jarvis.openstack.keys import KeyRing, KeyRingArgs, max_active_keys
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.registration import Administrator
-from jarvis.openstack.service import Service, ServiceArgs, encoded
+from jarvis.openstack.service import Service, ServiceArgs, encoded, merged_options
 from jarvis.pki import Password, PasswordArgs
 
 PORT = 5000
@@ -58,6 +60,35 @@ def keystone_route(env: Environment) -> Route:
     )
 
 
+def keystone_options(settings: Settings) -> dict[str, Option]:
+    """What Jarvis tells Keystone, by ``group.option``, where the operator's ``settings`` do not."""
+    keys = max_active_keys(
+        expiration=_number(settings, "token.expiration", EXPIRATION),
+        allow_expired_window=_number(settings, "token.allow_expired_window", ALLOW_EXPIRED_WINDOW),
+    )
+    return {
+        "DEFAULT.default_log_levels": ",".join(_LOG_LEVELS),
+        "fernet_tokens.key_repository": _FERNET,
+        "fernet_tokens.max_active_keys": keys,
+        # Receipts of a half-done authentication are encrypted by the same ring.
+        "fernet_receipts.key_repository": _FERNET,
+        "fernet_receipts.max_active_keys": keys,
+        "credential.key_repository": _CREDENTIAL,
+    }
+
+
+def _number(settings: Settings, name: str, default: int) -> int:
+    """The operator's value of an option; the ``default`` too where it is none, which the check then tells."""
+    text = str(settings.options.get(name, default))
+    return int(text) if text.isdigit() else default
+
+
+def check_keystone(env: Environment, known: OptionList) -> None:
+    """Raises ``ConfigurationError`` where Keystone would not heed an option: before there is any resource."""
+    settings = env.openstack.keystone
+    merged_options("keystone", known=known, settings=settings, options=keystone_options(settings))
+
+
 @dataclass(frozen=True, kw_only=True)
 class KeystoneArgs:
     """``platform``: what services share. ``image``: reference of its image. ``known``: its options."""
@@ -86,12 +117,8 @@ class Keystone(Component, token="openstack:Keystone"):
         platform, env = args.platform, args.platform.env
         settings = env.openstack.keystone
         self.url = f"{route_url(env, keystone_route(env).host)}/v3"
-        keys = max_active_keys(
-            expiration=int(settings.options.get("token.expiration", EXPIRATION)),
-            allow_expired_window=int(
-                settings.options.get("token.allow_expired_window", ALLOW_EXPIRED_WINDOW)
-            ),
-        )
+        own = keystone_options(settings)
+        keys = _number(settings, "fernet_tokens.max_active_keys", int(own["fernet_tokens.max_active_keys"]))
         fernet = KeyRing(
             f"{name}-fernet",
             KeyRingArgs(rotation=env.rotations.get(f"{name}-fernet", 0), count=keys),
@@ -114,15 +141,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 port=PORT,
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
-                options={
-                    "DEFAULT.default_log_levels": ",".join(_LOG_LEVELS),
-                    "fernet_tokens.key_repository": _FERNET,
-                    "fernet_tokens.max_active_keys": keys,
-                    # Receipts of a half-done authentication are encrypted by the same ring.
-                    "fernet_receipts.key_repository": _FERNET,
-                    "fernet_receipts.max_active_keys": keys,
-                    "credential.key_repository": _CREDENTIAL,
-                },
+                options=own,
                 folders={_FERNET: fernet.files, _CREDENTIAL: credential.files},
                 memory_mib=768,
             ),
@@ -178,7 +197,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 "labels": labels(name, "bootstrap", "openstack"),
             },
             data=self.admin_password.apply(lambda text: encoded({_PASSWORD: text})),
-            opts=self.child(provider=platform.provider, depends_on=[platform]),
+            opts=self.in_cluster(platform.provider, depends_on=[platform]),
         )
         revision = pulumi.Output.unsecret(
             self.admin_password.apply(lambda password: fingerprint(["admin"], key=password))

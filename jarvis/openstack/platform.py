@@ -60,7 +60,7 @@ class Platform(Component, token="openstack:Platform"):
                     for mode in ("enforce", "audit", "warn")
                 },
             },
-            opts=self.child(provider=args.provider),
+            opts=self.in_cluster(args.provider),
         )
         Link(
             f"{name}-database",
@@ -84,7 +84,7 @@ class Platform(Component, token="openstack:Platform"):
                 "labels": labels(AUTHORITIES, "trust", "openstack"),
             },
             data=self.trust,
-            opts=self.child(provider=args.provider, depends_on=[namespace]),
+            opts=self.in_cluster(args.provider, depends_on=[namespace]),
         )
         self.register_outputs({})
 

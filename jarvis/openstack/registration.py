@@ -68,7 +68,7 @@ class Registration(Component, token="openstack:Registration"):
             "namespace": platform.namespace,
             "labels": labels(service, "register", "openstack"),
         }
-        own = self.child(provider=platform.provider, depends_on=[platform])
+        own = self.in_cluster(platform.provider, depends_on=[platform])
         script = read_file(f"openstack/{_SCRIPT}")
         made = [
             core.ConfigMap(name, metadata=metadata, data={_SCRIPT: script}, opts=own),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -68,19 +68,28 @@ class ServiceArgs:
     memory_mib: int = 512
 
 
-def merged_options(name: str, args: ServiceArgs) -> dict[str, Option]:
-    """The plain options of the service ``name``: the common ones, Jarvis' own, the operator's, later first.
+def merged_options(
+    name: str,
+    *,
+    known: OptionList,
+    settings: Settings,
+    options: Mapping[str, Option],
+    secrets: Collection[str] = (),
+) -> dict[str, Option]:
+    """The plain options of the service ``name``: the common ones, Jarvis' own ``options``, and those of the
+    operator's ``settings``, of which later ones win. ``secrets``: names of its secret options.
 
     Raises ``ConfigurationError`` for any that the service does not know, all at once, and for a secret one.
     """
-    taken = sorted({"database.connection", *args.secrets} & set(args.settings.options))
+    secret = ["database.connection", *secrets]
+    taken = sorted(set(secret) & set(settings.options))
     if taken:
         raise ConfigurationError(
             f"openstack.{name}.options: {', '.join(taken)} is secret and set by Jarvis; remove it"
         )
-    options = {**COMMON, **args.options, **args.settings.options}
-    check_options(name, args.known, {**options, **dict.fromkeys(["database.connection", *args.secrets], "")})
-    return options
+    merged = {**COMMON, **options, **settings.options}
+    check_options(name, known, {**merged, **dict.fromkeys(secret, "")})
+    return merged
 
 
 class Service(Component, token="openstack:Service"):
@@ -101,7 +110,10 @@ class Service(Component, token="openstack:Service"):
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         platform, env = args.platform, args.platform.env
-        options = environment(merged_options(name, args))
+        merged = merged_options(
+            name, known=args.known, settings=args.settings, options=args.options, secrets=args.secrets
+        )
+        options = environment(merged)
         self.account = Account(
             f"{name}-database",
             AccountArgs(
@@ -128,7 +140,7 @@ class Service(Component, token="openstack:Service"):
             "namespace": platform.namespace,
             "labels": labels(name, "api", "openstack"),
         }
-        own = self.child(provider=platform.provider, depends_on=[platform])
+        own = self.in_cluster(platform.provider, depends_on=[platform])
         configured: list[pulumi.Resource] = [
             core.ConfigMap(name, metadata=metadata, data=options, opts=own),
             core.Secret(name, metadata=metadata, data=secrets.apply(encoded), opts=own),
@@ -204,7 +216,7 @@ class Service(Component, token="openstack:Service"):
                     revision=revision,
                 ),
             },
-            opts=self.child(provider=platform.provider, depends_on=[self.migrated, *configured]),
+            opts=self.in_cluster(platform.provider, depends_on=[self.migrated, *configured]),
         )
         policy.PodDisruptionBudget(
             name,

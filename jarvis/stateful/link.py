@@ -52,7 +52,7 @@ class Link(Component, token="stateful:Link"):
                 "annotations": {"pulumi.com/skipAwait": "true"},
             },
             spec={"ports": [{"name": args.port_name, "port": args.port, "protocol": "TCP"}]},
-            opts=self.child(provider=args.provider),
+            opts=self.in_cluster(args.provider),
         )
         discovery.EndpointSlice(
             name,
@@ -67,6 +67,6 @@ class Link(Component, token="stateful:Link"):
             address_type="IPv4",
             ports=[{"name": args.port_name, "port": args.port, "protocol": "TCP"}],
             endpoints=[{"addresses": [address], "conditions": {"ready": True}} for address in args.addresses],
-            opts=self.child(provider=args.provider, depends_on=[service]),
+            opts=self.in_cluster(args.provider, depends_on=[service]),
         )
         self.register_outputs({})
