@@ -43,7 +43,7 @@ install_packages() { # names
     systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
   done
   # A merged release makes /usr read-only; dpkg needs it back for a moment. What runs keeps running.
-  if [ -e /usr/lib/extension-release.d/extension-release.jarvis ]; then
+  if [ -e "$ROOT/usr/lib/extension-release.d/extension-release.jarvis" ]; then
     merged=yes
     systemd-sysext unmerge
   fi
@@ -130,30 +130,30 @@ restart_changed() { # unit file: only when the file is not the one that it was r
 
 setup() {
   install_packages "$@"
-  systemd-sysusers /etc/sysusers.d/jarvis.conf
-  grep -vE '^(#|$)' /etc/modules-load.d/jarvis.conf | while IFS= read -r name; do
+  systemd-sysusers "$ROOT/etc/sysusers.d/jarvis.conf"
+  grep -vE '^(#|$)' "$ROOT/etc/modules-load.d/jarvis.conf" | while IFS= read -r name; do
     modprobe --quiet "$name" 2>/dev/null || true # built in, or missed by the settings below
   done
   set_sysctls "$ROOT/etc/sysctl.d/90-jarvis.conf"
   hosts_block "$STATE/hosts"
   systemctl enable --now --quiet systemd-resolved.service
-  restart_changed systemd-resolved.service /etc/systemd/resolved.conf.d/90-jarvis.conf
-  restart_changed systemd-journald.service /etc/systemd/journald.conf.d/90-jarvis.conf
+  restart_changed systemd-resolved.service "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf"
+  restart_changed systemd-journald.service "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   upstream_unit
 }
 
 remove() {
   hosts_block
-  rm -f /etc/systemd/resolved.conf.d/90-jarvis.conf /etc/systemd/journald.conf.d/90-jarvis.conf
+  rm -f "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf" "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   if [ -s "$STATE/upstream-dns" ]; then
     systemctl disable --now --quiet jarvis-upstream-dns.service || true
-    rm -f /etc/systemd/system/jarvis-upstream-dns.service
-    mkdir -p /etc/systemd/resolved.conf.d
+    rm -f "$ROOT/etc/systemd/system/jarvis-upstream-dns.service"
+    mkdir -p "$ROOT/etc/systemd/resolved.conf.d"
     { echo "[Resolve]" && echo "DNS=$(paste -sd ' ' "$STATE/upstream-dns")"; } \
-      | replace /etc/systemd/resolved.conf.d/upstream.conf
+      | replace "$ROOT/etc/systemd/resolved.conf.d/upstream.conf"
   fi
   systemctl restart systemd-resolved.service systemd-journald.service
-  awk '$1 == "u" {print $2}' /etc/sysusers.d/jarvis.conf | while IFS= read -r name; do
+  awk '$1 == "u" {print $2}' "$ROOT/etc/sysusers.d/jarvis.conf" | while IFS= read -r name; do
     userdel "$name" || true # a process or a file of it that is left keeps nothing else from going
   done
 }

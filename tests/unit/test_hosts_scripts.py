@@ -195,3 +195,104 @@ def test_a_setting_that_cannot_be_set_is_told(server: Server) -> None:
     run = server.host("sysctls", str(settings))
     assert run.returncode == 1
     assert "fs.nr_open is 1 and cannot be set to 2 (field sysctls of the server)" in run.stderr
+
+
+def _settled(server: Server) -> None:
+    """What the base role's files are when `setup` runs, and a system that has all it needs."""
+    server.write("etc/sysusers.d/jarvis.conf", 'u etcd - "Jarvis etcd" /var/lib/etcd /usr/sbin/nologin\n')
+    server.write("etc/modules-load.d/jarvis.conf", "overlay\nbr_netfilter\n")
+    server.write("etc/sysctl.d/90-jarvis.conf", "net.ipv4.ip_forward = 1\n")
+    server.write("proc/sys/net/ipv4/ip_forward", "0\n")
+    server.write("etc/hosts", "127.0.0.1 localhost\n")
+    server.write("var/lib/jarvis/hosts", "192.0.2.11 jarvis-1\n")
+    server.write("etc/systemd/resolved.conf.d/90-jarvis.conf", "[Resolve]\nDNS=10.96.0.10\n")
+    server.write("etc/systemd/journald.conf.d/90-jarvis.conf", "[Journal]\n")
+    (server.root / "etc/systemd/system").mkdir(parents=True)
+    for name in ("systemd-sysusers", "modprobe", "apt-get", "userdel"):
+        server.commands.say(name, "")
+    server.commands.say("dpkg-query", "installed")
+
+
+def _restarts(server: Server) -> list[str]:
+    return [call for call in server.commands.calls("systemctl") if call.startswith("systemctl restart")]
+
+
+def test_a_server_that_has_all_is_not_touched_twice(server: Server) -> None:
+    _settled(server)
+    for _ in range(2):
+        run = server.host("setup", "haproxy", "nftables")
+        assert run.returncode == 0, run.stderr
+    assert server.commands.calls("apt-get") == []
+    assert server.commands.calls("modprobe")[:2] == [
+        "modprobe --quiet overlay",
+        "modprobe --quiet br_netfilter",
+    ]
+    assert _restarts(server) == [
+        "systemctl restart systemd-resolved.service",
+        "systemctl restart systemd-journald.service",
+    ]
+    server.write("etc/systemd/resolved.conf.d/90-jarvis.conf", "[Resolve]\nDNS=10.97.0.10\n")
+    server.host("setup", "haproxy", "nftables")
+    assert _restarts(server)[2:] == ["systemctl restart systemd-resolved.service"]
+
+
+def test_only_missing_packages_are_installed_and_do_not_start(server: Server) -> None:
+    _settled(server)
+    server.commands.add("dpkg-query", '[[ "$*" == *haproxy* ]] || printf installed')
+    server.commands.add("systemctl", '[ "$1 $2" != "cat haproxy.service" ]')
+    assert server.host("setup", "haproxy", "nftables").returncode == 0
+    (call,) = server.commands.calls("apt-get")
+    assert call.endswith(" install haproxy")
+    steps = [c for c in server.commands.calls() if "haproxy.service" in c or c.startswith("apt-get")]
+    assert [c.split()[1] for c in steps] == ["cat", "mask", "--yes", "unmask", "disable"]
+
+
+def test_packages_can_be_installed_beside_a_merged_release(server: Server) -> None:
+    _settled(server)
+    server.merged.parent.mkdir(parents=True)
+    server.merged.touch()
+    server.commands.add("dpkg-query", '[[ "$*" == *nftables* ]] || printf installed')
+    server.commands.say("systemd-sysext", "")
+    assert server.host("setup", "nftables").returncode == 0
+    steps = [c.split()[:2] for c in server.commands.calls() if c.startswith(("apt-get", "systemd-sysext"))]
+    assert steps == [["systemd-sysext", "unmerge"], ["apt-get", "--yes"], ["systemd-sysext", "merge"]]
+
+
+def test_packages_that_cannot_be_installed_are_told(server: Server) -> None:
+    _settled(server)
+    server.commands.add("dpkg-query", '[[ "$*" == *nftables* ]] || printf installed')
+    server.commands.say("apt-get", "E: Unable to locate package", 100)
+    run = server.host("setup", "nftables")
+    assert run.returncode == 1
+    assert "on the server: apt-get install nftables" in run.stderr
+    assert len(server.commands.calls("apt-get")) == 2, "the list of packages is brought up to date once"
+
+
+def test_the_servers_own_dns_survives_systemd_resolved(server: Server) -> None:
+    _settled(server)
+    server.write("etc/resolv.conf", "search example.org\nnameserver 192.0.2.53\nnameserver 127.0.0.1\n")
+    server.commands.add("dpkg-query", '[[ "$*" == *systemd-resolved* ]] || printf installed')
+    assert server.host("setup", "systemd-resolved").returncode == 0
+    assert (server.root / "var/lib/jarvis/upstream-dns").read_text() == "192.0.2.53\n"
+    unit = server.root / "etc/systemd/system/jarvis-upstream-dns.service"
+    assert "ExecStart=/var/lib/jarvis/bin/host upstream" in unit.read_text()
+    server.commands.say("ip", "192.0.2.53 dev eth1 src 192.0.2.11 uid 0\n")
+    server.commands.say("resolvectl", "")
+    assert server.host("upstream").returncode == 0
+    assert server.commands.calls("resolvectl") == [
+        "resolvectl dns eth1 192.0.2.53",
+        "resolvectl domain eth1 ~.",
+    ]
+    assert server.host("remove").returncode == 0
+    assert not unit.exists()
+    kept = server.root / "etc/systemd/resolved.conf.d/upstream.conf"
+    assert kept.read_text() == "[Resolve]\nDNS=192.0.2.53\n"
+
+
+def test_removing_leaves_the_server_as_it_was(server: Server) -> None:
+    _settled(server)
+    server.host("setup", "nftables")
+    assert server.host("remove").returncode == 0
+    assert (server.root / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
+    assert not (server.root / "etc/systemd/resolved.conf.d/90-jarvis.conf").exists()
+    assert server.commands.calls("userdel") == ["userdel etcd"]
