@@ -10,7 +10,6 @@ times      the seconds that each tool took to obtain when it was not cached, as 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import signal
@@ -20,12 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolchain import links, plugin_choice
+from toolchain import artifacts, links, plugin_choice
 from toolchain.errors import ToolchainError
 from toolchain.fetch import Fetcher
 from toolchain.mirror import Mirror, write_mirror
 from toolchain.model import PROJECT, Tool, load_lock
-from toolchain.release import build_release
 from toolchain.resolver import Progress, Resolver
 from toolchain.sources import mirror_name
 from toolchain.store import Resolved, Store, cache_root
@@ -44,6 +42,7 @@ class Session:
         self.bin = state / "bin"
         self.progress = progress
         self.fetcher = Fetcher()
+        self.source = Mirror.from_environment(self.fetcher)
 
     def obtain(self) -> dict[str, Resolved]:
         """Every tool, from the cache or the first source that has it. Raises ``ToolchainError``."""
@@ -51,7 +50,7 @@ class Session:
             self.store,
             self.progress,
             fetcher=self.fetcher,
-            mirror=Mirror.from_environment(self.fetcher),
+            mirror=self.source,
             ignore=[self.bin],
         )
         wanted = [tool for tool in self.tools.values() if tool.use != "build"]
@@ -73,29 +72,11 @@ class Session:
     def artifacts(self) -> dict[str, Any]:
         """The host release and the images; writes ``artifacts.json``."""
         found = self.obtain()
-        started = time.monotonic()
-        release = build_release(self.store, self.tools, found)
-        size = int(str(release["size"])) / 1e6
-        self.progress(f"host release: {size:.0f} MB, {time.monotonic() - started:.1f} s")
-        started = time.monotonic()
-        images = self._images()
-        self.progress(f"images: {', '.join(sorted(images)) or 'none'}, {time.monotonic() - started:.1f} s")
-        document = {"release": release, "images": images}
-        file = self.state / "artifacts.json"
-        text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}")
-            part.write_text(text, encoding="utf-8")
-            part.replace(file)
+        document = artifacts.build_artifacts(
+            self.store, self.tools, found, self.files(), self.source, self.progress
+        )
+        artifacts.write_list(document, self.state / "artifacts.json")
         return document
-
-    def _images(self) -> dict[str, Any]:
-        module = importlib.import_module("images")
-        try:
-            return dict(module.build(self.store.root, self.files(), progress=self.progress))
-        except module.ImageError as error:
-            raise ToolchainError(str(error)) from None
 
     def mirror(self, folder: Path) -> None:
         """Writes tools, release and images to the mirror ``folder``."""
@@ -105,9 +86,8 @@ class Session:
             if tool.name in found or self.store.find(tool):
                 trees[mirror_name(tool)] = self.store.folder(tool)
         for name, image in self.artifacts()["images"].items():
-            trees[f"images/{name}-{image['recipe']}.tar.gz"] = Path(image["path"])
-        for name in write_mirror(folder, trees):
-            self.progress(f"mirror: {name}")
+            trees[artifacts.image_name(name, image["recipe"])] = Path(image["path"])
+        write_mirror(folder, trees, self.progress)
         self.progress(f"mirror: {folder} is complete. On another machine: JARVIS_MIRROR={folder} make up")
 
     def files(self) -> dict[str, Path]:

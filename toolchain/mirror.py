@@ -10,7 +10,7 @@ import gzip
 import os
 import tarfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from toolchain.errors import SourceError, ToolchainError
@@ -72,7 +72,9 @@ class Mirror:
             return self._sums
 
 
-def write_mirror(folder: Path, trees: Mapping[str, Path]) -> list[str]:
+def write_mirror(
+    folder: Path, trees: Mapping[str, Path], progress: Callable[[str], None] = lambda _: None
+) -> list[str]:
     """Writes each of ``trees`` (archive name -> folder or file) to the mirror ``folder``, then its sums.
 
     Archives that are there already are kept; the sums list every archive of the folder. Equal folders give
@@ -92,6 +94,7 @@ def write_mirror(folder: Path, trees: Mapping[str, Path]) -> list[str]:
             finally:
                 part.unlink(missing_ok=True)
             written.append(name)
+            progress(f"mirror: {name}, {target.stat().st_size / 1e6:.1f} MB")
         files = sorted(f for f in folder.glob("*/*.tar.gz") if not f.name.startswith("."))
         sums = "".join(f"{sha256(file)}  {file.relative_to(folder)}\n" for file in files)
         part = folder / f".{SUMS}.{os.getpid()}"
