@@ -97,7 +97,9 @@ EOF
   systemctl enable --now --quiet jarvis-upstream-dns.service
 }
 
-set_sysctls() { # file: a limit below fs. that is higher already is left as it is
+# A limit below fs. that is higher already is left as it is. In a container it is the machine's, and read-only:
+# a lower one is told then, and no mistake.
+set_sysctls() { # file
   local line key value path current
   while IFS= read -r line; do
     case $line in "" | "#"*) continue ;; esac
@@ -106,7 +108,13 @@ set_sysctls() { # file: a limit below fs. that is higher already is left as it i
     path=$ROOT/proc/sys/${key//.//}
     current=$(tr '\t' ' ' <"$path" 2>/dev/null) || die "sysctl: this kernel has no $key"
     [ "$current" != "$value" ] || continue
-    case $key in fs.*) [ "$current" -lt "$value" ] || continue ;; esac
+    if [[ $key == fs.* ]]; then
+      [ "$current" -lt "$value" ] || continue
+      if findmnt --noheadings --output OPTIONS --target "$path" | grep -qE '^ro(,|$)'; then
+        echo "warning: $(hostname): $key is $current, which this server cannot raise to $value" >&2
+        continue
+      fi
+    fi
     printf '%s\n' "$value" 2>/dev/null >"$path" \
       || die "sysctl: $key is $current and cannot be set to $value (field sysctls of the server)"
   done <"$1"

@@ -179,6 +179,19 @@ def test_a_higher_limit_is_left(server: Server) -> None:
     assert limit.read_text() == "9000\n"
 
 
+def test_a_limit_of_the_machine_beneath_is_told(server: Server) -> None:
+    limit = server.write("proc/sys/fs/inotify/max_user_instances", "128\n")
+    settings = server.write("settings", "fs.inotify.max_user_instances = 8192\n")
+    server.commands.say("findmnt", "ro,nosuid,relatime\n")
+    run = server.host("sysctls", str(settings))
+    assert run.returncode == 0
+    assert "is 128, which this server cannot raise to 8192" in run.stderr
+    assert limit.read_text() == "128\n"
+    server.commands.say("findmnt", "rw,relatime\n")
+    assert server.host("sysctls", str(settings)).returncode == 0
+    assert limit.read_text() == "8192\n"
+
+
 def test_a_setting_that_the_kernel_lacks_is_told(server: Server) -> None:
     settings = server.write("settings", "net.bridge.bridge-nf-call-iptables = 1\n")
     run = server.host("sysctls", str(settings))

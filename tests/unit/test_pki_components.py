@@ -43,8 +43,8 @@ class Generator(pulumi.runtime.Mocks):
             outputs["stdout"] = issue.KINDS[self.requests[args.name]["kind"]](self.requests[args.name])
         return f"{args.name}-id", outputs
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], None]:
+        return {}, None
 
 
 def run(program: Callable[[], dict[str, pulumi.Output[Any]]]) -> tuple[dict[str, Any], set[str], Generator]:
@@ -59,7 +59,7 @@ def run(program: Callable[[], dict[str, pulumi.Output[Any]]]) -> tuple[dict[str,
         if await output.is_secret():
             secret.add(name)
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def inside() -> pulumi.Output[Any]:
         found = program()
 
