@@ -253,7 +253,7 @@ class Node(Component, token="kubernetes:Node"):
                 secret_files=secret,
                 units=["kube-proxy.service"],
                 inputs=[args.host.release],
-                ready="curl --silent --show-error --fail --max-time 3 --output /dev/null http://127.0.0.1:10256/healthz",
+                ready="curl --silent --show-error --fail --max-time 3 --output /dev/null http://127.0.0.1:10256/livez",
                 timeout=90,
             ),
             self.child(depends_on=[args.host, *args.after_kubelet]),
