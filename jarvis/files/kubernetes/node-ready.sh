@@ -11,7 +11,7 @@ curl --silent --show-error --fail --max-time 3 --output /dev/null http://127.0.0
 row=$(curl --silent --show-error --fail --max-time 5 --cacert "$FOLDER/ca.crt" \
   --cert "$FOLDER/client.crt" --key "$FOLDER/client.key" \
   --header 'Accept: application/json;as=Table;g=meta.k8s.io;v=v1' \
-  "https://127.0.0.1:7443/api/v1/nodes/$node?includeObject=None")
+  "https://127.0.0.1:7443/api/v1/nodes/$node?includeObject=None" | tr -d ' \n')
 if ! grep -qE '"cells":\["[^"]*","Ready[",]' <<<"$row"; then
   printf 'node %s is not ready: %s\n' "$node" "$(grep -oE '"cells":\[[^]]*\]' <<<"$row" || true)" >&2
   exit 1
