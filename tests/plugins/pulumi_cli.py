@@ -62,7 +62,8 @@ class Stack:
                 f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m toolchain.plugins.{plugin} "$@"\n'
             )
             launcher.chmod(0o755)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
+        ours = ("PULUMI_", "PYTHONDONTWRITEBYTECODE")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         path = [
             str(launchers),
             str(tools),
@@ -72,6 +73,8 @@ class Stack:
         self.environment = {
             **environment,
             "PATH": os.pathsep.join(path),
+            # Every run starts three Python processes; compiled modules save each of them a second.
+            "PYTHONPYCACHEPREFIX": str(ROOT / ".jarvis" / "pycache"),
             "PULUMI_HOME": str(home),
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE": "a passphrase of the tests",

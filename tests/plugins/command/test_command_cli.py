@@ -247,7 +247,10 @@ command.remote.Command("next", connection=conn, create="echo next", opts=pulumi.
         command = int((folder / "started").read_text())  # Blocks until the command has begun.
         plugins = children(process.pid, "toolchain.plugins.command")
         assert plugins
-        process.send_signal(number)
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # As a terminal does: to the whole group.
+        else:
+            process.send_signal(number)
         output, _ = process.communicate(timeout=CLI_SECONDS)
         assert process.returncode != 0, output
         # Neither the plugin nor what it ran here outlives the CLI for long.

@@ -190,6 +190,10 @@ def test_through_a_proxy(make_server: Callable[..., Server], pool: Pool, op: Ope
     connection = target.connection(proxy=proxy.connection())
     assert remote.run(pool, connection, "echo $SSH_CONNECTION", op).stdout.endswith(str(target.port))
     assert (proxy.logins(), target.logins()) == (1, 1)
+    # Both connections go on.
+    remote.run(pool, connection, "true", op)
+    remote.run(pool, proxy.connection(), "true", op)
+    assert (proxy.logins(), target.logins()) == (1, 1)
 
 
 def test_a_server_that_comes_up_late(server: Server, pool: Pool, op: Operation) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +111,13 @@ def ssh_program() -> str:
 
 
 def dial(
-    connection: Connection, control: Path, held: Credentials, op: Operation, proxy_control: Path | None
+    connection: Connection, control: Path, held: Credentials, op: Operation, proxy: Callable[[], Path] | None
 ) -> None:
     """Open the connection; on return a master listens at `control`.
 
     Args:
         held: the connection's `credentials`.
-        proxy_control: the control socket of the connection's proxy, when it has one.
+        proxy: gives the control socket of a live connection to the proxy, when there is one.
 
     Raises:
         DialError: after more failures than `dial_error_limit` (HostKeyError, PrivateKeyError: at once).
@@ -126,7 +127,7 @@ def dial(
     limit = connection.dial_error_limit
     allowed = "inf" if limit <= UNLIMITED else str(limit)
     while True:
-        error = _once(connection, control, held, op, proxy_control)
+        error = _once(connection, control, held, op, proxy() if proxy else None)
         if error is None:
             return
         if isinstance(error, HostKeyError | PrivateKeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import time
 from collections.abc import Iterable
@@ -34,13 +35,11 @@ class Redaction:
             if len(lines) > 1:
                 parts.update(line.strip() for line in lines if len(line.strip()) >= _SHORTEST_SECRET_LINE)
         # Longest first, so that a secret within another does not leave the rest of it standing.
-        self._parts = sorted(parts, key=len, reverse=True)
+        longest_first = sorted(parts, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if parts else None
 
     def __call__(self, text: str) -> str:
-        for part in self._parts:
-            if part in text:
-                text = text.replace(part, HIDDEN)
-        return text
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
 
 @dataclass(frozen=True)

@@ -189,15 +189,27 @@ class Pool:
             folder = self._private_folder()
             self._masters += 1
             control = folder / f"{self._masters}"
-        proxy_control = None
-        if connection.proxy is not None:
-            # The proxy's master carries the target's connection as a channel, which counts as no session.
-            proxy_host, proxy_master = self._acquire(connection.proxy, op)
-            self._release(proxy_host, proxy_master)
-            proxy_control = proxy_master.control
-        dial(connection, control, host.held, op, proxy_control)
+        hop = connection.proxy
+        dial(connection, control, host.held, op, None if hop is None else lambda: self._live_control(hop, op))
         host.dials += 1
         return _Master(control)
+
+    def _live_control(self, proxy: Connection, op: Operation) -> Path:
+        """The control socket of a master to a proxy that has its connection now, dialled if need be.
+
+        It carries the target's connection as a channel, which counts as no session.
+        """
+        for _ in range(_MASTERS + 1):
+            host, master = self._acquire(proxy, op)
+            try:
+                session = Session(master.control)
+            except MasterGone:
+                self._forget(host, master)
+                continue
+            session.close()
+            self._release(host, master)
+            return master.control
+        raise DialError(f"{proxy.label}: the connection to the proxy does not last")
 
     def _release(self, host: _Host, master: _Master) -> None:
         with host.changed:
