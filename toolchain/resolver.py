@@ -27,15 +27,16 @@ class Slots:
     """Lets ``count`` holders in at once, of those that wait the heaviest first.
 
     ``expected``: how many may still come; nobody is let in before they have all come, or ``patience``
-    seconds have passed, so that the longest build is not behind a short one.
+    seconds have passed since the first, so that the longest build is not behind a short one.
     """
 
-    def __init__(self, count: int, expected: int, patience: float = 6.0) -> None:
+    def __init__(self, count: int, expected: int, patience: float = 3.0) -> None:
         self._condition = threading.Condition()
         self._free = count
         self._expected = expected
         self._waiting: list[float] = []
-        self._deadline = time.monotonic() + patience
+        self._patience = patience
+        self._deadline: float | None = None
 
     def arrived(self) -> None:
         """One of the expected came, or will not come."""
@@ -48,11 +49,14 @@ class Slots:
         """Waits for its turn, and holds one place."""
         with self._condition:
             self._waiting.append(weight)
+            if self._deadline is None:
+                self._deadline = time.monotonic() + self._patience
             while True:
-                early = self._expected > 0 and time.monotonic() < self._deadline
+                left = self._deadline - time.monotonic()
+                early = self._expected > 0 and left > 0
                 if not early and self._free and weight >= max(self._waiting):
                     break
-                self._condition.wait(max(0.0, self._deadline - time.monotonic()) if early else None)
+                self._condition.wait(left if early else None)
             self._waiting.remove(weight)
             self._free -= 1
             # With the heaviest gone, the next may have its turn beside it.
