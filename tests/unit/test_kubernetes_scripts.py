@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,9 @@ def test_one_ready_apiserver_is_enough(commands: Commands, tmp_path: Path) -> No
 def test_a_node_is_ready_when_the_apiserver_says_so(
     commands: Commands, tmp_path: Path, cell: str, status: int
 ) -> None:
-    table = (
-        f'{{"kind":"Table","columnDefinitions":[],"rows":[{{"cells":["s1","{cell}","\\u003cnone\\u003e"]}}]}}'
-    )
-    commands.say("curl", table)
+    # Indented, as the API server does it for a client called curl.
+    table = {"kind": "Table", "columnDefinitions": [], "rows": [{"cells": ["s1", cell, "<none>"]}]}
+    commands.say("curl", json.dumps(table, indent=2))
     result = commands.run("kubernetes/node-ready.sh", "s1", root=tmp_path)
     assert result.returncode == status, result.stderr
 
