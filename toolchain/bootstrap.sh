@@ -6,6 +6,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 requirements=$root/requirements.txt
+logs=$root/.jarvis/logs
 
 say() { printf '==> %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -28,14 +29,14 @@ if ((${#missing[@]})); then
     say "Debian packages: installing ${missing[*]}"
     [[ $(id -u) == 0 ]] ||
         fail "installing Debian packages needs root. Type: sudo apt-get install ${missing[*]}"
-    log=$(mktemp /tmp/jarvis-apt.XXXXXX)
+    mkdir -p "$logs"
+    log=$logs/apt.log
     export DEBIAN_FRONTEND=noninteractive
     if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } \
         </dev/null >"$log" 2>&1; then
         tail -n 15 "$log" >&2
         fail "apt-get failed (whole log: $log). Once apt works again, type: apt-get install ${missing[*]}"
     fi
-    rm -f "$log"
 fi
 
 # --- the virtual environment -----------------------------------------------------------------------------------
@@ -50,15 +51,17 @@ fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$("$python" --version 2>&1) is too old: Jarvis needs Python 3.11 or newer. Set PYTHON=/path/to/python3.11"
 
-mkdir -p "$root/.jarvis"
+mkdir -p "$logs"
 exec 9>"$root/.jarvis/bootstrap.lock"
 if command -v flock >/dev/null; then flock 9; fi
 started=$SECONDS
 say "Python environment: installing requirements.txt into .venv"
-log=$(mktemp /tmp/jarvis-venv.XXXXXX)
-only_uv=$(mktemp /tmp/jarvis-uv.XXXXXX)
-trap 'rm -f "$only_uv"' EXIT
-if ! {
+log=$logs/python.log
+only_uv=$logs/uv.txt
+# Not in an `if`: there the shell would go on after a failed step.
+set +e
+(
+    set -e
     # A half-made environment, or one whose interpreter is gone, is not worth repairing.
     [[ -x $venv/bin/python && -x $venv/bin/pip ]] || "$python" -m venv --clear "$venv"
     # uv installs the rest several times as fast as pip, and is in the same lock with its own hashes.
@@ -70,13 +73,14 @@ if ! {
             --require-hashes --compile-bytecode -r "$requirements"
     else
         "$venv/bin/pip" --disable-pip-version-check install --require-hashes -r "$requirements"
-        env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" || true
     fi
-} </dev/null >"$log" 2>&1; then
+) </dev/null >"$log" 2>&1
+status=$?
+set -e
+if ((status)); then
     tail -n 15 "$log" >&2
     fail "the Python environment could not be made (whole log: $log). Type make again once PyPI answers."
 fi
-rm -f "$log"
 printf '%s' "$wanted_stamp" >"$stamp.new"
 mv "$stamp.new" "$stamp"
 say "Python environment: ready after $((SECONDS - started)) s"
