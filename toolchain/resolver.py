@@ -143,7 +143,9 @@ class Resolver:
         if failed:
             raise ToolchainError("\n".join(str(failed[name]) for name in sorted(failed)))
         if len(missing) > 1:
-            self._progress(f"{len(missing)} tools in {time.monotonic() - started:.1f} s")
+            each = sorted((found[tool.name] for tool in missing), key=lambda record: -record.seconds)
+            times = ", ".join(f"{record.name} {record.seconds:.1f} s" for record in each)
+            self._progress(f"{len(missing)} tools in {time.monotonic() - started:.1f} s: {times}")
         return found
 
     def _wait(self, threads: list[threading.Thread], running: Mapping[str, float]) -> None:
