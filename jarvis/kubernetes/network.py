@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -55,6 +54,16 @@ def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4
     ]
 
 
+def routes_file(env: Environment, server: Server) -> str:
+    """The routes of ``server``, as ``pod-network.sh`` reads them.
+
+    The Services' network has one as well: kube-proxy translates a Service's address only after a route for
+    it was found, and a server without a default route would find none.
+    """
+    lines = [f"{subnet} via {address}\n" for subnet, address in pod_routes(env, server)]
+    return "".join([*lines, f"{env.networks.services} from {server.address}\n"])
+
+
 def masquerade_rules(env: Environment) -> str:
     """nftables rules by which pods reach what has no route back to them, under their server's address.
 
@@ -85,7 +94,6 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
     def __init__(self, name: str, args: PodNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env, server = args.env, args.host.server
-        routes: Sequence[tuple[IPv4Network, IPv4Address]] = pod_routes(env, server)
         self.service = HostService(
             name,
             "pod-network",
@@ -106,7 +114,7 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
                     File(path=SCRIPT, content=read_file("kubernetes/pod-network.sh"), mode="0755"),
                     File(
                         path=f"{FOLDER}/routes",
-                        content="".join(f"{subnet} via {address}\n" for subnet, address in routes),
+                        content=routes_file(env, server),
                     ),
                     File(path=f"{FOLDER}/rules.nft", content=masquerade_rules(env)),
                     File(

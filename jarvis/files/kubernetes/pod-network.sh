@@ -7,10 +7,19 @@ readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/pod-network
 # Marks our routes (any number that /etc/iproute2/rt_protos does not name), so that no other is ever removed.
 readonly PROTOCOL=178
 
-routes() {
-  local subnet via address known
-  while read -r subnet via address; do
-    ip route replace "$subnet" "$via" "$address" proto "$PROTOCOL"
+routes() { # each line: SUBNET via ADDRESS, or SUBNET from ADDRESS of this server
+  local subnet how address known interface
+  while read -r subnet how address; do
+    if [ "$how" = via ]; then
+      ip route replace "$subnet" via "$address" proto "$PROTOCOL"
+      continue
+    fi
+    interface=$(ip -o -4 address show to "$address" | awk '{ print $2; exit }')
+    if [ -z "$interface" ]; then
+      printf 'error: %s: no interface has the address %s\n' "$(hostname)" "$address" >&2
+      exit 1
+    fi
+    ip route replace "$subnet" dev "$interface" src "$address" proto "$PROTOCOL"
   done <"$FOLDER/routes"
   while read -r known _; do
     grep -q "^$known " "$FOLDER/routes" || ip route delete "$known" proto "$PROTOCOL"
