@@ -71,8 +71,9 @@ class Platform(Component, token="openstack:Platform"):
                 port_name="mysql",
                 port=PORT,
                 addresses=args.database.addresses,
+                after=[namespace],
             ),
-            self.child(depends_on=[namespace]),
+            self.child(),
         )
         trusted = {"database": args.database.authority.certificate, **args.authorities}
         self.trust = pulumi.Output.all(**{f"{each}.pem": text for each, text in trusted.items()})

@@ -22,6 +22,7 @@ class LinkArgs:
     - ``provider``: the cluster. ``namespace``: where the name lives.
     - ``service``: the name: ``<service>.<namespace>.svc``. ``port_name``, ``port``: TCP, inside and outside.
     - ``addresses``: IPv4 addresses of the servers that serve it.
+    - ``after``: what must be there first, such as the namespace.
 
     Raises ``ValueError`` without any address: a name that leads nowhere.
     """
@@ -32,6 +33,7 @@ class LinkArgs:
     port_name: str
     port: int
     addresses: Sequence[str]
+    after: Sequence[pulumi.Resource] = ()
 
     def __post_init__(self) -> None:
         if not self.addresses:
@@ -52,7 +54,7 @@ class Link(Component, token="stateful:Link"):
                 "annotations": {"pulumi.com/skipAwait": "true"},
             },
             spec={"ports": [{"name": args.port_name, "port": args.port, "protocol": "TCP"}]},
-            opts=self.in_cluster(args.provider),
+            opts=self.in_cluster(args.provider, depends_on=list(args.after)),
         )
         discovery.EndpointSlice(
             name,

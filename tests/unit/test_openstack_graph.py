@@ -1,0 +1,240 @@
+"""What of the database, the gateway and Keystone waits for what, is secret, and is touched by a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi_kubernetes as kubernetes
+import pytest
+
+from jarvis.config import Environment, parse_environment
+from jarvis.config.load import ConfigurationError
+from jarvis.core.component import Component
+from jarvis.gateway import HttpGateway, HttpGatewayArgs
+from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
+from jarvis.openstack.options import read_option_list
+from jarvis.openstack.platform import Platform, PlatformArgs
+from jarvis.openstack.registration import Registration, RegistrationArgs
+from jarvis.remote import Target
+from jarvis.stateful import Database, DatabaseArgs
+from tests.unit.harness import Graph, record
+
+KNOWN = read_option_list("keystone", str(Path(__file__).parent / "layout"))
+DEPLOYMENT = "kubernetes:apps/v1:Deployment keystone"
+SECRET = "kubernetes:core/v1:Secret"
+
+
+class Host(Component, token="test:Host"):
+    """Stands for a server that is ready."""
+
+    def __init__(self, env: Environment) -> None:
+        self.server = env.servers[0]
+        super().__init__(self.server.name)
+        self.target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA").ending_with(self)
+        self.register_outputs({})
+
+
+def _environment(**openstack: Any) -> Environment:
+    rotations = openstack.pop("rotations", {})
+    roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway"]
+    return parse_environment(
+        {
+            "name": "test",
+            "networks": {"management": "192.0.2.0/24", "virtual_address": "192.0.2.100"},
+            "servers": [
+                {"name": "one", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "roles": roles}
+            ],
+            "openstack": {"keystone": openstack},
+            "rotations": rotations,
+        },
+        "test",
+    )
+
+
+def _graph(**openstack: Any) -> Graph:
+    env = _environment(**openstack)
+
+    def program() -> None:
+        provider = kubernetes.Provider("cluster", kubeconfig="{}")
+        database = Database("database", DatabaseArgs(hosts=[Host(env)], env=env))  # type: ignore[list-item]
+        gateway = HttpGateway(
+            "gateway",
+            HttpGatewayArgs(
+                provider=provider, env=env, image="x/haproxy@sha256:1", routes=[keystone_route(env)]
+            ),
+        )
+        platform = Platform(
+            "openstack",
+            PlatformArgs(
+                provider=provider,
+                env=env,
+                database=database,
+                authorities={"gateway": gateway.authority.certificate},
+            ),
+        )
+        keystone = Keystone(
+            "keystone", KeystoneArgs(platform=platform, image="x/keystone@sha256:1", known=KNOWN)
+        )
+        Registration(
+            "glance-register",
+            RegistrationArgs(
+                platform=platform,
+                pod=keystone.service.pod,
+                administrator=keystone.administrator,
+                kind="image",
+                url="https://image.example.org",
+            ),
+        )
+
+    return record(program)
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return _graph()
+
+
+def _before(graph: Graph, label: str) -> set[str]:
+    """The labels of all that must be there before ``label``. What its component waits for it waits for too:
+    a child is registered after its parent, and the parent after what that depends on."""
+    seen: set[str] = set()
+    rest = [label]
+    while rest:
+        one = graph.resources[rest.pop()]
+        for each in {*one.depends, one.parent} & graph.resources.keys() - seen:
+            seen.add(each)
+            rest.append(each)
+    return seen
+
+
+def _changed(one: Graph, other: Graph) -> set[str]:
+    """The labels of what is not the same in both."""
+    return {
+        label
+        for label in one.resources.keys() | other.resources.keys()
+        if label not in one.resources
+        or label not in other.resources
+        or one.resources[label].inputs != other.resources[label].inputs
+    }
+
+
+def test_pods_start_after_the_schema_and_the_schema_after_the_account(graph: Graph) -> None:
+    expand = "kubernetes:batch/v1:Job keystone-expand"
+    assert expand in _before(graph, DEPLOYMENT)
+    account = "command:remote:Command keystone-database"
+    assert account in _before(graph, expand)
+    assert "command:remote:Command database-one" in _before(graph, account)
+    assert "command:remote:Command database-one-tls" in _before(graph, "command:remote:Command database-one")
+
+
+def test_bootstrap_and_pods_do_not_wait_for_each_other(graph: Graph) -> None:
+    bootstrap = "kubernetes:batch/v1:Job keystone-bootstrap"
+    assert bootstrap not in _before(graph, DEPLOYMENT)
+    assert DEPLOYMENT not in _before(graph, bootstrap)
+    assert "kubernetes:batch/v1:Job keystone-expand" in _before(graph, bootstrap)
+
+
+def test_the_schema_shrinks_after_the_last_old_pod_and_others_register_after_keystone(graph: Graph) -> None:
+    assert DEPLOYMENT in _before(graph, "kubernetes:batch/v1:Job keystone-contract")
+    register = _before(graph, "kubernetes:batch/v1:Job glance-register")
+    assert {DEPLOYMENT, "kubernetes:batch/v1:Job keystone-bootstrap"} <= register
+
+
+def test_objects_have_the_provider_and_go_with_the_cluster(graph: Graph) -> None:
+    objects = [one for one in graph.resources.values() if one.kind.startswith("kubernetes:")]
+    assert len(objects) > 20
+    for one in objects:
+        assert one.deleted_with == "pulumi:providers:kubernetes cluster", one.label
+
+
+def test_what_a_secret_holds_is_secret(graph: Graph) -> None:
+    secrets = [one for one in graph.resources.values() if one.kind == "kubernetes:core/v1:Secret"]
+    assert {one.name for one in secrets} == {
+        "gateway",
+        "keystone",
+        "keystone-bootstrap",
+        "keystone-fernet-keys",
+        "keystone-credential-keys",
+        "glance-register",
+    }
+    for one in secrets:
+        assert any(path.startswith(("data", "stringData")) for path in one.secrets), one.label
+
+
+def test_no_secret_is_in_the_open(graph: Graph) -> None:
+    """Neither in an object that is no Secret, nor in what a server is told on a command line."""
+    for one in graph.resources.values():
+        if one.kind.startswith("kubernetes:") and one.kind != "kubernetes:core/v1:Secret":
+            assert not one.secrets, one.label
+            assert "passwordkeystone" not in str(one.inputs), one.label
+            assert "PRIVATE KEY" not in str(one.inputs), one.label
+        if one.kind == "command:remote:Command":
+            assert "passwordkeystone" not in one.inputs["create"], one.label
+            assert "PRIVATE KEY" not in one.inputs["create"], one.label
+            assert "stdin" not in one.inputs or "stdin" in one.secrets, one.label
+
+
+def test_replicas_change_the_deployment_alone(graph: Graph) -> None:
+    assert _changed(graph, _graph(replicas=3)) == {DEPLOYMENT}
+
+
+def test_an_option_changes_its_map_and_rolls_the_pods(graph: Graph) -> None:
+    assert _changed(graph, _graph(options={"token.expiration": 3601})) == {
+        "kubernetes:core/v1:ConfigMap keystone",
+        DEPLOYMENT,
+    }
+
+
+def test_a_rotated_password_rolls_the_pods_while_both_are_accepted(graph: Graph) -> None:
+    then = _graph(rotations={"keystone-database": 1})
+    changed = _changed(graph, then)
+    assert {label for label in changed if label.startswith("kubernetes:")} == {
+        f"{SECRET} keystone",
+        DEPLOYMENT,
+    }
+    statements = then.resources["command:remote:Command keystone-database"].inputs["stdin"]
+    assert "PASSWORD('passwordkeystonedatabase1r1') OR" in statements
+    assert "PASSWORD('passwordkeystonedatabase0r0') REQUIRE SSL" in statements
+
+
+def test_a_rotated_key_rolls_the_pods_with_the_staged_key_as_the_primary(graph: Graph) -> None:
+    then = _graph(rotations={"keystone-fernet": 1})
+    objects = {label for label in _changed(graph, then) if label.startswith("kubernetes:")}
+    assert objects == {f"{SECRET} keystone-fernet-keys", DEPLOYMENT}
+    now, later = (one.resources[f"{SECRET} keystone-fernet-keys"].inputs["data"] for one in (graph, then))
+    assert later["2"] == now["0"]
+    assert later["1"] == now["1"]
+
+
+def test_a_rotated_administrator_is_bootstrapped_again(graph: Graph) -> None:
+    changed = _changed(graph, _graph(rotations={"keystone-admin": 1}))
+    assert {label for label in changed if label.startswith("kubernetes:")} == {
+        f"{SECRET} keystone-bootstrap",
+        "kubernetes:batch/v1:Job keystone-bootstrap",
+    }
+
+
+def test_a_rotated_credential_key_is_followed_by_a_migration() -> None:
+    then = _graph(rotations={"keystone-credential": 1})
+    assert DEPLOYMENT in _before(then, "kubernetes:batch/v1:Job keystone-credential-migrate")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"token.expirtion": 60}, "the closest is token.expiration"),
+        ({"token.expiration": "an hour"}, "not a whole number"),
+        ({"database.connection": "mysql://"}, "database.connection is secret and set by Jarvis"),
+    ],
+)
+def test_a_wrong_option_is_known_before_there_is_any_resource(options: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
+        check_keystone(_environment(options=options), KNOWN)
+
+
+def test_every_object_waits_for_its_namespace(graph: Graph) -> None:
+    for one in graph.resources.values():
+        namespace = one.inputs.get("metadata", {}).get("namespace")
+        if one.kind.startswith("kubernetes:") and namespace:
+            assert f"kubernetes:core/v1:Namespace {namespace}" in _before(graph, one.label), one.label
