@@ -119,7 +119,7 @@ backend {route.name}
     retry-on conn-failure empty-response
     http-request disable-l7-retry {unless}
     # A busy pod answers its check late: three late ones in a row, and not one, take it out.
-    default-server check inter 1s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
+    default-server check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
     default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip
     server-template {route.name}- {PLACES} _http._tcp.{route.service}.svc.{cluster_domain}
 """
