@@ -122,19 +122,19 @@ class Resolver:
         def work(tool: Tool) -> None:
             running[tool.name] = time.monotonic()
             try:
-                found[tool.name] = self._obtain(tool, go, slots)
+                found[tool.name] = self._obtain(tool, go, slots, running)
             except ToolchainError as error:
                 failed[tool.name] = error
             except Exception as error:  # a mistake of ours must not look like success
                 failed[tool.name] = ToolchainError(f"{tool.name} {tool.version}: {error!r}")
             finally:
-                del running[tool.name]
+                running.pop(tool.name, None)
 
         threads = [threading.Thread(target=work, args=(tool,), daemon=True) for tool in missing]
         try:
             for thread in threads:
                 thread.start()
-            self._wait(threads, running)
+            self._wait(threads, running, lambda: [t.name for t in missing if t.name not in {*found, *failed}])
         except BaseException:
             self._builder.stop()
             for thread in threads:
@@ -148,7 +148,9 @@ class Resolver:
             self._progress(f"{len(missing)} tools in {time.monotonic() - started:.1f} s: {times}")
         return found
 
-    def _wait(self, threads: list[threading.Thread], running: Mapping[str, float]) -> None:
+    def _wait(
+        self, threads: list[threading.Thread], running: Mapping[str, float], left: Callable[[], list[str]]
+    ) -> None:
         told = time.monotonic()
         for thread in threads:
             while thread.is_alive():
@@ -156,10 +158,12 @@ class Resolver:
                 now = time.monotonic()
                 if now - told >= _STILL_SECONDS:
                     told = now
-                    still = [f"{name} {now - since:.0f} s" for name, since in sorted(dict(running).items())]
-                    self._progress(f"still at work: {', '.join(still)}")
+                    busy = dict(running)
+                    still = ", ".join(f"{name} {now - busy[name]:.0f} s" for name in sorted(busy))
+                    then = ", ".join(name for name in left() if name not in busy)
+                    self._progress(f"still at work: {still}{'; then ' if then else ''}{then}")
 
-    def _obtain(self, tool: Tool, go: Tool | None, slots: Slots) -> Resolved:
+    def _obtain(self, tool: Tool, go: Tool | None, slots: Slots, running: dict[str, float]) -> Resolved:
         came = False
 
         def came_once() -> None:
@@ -184,9 +188,10 @@ class Resolver:
                         if source == "go":
                             self._need_go(go)
                             came_once()
+                            running.pop(tool.name, None)
                             with slots.hold(tool.minutes):
                                 # Waiting for a turn is not part of a tool's time.
-                                started = time.monotonic()
+                                started = running[tool.name] = time.monotonic()
                                 return self._try(tool, source, started)
                         return self._try(tool, source, started)
                     except SourceError as error:
@@ -251,7 +256,7 @@ class Resolver:
                 raise SourceError("there is no Go to build with")
             slots = Slots(1, 0)
             try:
-                record = self._obtain(go, None, slots)
+                record = self._obtain(go, None, slots, {})
             except ToolchainError as error:
                 raise SourceError(f"there is no Go to build with: {error}") from None
             self._builder.go = (record.folder or self._store.folder(go)) / go.files[0]
