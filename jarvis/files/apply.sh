@@ -37,7 +37,7 @@ install_file() { # mode owner staged path
 
 remove_file() {
   rm -f -- "$1"
-  rmdir --ignore-fail-on-non-empty -- "$(dirname "$1")" 2>/dev/null || true
+  rmdir --parents --ignore-fail-on-non-empty -- "$(dirname "$1")" 2>/dev/null || true
 }
 
 parse() { # stage
@@ -203,7 +203,7 @@ remove() {
     if [ -d "$path" ]; then rmdir --ignore-fail-on-non-empty -- "$path" 2>/dev/null || true; else remove_file "$path"; fi
   done < <(sort -r "$home/files" 2>/dev/null)
   while IFS= read -r path; do
-    [ -z "$path" ] || rm -rf --one-file-system -- "$path"
+    [ -z "$path" ] || rm -rf --one-file-system -- "$path" || say "${role}: not all of $path could be removed"
   done < <(cat "$home/purge" 2>/dev/null)
   systemctl daemon-reload
   while IFS= read -r unit; do

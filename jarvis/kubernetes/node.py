@@ -150,19 +150,13 @@ class Node(Component, token="kubernetes:Node"):
                         path=f"{folder}/hosts.toml",
                         content=registry_hosts(args.registry_servers, args.env.registry.port),
                     ),
-                    File(
-                        path=f"{BIN}/node-clean",
-                        content=read_file("kubernetes/node-clean.sh"),
-                        mode="0755",
-                    ),
                     *clear,
                 ],
                 secret_files=secret,
                 units=["containerd.service"],
                 inputs=[args.host.release],
                 ready="ctr --connect-timeout 2s version >/dev/null",
-                undo=[f"{BIN}/node-clean"],
-                purge=["/var/lib/containerd", "/run/containerd", "/run/cni"],
+                purge=["/var/lib/containerd", "/run/containerd"],
             ),
             self.child(depends_on=[args.host]),
         )
@@ -212,7 +206,7 @@ class Node(Component, token="kubernetes:Node"):
                             content=read_file(f"kubernetes/{script}.sh"),
                             mode="0755",
                         )
-                        for script in ("node-ready", "node-labels")
+                        for script in ("node-ready", "node-labels", "node-clean")
                     ),
                     *clear,
                 ],
@@ -222,7 +216,14 @@ class Node(Component, token="kubernetes:Node"):
                 ready=f"{BIN}/node-ready {server.name}",
                 timeout=180,
                 after=[f"{BIN}/node-labels {server.name}"],
-                purge=["/var/lib/kubelet", "/var/log/pods", "/var/log/containers"],
+                undo=[f"{BIN}/node-clean"],
+                purge=[
+                    "/var/lib/kubelet",
+                    "/var/log/pods",
+                    "/var/log/containers",
+                    "/var/lib/cni",
+                    "/run/cni",
+                ],
             ),
             self.child(depends_on=[self.containerd, *args.after_kubelet]),
         )

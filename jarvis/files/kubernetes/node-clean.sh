@@ -14,7 +14,7 @@ containers() { # verb: acts on each container of Kubernetes' namespace
 
 if systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io tasks list --quiet | containers tasks kill --signal SIGTERM
-  for _ in $(seq 1 40); do
+  for _ in $(seq 1 20); do
     [ -n "$(ctr --namespace k8s.io tasks list 2>/dev/null | grep RUNNING || true)" ] || break
     sleep 0.25
   done
