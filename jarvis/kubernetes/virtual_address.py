@@ -45,9 +45,8 @@ def keepalived_config(
     return template(
         "keepalived.conf",
         server=server,
-        address=str(address),
         interface=interface or "%INTERFACE%",
-        peers="\n".join(f"    {peer}" for peer in peers),
+        unicast=_unicast(address, peers),
         virtual_address=str(virtual_address),
         router_id=str(router_id),
         priority=str(PRIORITY),
@@ -55,6 +54,14 @@ def keepalived_config(
         api_check=f"{READY} 127.0.0.1:{api_port}",
         gateway_check=f"{PORT_OPEN} {address} {gateway_port}",
     )
+
+
+def _unicast(address: IPv4Address, peers: Sequence[IPv4Address]) -> str:
+    """To whom VRRP speaks; a server that is alone has nobody (keepalived refuses an empty list)."""
+    if not peers:
+        return ""
+    lines = "".join(f"    {peer}\n" for peer in peers)
+    return f"  unicast_src_ip {address}\n  unicast_peer {{\n{lines}  }}\n"
 
 
 @dataclass(frozen=True, kw_only=True)

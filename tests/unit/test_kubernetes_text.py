@@ -218,6 +218,11 @@ def test_servers_have_equal_priority_so_that_the_address_stays_where_it_is() -> 
     assert "10.0.0.100/32" in one
 
 
+def test_a_server_that_is_alone_speaks_to_nobody() -> None:
+    assert "unicast" not in keepalived(peers=[])
+    assert "  unicast_src_ip 10.0.0.11\n" in keepalived()
+
+
 def test_the_interface_is_the_configured_one_or_found_on_the_server() -> None:
     assert "interface %INTERFACE%\n" in keepalived()
     assert "interface bond0\n" in keepalived(interface="bond0")
