@@ -46,6 +46,6 @@ class Access(Component, token="kubernetes:Access"):
                 "name": "system:kubelet-api-admin",
             },
             subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KUBELET_CLIENT}],
-            opts=self.child(provider=args.provider, depends_on=list(args.after)),
+            opts=self.in_cluster(args.provider, depends_on=list(args.after)),
         )
         self.register_outputs({})

@@ -84,7 +84,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         addresses = self._virtual_addresses(proxies)
 
         self.address = f"https://{env.networks.virtual_address}:{PORT}"
-        identities = self.identities
+        identities, first = self.identities, args.control_plane[0]
         self.kubeconfig = pulumi.Output.secret(
             pulumi.Output.all(
                 identities.authority.certificate, identities.admin.chain, identities.admin.key
@@ -95,7 +95,10 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             kubeconfig=self.kubeconfig,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            opts=self.child(depends_on=addresses),
+            # The first server makes the API; objects are made while the others join it.
+            opts=self.child(
+                depends_on=[addresses.get(first.server.name) or next(iter(addresses.values()))],
+            ),
         )
         self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
         nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
@@ -107,7 +110,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 image=args.images["coredns"],
                 names=endpoint_names(env),
                 nodes=len(args.nodes),
-                after=[*nodes, *args.images_pushed, *(server.controllers for server in self.control_plane)],
+                after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),
             self.child(),
         )
@@ -180,14 +183,15 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             self.child(),
         )
 
-    def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> list[pulumi.Resource]:
+    def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> dict[str, pulumi.Resource]:
+        """By server: what makes it a holder of the virtual address."""
         args = self._args
         own = {
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
         }
         holders = [host for host in args.nodes if Role.GATEWAY in host.server.roles]
-        return [
-            VirtualAddress(
+        return {
+            host.server.name: VirtualAddress(
                 f"{host.server.name}-virtual-address",
                 VirtualAddressArgs(
                     host=host,
@@ -202,4 +206,4 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 self.child(),
             ).service
             for host in holders
-        ]
+        }

@@ -109,8 +109,8 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             virtual_address=networks.virtual_address,
             upstream=networks.dns_servers,
         )
-        first = self.child(provider=args.provider, depends_on=list(args.after))
-        options = self.child(provider=args.provider)
+        first = self.in_cluster(args.provider, depends_on=list(args.after))
+        options = self.in_cluster(args.provider)
         account = kubernetes.core.v1.ServiceAccount(f"{name}-account", metadata=_metadata(), opts=first)
         role = kubernetes.rbac.v1.ClusterRole(
             f"{name}-role",
@@ -143,7 +143,7 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             f"{name}-deployment",
             metadata=_metadata(),
             spec=deployment_spec(args.image, config, min(REPLICAS, args.nodes)),
-            opts=self.child(provider=args.provider, depends_on=[account, binding, files]),
+            opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
         kubernetes.policy.v1.PodDisruptionBudget(
             f"{name}-disruption",
@@ -163,7 +163,7 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
                     {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": "dns-tcp"},
                 ],
             },
-            opts=self.child(provider=args.provider, depends_on=[self.deployment]),
+            opts=self.in_cluster(args.provider, depends_on=[self.deployment]),
         )
         self.register_outputs({})
 
