@@ -1,0 +1,98 @@
+"""Python wheels as the content of a layer: a virtual environment at ``/opt/openstack``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from images.bytecode import compile_files
+from images.errors import ImageError
+from images.layer import Entry, Tree, matches
+from images.recipe import REQUIREMENTS_LOCK
+
+HOME = "opt/openstack"
+SITE = f"{HOME}/lib/python3.11/site-packages"
+PYTHON = "/usr/bin/python3.11"
+PLATFORM = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
+_INSTALL_TIMEOUT = 900
+# Folders that a wheel has beside its packages, and where they lie in the image.
+_DATA = {"bin": "", "etc": "etc", "include": "", "share": f"{HOME}/share", "man": ""}
+
+
+def uv() -> str:
+    """The uv of this environment. Raises ``ImageError`` where there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if found is None:
+        raise ImageError("uv is not installed in this environment; type: make venv")
+    return found
+
+
+def run_uv(*words: str) -> str:
+    """The output of uv. Raises ``ImageError`` with the last lines of what it said."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_SYSTEM_PYTHON")}
+    try:
+        done = subprocess.run(
+            [uv(), *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"uv {words[0]} did not end within {_INSTALL_TIMEOUT} s") from None
+    if done.returncode != 0:
+        raise ImageError(
+            f"uv {' '.join(words[:2])} failed: " + "\n".join(done.stderr.strip().splitlines()[-8:])
+        )
+    return done.stdout
+
+
+def install(lock: str, stage: Path) -> Path:
+    """Installs the wheels of ``lock``, each checked against its hashes, into a folder below ``stage``."""
+    requirements = stage / REQUIREMENTS_LOCK
+    requirements.write_text(lock, encoding="utf-8")
+    site = stage / "site-packages"
+    run_uv(
+        *("pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--no-config", "--target", str(site), *PLATFORM, "-r", str(requirements)),
+    )
+    return site
+
+
+def add(tree: Tree, site: Path, drop: Sequence[str]) -> None:
+    """Adds the wheels installed in ``site``, compiled, and the virtual environment around them."""
+    sources = [
+        file
+        for file in sorted(site.rglob("*.py"))
+        if (relative := str(file.relative_to(site))) and not _dropped(relative, drop)
+    ]
+    compile_files((file, f"/{SITE}/{file.relative_to(site)}") for file in sources)
+    tree.folder(SITE, site, [*_DATA, *drop, ".lock", "*.dist-info/RECORD", "*.dist-info/direct_url.json"])
+    for name, place in _DATA.items():
+        if place and (site / name).is_dir():
+            tree.folder(place, site / name)
+    for script in sorted((site / "bin").iterdir()):
+        tree.add(f"{HOME}/bin/{script.name}", Entry(mode=0o755, content=_portable(script.read_bytes())))
+    tree.link(f"{HOME}/bin/python3", PYTHON)
+    tree.text(
+        f"{HOME}/pyvenv.cfg", f"home = {PYTHON.rpartition('/')[0]}\ninclude-system-site-packages = false\n"
+    )
+
+
+def _dropped(path: str, drop: Sequence[str]) -> bool:
+    parts = path.split("/")
+    return any(matches("/".join(parts[: n + 1]), drop) for n in range(len(parts)))
+
+
+def _portable(script: bytes) -> bytes:
+    """A script whose first line names the image's Python instead of this machine's."""
+    head, newline, rest = script.partition(b"\n")
+    if not (head.startswith(b"#!") and b"python" in head):
+        return script
+    return b"#!/" + f"{HOME}/bin/python3".encode() + newline + rest

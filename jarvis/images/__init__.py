@@ -1,0 +1,6 @@
+"""Container images: the registry on the servers, and what is in it."""
+
+from jarvis.images.published import PublishedImages, PublishedImagesArgs
+from jarvis.images.registry import Registry, RegistryArgs
+
+__all__ = ["PublishedImages", "PublishedImagesArgs", "Registry", "RegistryArgs"]

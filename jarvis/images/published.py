@@ -1,0 +1,65 @@
+"""The images of a release, in the registry of every server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.config.artifacts import Image
+from jarvis.core.component import Component
+from jarvis.images.registry import NAME, Registry
+from jarvis.remote import LocalCheck, LocalCheckArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedImagesArgs:
+    """``images``: by name, as OCI layouts on the operator's machine. ``registry``: where they go."""
+
+    images: Mapping[str, Image]
+    registry: Registry
+
+
+class PublishedImages(Component, token="images:Published"):
+    """Pushes each image to the registry of each server: one command for a server, the servers side by side.
+
+    What a registry has already is not sent again. ``pushed``: the resources after which all is there.
+    """
+
+    pushed: list[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: PublishedImagesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        self._images = args.images
+        registry = args.registry
+        images = [
+            {"name": each, "layout": image.path, "digest": image.digest}
+            for each, image in sorted(args.images.items())
+        ]
+        self.pushed = [
+            LocalCheck(
+                f"{name}-{server}",
+                LocalCheckArgs(
+                    command="exec python3 jarvis/images/push.py",
+                    stdin=pulumi.Output.json_dumps(
+                        {
+                            "endpoint": registry.endpoints[server],
+                            "images": images,
+                            "authority": registry.authority.certificate,
+                            "certificate": registry.pusher.chain,
+                            "key": registry.pusher.key,
+                        }
+                    ),
+                ),
+                self.child(depends_on=[service]),
+            )
+            for server, service in registry.services.items()
+        ]
+        self.register_outputs({})
+
+    def reference(self, name: str) -> str:
+        """What a pod names to run the image ``name``. Raises ``KeyError`` for an unknown one."""
+        return f"{NAME}/{name}@{self._images[name].digest}"

@@ -1,0 +1,124 @@
+"""The registry of images, one on each server of that role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment
+from jarvis.core.component import Component
+from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+# By this name nodes pull; containerd's hosts.toml says which servers stand behind it.
+NAME = "registry.jarvis.internal"
+DATA = "/var/lib/registry"
+_FOLDER = "/etc/registry"
+
+
+def registry_config(address: str, port: int) -> str:
+    """The registry's configuration file (https://distribution.github.io/distribution/about/configuration/).
+
+    Whoever has a certificate of its authority may pull and push; nobody else gets an answer.
+    """
+    text = read_file("registry.yml")
+    for key, value in {"address": f"{address}:{port}", "folder": _FOLDER, "data": DATA}.items():
+        text = text.replace(f"{{{key}}}", value)
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryArgs:
+    """``hosts``: the servers that hold a copy of every image. ``env``: the environment."""
+
+    hosts: Sequence[Host]
+    env: Environment
+
+
+class Registry(Component, token="images:Registry"):
+    """A registry with TLS and client certificates on each of the servers. They know nothing of each other:
+    images are pushed to all of them.
+
+    - ``authority``: signs servers and clients. ``client``: the certificate of those who pull.
+    - ``pusher``: the certificate of those who push. ``endpoints``: ``address:port`` by server.
+    - ``services``: to depend on, by server.
+    """
+
+    authority: Authority
+    client: Certificate
+    pusher: Certificate
+    endpoints: dict[str, str]
+    services: dict[str, HostService]
+
+    def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        rotations, port = args.env.rotations, args.env.registry.port
+        self.authority = Authority(
+            f"{name}-authority",
+            AuthorityArgs(common_name=f"{name} authority", rotation=rotations.get(f"{name}-authority", 0)),
+            self.child(),
+        )
+        self.client = self._client(f"{name}-client", rotations.get(f"{name}-client", 0))
+        self.pusher = self._client(f"{name}-pusher", rotations.get(f"{name}-pusher", 0))
+        self.endpoints, self.services = {}, {}
+        for host in args.hosts:
+            server = host.server
+            member = f"{name}-{server.name}"
+            certificate = Certificate(
+                member,
+                CertificateArgs(
+                    authority=self.authority,
+                    common_name=server.name,
+                    dns_names=[server.name, NAME],
+                    addresses=[str(server.address)],
+                    client=False,
+                    server=True,
+                    rotation=rotations.get(member, 0),
+                ),
+                self.child(),
+            )
+            self.endpoints[server.name] = f"{server.address}:{port}"
+            self.services[server.name] = self._service(member, host, certificate, port)
+        self.register_outputs({"endpoints": self.endpoints})
+
+    def _client(self, name: str, rotation: int) -> Certificate:
+        args = CertificateArgs(authority=self.authority, common_name=name, rotation=rotation)
+        return Certificate(name, args, self.child())
+
+    def _service(self, name: str, host: Host, certificate: Certificate, port: int) -> HostService:
+        def private(path: str, content: pulumi.Input[str]) -> File:
+            return File(path=f"{_FOLDER}/{path}", content=content, mode="0400", owner="registry:registry")
+
+        address = str(host.server.address)
+        return HostService(
+            name,
+            "registry",
+            HostServiceArgs(
+                target=host.target,
+                files=[
+                    Directory(path=_FOLDER),
+                    Directory(path=DATA, mode="0700", owner="registry:registry"),
+                    File(path=f"{_FOLDER}/config.yml", content=registry_config(address, port)),
+                    File(path=f"{_FOLDER}/authority.crt", content=self.authority.certificate),
+                    File(path=f"{_FOLDER}/server.crt", content=certificate.chain),
+                    File(
+                        path="/etc/systemd/system/jarvis-registry.service",
+                        content=read_file("registry.service"),
+                    ),
+                ],
+                secret_files=[private("server.key", certificate.key)],
+                units=["jarvis-registry.service"],
+                inputs=[host.release],
+                # It answers nobody without a certificate; that it listens is what can be seen from here.
+                ready=f"exec 3<>/dev/tcp/{address}/{port}",
+                purge=[DATA, _FOLDER],
+            ),
+            self.child(depends_on=[host]),
+        )
