@@ -1,4 +1,7 @@
-"""A real control plane without nodes: etcd, kube-apiserver, kube-controller-manager on loopback."""
+"""A real control plane without nodes: etcd, kube-apiserver, kube-controller-manager on loopback.
+
+A node exists by name alone: `kubelet` plays its part.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from typing import Any
 
 START_SECONDS = 120
 TOKEN = "a-token-of-the-tests"
+NODE = "node"
 
 
 def free_port() -> int:
@@ -123,7 +127,10 @@ class ApiServer:
             "--use-service-account-credentials=false",
             "--leader-elect=false",
             "--secure-port=0",
+            # Nobody renews the node's lease, and its pods shall live on.
+            "--controllers=*,-node-lifecycle-controller",
         )
+        self.call("POST", "/api/v1/nodes", {"metadata": {"name": NODE}})
         until(lambda: self._status("get", "serviceaccount", "default") == 0)
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -213,6 +220,13 @@ class ApiServer:
             path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
             self.call("DELETE", path, {"gracePeriodSeconds": 0})
             return
+        if not pod["spec"].get("nodeName"):
+            path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/binding"
+            self.call(
+                "POST",
+                path,
+                {"metadata": {"name": metadata["name"]}, "target": {"kind": "Node", "name": NODE}},
+            )
         ends = "job-name" in metadata.get("labels", {})
         phase = "Succeeded" if ends else "Running"
         if pod["status"].get("phase") != phase:
