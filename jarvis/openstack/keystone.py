@@ -68,6 +68,8 @@ def keystone_options(settings: Settings) -> dict[str, Option]:
     )
     return {
         "DEFAULT.default_log_levels": ",".join(_LOG_LEVELS),
+        # bcrypt reads no more of a password, and Keystone would say so at each.
+        "identity.max_password_length": 72,
         "fernet_tokens.key_repository": _FERNET,
         "fernet_tokens.max_active_keys": keys,
         # Receipts of a half-done authentication are encrypted by the same ring.
