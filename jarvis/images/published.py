@@ -24,7 +24,8 @@ class PublishedImagesArgs:
 class PublishedImages(Component, token="images:Published"):
     """Pushes each image to the registry of each server: one command for a server, the servers side by side.
 
-    What a registry has already is not sent again. ``pushed``: the resources after which all is there.
+    What a registry has already is not sent again, and an image that is built anew with the same digest
+    changes nothing. ``pushed``: the resources after which all is there.
     """
 
     pushed: list[pulumi.Resource]
@@ -35,10 +36,7 @@ class PublishedImages(Component, token="images:Published"):
         super().__init__(name, opts)
         self._images = args.images
         registry = args.registry
-        images = [
-            {"name": each, "layout": image.path, "digest": image.digest}
-            for each, image in sorted(args.images.items())
-        ]
+        digests = {each: image.digest for each, image in sorted(args.images.items())}
         self.pushed = [
             LocalCheck(
                 f"{name}-{server}",
@@ -47,7 +45,7 @@ class PublishedImages(Component, token="images:Published"):
                     stdin=pulumi.Output.json_dumps(
                         {
                             "endpoint": registry.endpoints[server],
-                            "images": images,
+                            "images": digests,
                             "authority": registry.authority.certificate,
                             "certificate": registry.pusher.chain,
                             "key": registry.pusher.key,

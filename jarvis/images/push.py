@@ -1,66 +1,113 @@
 """Pushes OCI layouts to one registry; run by ``jarvis.images.published`` with a request on stdin.
 
-The request is a JSON object: ``endpoint`` (address:port), ``images`` (a list of objects with name, layout
-and digest), and ``authority``, ``certificate``, ``key`` in PEM. The key goes into a folder that is the user's
+The request is a JSON object: ``endpoint`` (address:port), ``images`` (digests by name), and ``authority``,
+``certificate``, ``key`` in PEM. The layouts are found in the list of artifacts: where they lie differs from
+one machine to the next, and so is no part of the request. The key goes into a folder that is the user's
 alone and is removed again; skopeo reads it there.
+
+It imports the standard library alone: it runs once for each server, and starts in no time.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 # One push reads and sends, the registry on the other side writes: two at once keep both busy.
 _AT_ONCE = 2
+# An image of 60 MB takes a second in the lab; this is for a slow line, and ends a connection that hangs.
+_TIMEOUT_SECONDS = 900
+_PROJECT = Path(__file__).resolve().parents[2]
+_AGAIN = "build it again with: make artifacts"
 
 
-def push(endpoint: str, image: dict[str, str], certificates: Path) -> str:
-    """Pushes one image with its digest unchanged. Raises ``RuntimeError`` with skopeo's own words."""
-    tag = image["digest"].removeprefix("sha256:")[:32]
-    run = subprocess.run(
-        [
-            "skopeo",
-            "copy",
-            "--quiet",
-            "--preserve-digests",
-            "--retry-times=3",
-            f"--dest-cert-dir={certificates}",
-            f"oci:{image['layout']}",
-            f"docker://{endpoint}/{image['name']}:{tag}",
-        ],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    if run.returncode:
-        raise RuntimeError(f"image {image['name']} was not pushed to {endpoint}: {run.stderr.strip()}")
-    return image["name"]
+class PushError(Exception):
+    """An image is not in the registry: which one, where, and why."""
+
+
+def layouts(images: Mapping[str, str], file: Path) -> dict[str, str]:
+    """The folder of each of ``images`` (digests by name), out of the list of artifacts ``file``.
+
+    Raises ``PushError`` for a list that cannot be read, and for an image that is not in it at that digest.
+    """
+    try:
+        listed = json.loads(file.read_text(encoding="utf-8"))["images"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PushError(f"{file} is not a list of artifacts ({error}); {_AGAIN}") from None
+    found = {}
+    for name, digest in images.items():
+        if listed.get(name, {}).get("digest") != digest:
+            raise PushError(f"image {name}: {file} does not have {digest}; {_AGAIN}")
+        found[name] = str(listed[name]["path"])
+    return found
+
+
+def push(endpoint: str, name: str, digest: str, layout: str, certificates: Path) -> None:
+    """Pushes one image with its digest unchanged; what the registry has is not sent again.
+
+    The tag, made of the digest, keeps the registry's own clean-up from taking the image for garbage.
+    Raises ``PushError`` with skopeo's own words.
+    """
+    tag = digest.removeprefix("sha256:")[:32]
+    try:
+        done = subprocess.run(
+            [
+                *("skopeo", "copy", "--quiet", "--preserve-digests", "--retry-times=3"),
+                f"--dest-cert-dir={certificates}",
+                f"oci:{layout}",
+                f"docker://{endpoint}/{name}:{tag}",
+            ],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise PushError("skopeo is not installed; type: make toolchain") from None
+    except subprocess.TimeoutExpired:
+        raise PushError(f"image {name}: not pushed to {endpoint} within {_TIMEOUT_SECONDS} s") from None
+    if done.returncode:
+        raise PushError(f"image {name}: not pushed to {endpoint}: {done.stderr.strip()}")
+
+
+def push_all(request: Mapping[str, Any], artifacts: Path) -> None:
+    """Does what a request asks for, two images at a time. Raises ``PushError`` for the first that fails."""
+    images: dict[str, str] = request["images"]
+    found = layouts(images, artifacts)
+    with tempfile.TemporaryDirectory(prefix="jarvis-push-") as folder:
+        certificates = Path(folder)
+        (certificates / "ca.crt").write_text(request["authority"], encoding="utf-8")
+        (certificates / "client.cert").write_text(request["certificate"], encoding="utf-8")
+        key = certificates / "client.key"
+        key.touch(mode=0o600)
+        key.write_text(request["key"], encoding="utf-8")
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            pushes = [
+                pool.submit(push, request["endpoint"], name, digest, found[name], certificates)
+                for name, digest in images.items()
+            ]
+            for each in pushes:
+                each.result()
 
 
 def main() -> int:
-    request: dict[str, Any] = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory(prefix="jarvis-push-") as folder:
-        certificates = Path(folder)
-        (certificates / "ca.crt").write_text(request["authority"])
-        (certificates / "client.cert").write_text(request["certificate"])
-        key = certificates / "client.key"
-        key.touch(mode=0o600)
-        key.write_text(request["key"])
-        try:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                pushes = [
-                    pool.submit(push, request["endpoint"], each, certificates) for each in request["images"]
-                ]
-                names = [one.result() for one in pushes]
-        except (RuntimeError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    print(" ".join(names))
+    """The program; returns its exit status."""
+    request = json.load(sys.stdin)
+    artifacts = os.environ.get("JARVIS_ARTIFACTS")
+    try:
+        push_all(request, Path(artifacts) if artifacts else _PROJECT / ".jarvis" / "artifacts.json")
+    except PushError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(" ".join(sorted(request["images"])))
     return 0
 
 
