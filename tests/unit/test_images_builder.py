@@ -31,7 +31,9 @@ def deb(tmp_path: Path) -> Path:
         (root / path).write_text(content)
     (root / "bin/tool").chmod(0o4755)
     file = tmp_path / "tool_1_all.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(root), str(file)], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", str(root), str(file)], check=True, capture_output=True
+    )
     return file
 
 
