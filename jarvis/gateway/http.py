@@ -86,7 +86,8 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 "name": NAMESPACE,
                 # A port of the server is beyond "baseline"; the pods keep to "restricted" in all else.
                 "labels": {
-                    f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")
+                    f"pod-security.kubernetes.io/{mode}": "privileged"
+                    for mode in ("enforce", "audit", "warn")
                 },
             },
             opts=self.in_cluster(args.provider),
