@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -213,8 +214,8 @@ def test_neither_key_nor_folder_is_left_behind(
         seen.append((words, {"key": modes["client.key"], "folder": modes[folder.name]}))
         return real(words, **options)
 
-    monkeypatch.setattr(push.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(push.subprocess, "run", watched)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", watched)
     push.push_all(registry.request, registry.artifacts)
     (words, modes), *rest = seen
     assert rest == []

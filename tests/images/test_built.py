@@ -1,0 +1,215 @@
+"""The images themselves: each runs as its own user, which may write nothing but what is given to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from images import build, load_recipes
+from images.layout import blob_path, read_layers
+
+PATIENCE_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """An image laid out as a root file system, its configuration, and the result of its build."""
+
+    root: Path
+    config: dict[str, Any]
+    layout: Path
+
+    def words(self, *words: str, **environment: str) -> tuple[list[str], dict[str, str]]:
+        """How ``words`` (by default the image's own) run in it as its user, and in what environment."""
+        words = words or (*self.config.get("Entrypoint", []), *self.config.get("Cmd", []))
+        own = dict(pair.split("=", 1) for pair in self.config["Env"])
+        # The program chroot is this machine's, and what it starts is found on the image's own path.
+        chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin") or "chroot"
+        return [chroot, f"--userspec={self.config['User']}", str(self.root), *words], {**own, **environment}
+
+    def run(self, *words: str, **environment: str) -> str:
+        command, variables = self.words(*words, **environment)
+        done = subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def writable(self, path: str) -> Path:
+        """A directory in which the image's user may write, as a volume would be."""
+        folder = self.root / path
+        folder.mkdir(parents=True, exist_ok=True)
+        user = int(self.config["User"].partition(":")[0])
+        os.chown(folder, user, user)
+        folder.chmod(0o700)
+        return folder
+
+
+def built_tools() -> Mapping[str, Path]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jarvis" / "tools"
+    found = sorted(cache.glob("coredns/*/coredns"), key=lambda path: path.stat().st_mtime)
+    assert found, "CoreDNS is not built; type: make toolchain"
+    return {"coredns": found[-1]}
+
+
+def unpack(name: str, root: Path) -> Unpacked:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jarvis"
+    result = build(cache, built_tools(), [name])[name]
+    layout = Path(result["path"])
+    for layer in read_layers(layout, result["digest"]):
+        with tarfile.open(blob_path(layout, layer.digest)) as archive:
+            archive.extractall(root, filter="fully_trusted")
+    manifest = json.loads(blob_path(layout, result["digest"]).read_bytes())
+    config = json.loads(blob_path(layout, manifest["config"]["digest"]).read_bytes())["config"]
+    return Unpacked(root=root, config=config, layout=layout)
+
+
+@pytest.fixture(scope="module")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
+    root = tmp_path_factory.mktemp("keystone")
+    root.chmod(0o755)
+    return unpack("keystone", root)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "answer"),
+    [
+        ("haproxy", ["/usr/sbin/haproxy", "-v"], "HAProxy version 2.6"),
+        ("coredns", ["/usr/bin/coredns", "-version"], "CoreDNS-1."),
+        ("pause", ["/usr/bin/catatonit", "--version"], "catatonit"),
+    ],
+)
+def test_the_program_runs(tmp_path: Path, name: str, words: list[str], answer: str) -> None:
+    tmp_path.chmod(0o755)
+    assert answer in unpack(name, tmp_path).run(*words)
+
+
+def test_haproxy_takes_a_configuration(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    image = unpack("haproxy", tmp_path)
+    (tmp_path / "etc/haproxy/haproxy.cfg").write_text(
+        "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
+        "resolvers dns\n nameserver one 127.0.0.1:53\n"
+        "frontend https\n bind 127.0.0.1:8443\n default_backend service\n"
+        "backend service\n server-template node 2 _http._tcp.service.local resolvers dns init-addr none\n"
+    )
+    image.run("/usr/sbin/haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg")
+
+
+@pytest.mark.parametrize("name", sorted(n for n, r in load_recipes().items() if r.published))
+def test_nothing_gains_rights_and_only_tmp_is_writable(tmp_path: Path, name: str) -> None:
+    unpack(name, tmp_path)
+    writable, privileged = [], []
+    for folder, folders, files in os.walk(tmp_path):
+        for each in (*folders, *files):
+            path = Path(folder, each)
+            mode = path.lstat().st_mode
+            if path.is_symlink():
+                continue
+            if mode & 0o022 or path.lstat().st_uid != 0:
+                writable.append(str(path.relative_to(tmp_path)))
+            if mode & 0o6000:
+                privileged.append(str(path.relative_to(tmp_path)))
+    assert writable == ["tmp"]
+    assert privileged == []
+    assert not any(
+        (tmp_path / shell).exists() for shell in ("bin/sh", "bin/bash", "usr/bin/apt", "usr/bin/dpkg")
+    )
+
+
+def test_every_module_of_keystone_is_compiled_and_the_code_finds_its_libraries(keystone: Unpacked) -> None:
+    site = keystone.root / "opt/openstack/lib/python3.11/site-packages"
+    sources = [path for path in site.rglob("*.py") if "/templates/" not in str(path)]
+    lacking = [
+        path
+        for path in sources
+        if not (path.parent / "__pycache__" / f"{path.stem}.cpython-311.pyc").is_file()
+    ]
+    # Files that are no valid Python of this version cannot be compiled; they are few.
+    assert len(sources) > 2000
+    assert len(lacking) < 10, lacking
+    keystone.run("python3", "-c", "import ssl, sqlite3, lzma, bz2, uuid, ctypes, pymysql, memcache, bcrypt")
+
+
+def test_the_option_list_is_that_of_the_code(keystone: Unpacked) -> None:
+    listing = json.loads((keystone.layout / "options.json").read_text())
+    assert listing["groups"]["database"]["connection"]["secret"] is True
+    assert listing["groups"]["fernet_tokens"]["max_active_keys"]["type"] == "integer value"
+    assert listing["groups"]["federation"]["trusted_dashboard"]["multi"] is True
+    assert "max_active_keyz" not in listing["groups"]["fernet_tokens"]
+
+
+def test_keystone_issues_a_token_configured_by_its_environment_alone(keystone: Unpacked) -> None:
+    keystone.writable("volume/keys")
+    keystone.writable("volume/credentials")
+    keystone.writable("volume/data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "OS_DATABASE__CONNECTION": "sqlite:////volume/data/keystone.db",
+        "OS_FERNET_TOKENS__KEY_REPOSITORY": "/volume/keys",
+        "OS_FERNET_RECEIPTS__KEY_REPOSITORY": "/volume/keys",
+        "OS_CREDENTIAL__KEY_REPOSITORY": "/volume/credentials",
+    }
+    for words in (["db_sync"], ["fernet_setup"], ["credential_setup"]):
+        keystone.run("keystone-manage", *words, **environment)
+    keystone.run(
+        *(
+            "keystone-manage",
+            "bootstrap",
+            "--bootstrap-region-id",
+            "one",
+            "--bootstrap-public-url",
+            f"{url}/v3",
+        ),
+        **environment,
+        OS_BOOTSTRAP_PASSWORD="abc",
+    )
+    words = ["uwsgi", "--http-socket", f"127.0.0.1:{port}", *keystone.config["Cmd"][3:]]
+    command, variables = keystone.words(*words, **environment)
+    server = subprocess.Popen(
+        command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        status, token = _token(url, server)
+        assert status == 201
+        assert token.startswith("gAAAA"), "a Fernet token"
+    finally:
+        server.terminate()
+        server.communicate(timeout=PATIENCE_SECONDS)
+
+
+def _token(url: str, server: subprocess.Popen[str]) -> tuple[int, str]:
+    """The status and token of a first request, which is made again until the server listens."""
+    user = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
+    request = urllib.request.Request(
+        f"{url}/v3/auth/tokens", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+                return answer.status, answer.headers["X-Subject-Token"]
+        except urllib.error.HTTPError:
+            raise
+        except (urllib.error.URLError, ConnectionError):
+            assert server.poll() is None, server.stderr.read() if server.stderr else ""
+            assert time.monotonic() < deadline
+            # Nothing tells that it listens but trying.
+            time.sleep(0.1)
