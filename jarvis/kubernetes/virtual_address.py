@@ -12,7 +12,7 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.core.component import Component
 from jarvis.kubernetes.flags import template
-from jarvis.kubernetes.load_balancer import PORT_OPEN, READY
+from jarvis.kubernetes.load_balancer import READY
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jarvis.hosts import Host
 
 FOLDER = "/etc/kubernetes/virtual-address"
+GATEWAY_READY = "/var/lib/jarvis/bin/gateway-ready"
 # Equal on all: an address then stays where it is when a server comes back, since VRRP moves it to a higher
 # priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more.
 PRIORITY = 100
@@ -38,7 +39,7 @@ def keepalived_config(
     gateway_port: int,
 ) -> str:
     """keepalived's configuration on ``server``, whose API (``api_port``) must be ready for it to hold the
-    address, and whose gateway should accept connections.
+    address, and whose gateway should be ready.
 
     ``interface`` empty: ``%INTERFACE%`` stands there, and is replaced on the server by that of ``address``.
     """
@@ -52,7 +53,7 @@ def keepalived_config(
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
         api_check=f"{READY} 127.0.0.1:{api_port}",
-        gateway_check=f"{PORT_OPEN} {address} {gateway_port}",
+        gateway_check=f"{GATEWAY_READY} {address}:{gateway_port}",
     )
 
 
@@ -109,6 +110,7 @@ class VirtualAddress(Component, token="kubernetes:VirtualAddress"):
                     ),
                     File(path=f"{FOLDER}/keepalived.conf", content=config),
                     File(path=f"{FOLDER}/address", content=str(server.address)),
+                    File(path=GATEWAY_READY, content=read_file("kubernetes/gateway-ready.sh"), mode="0755"),
                     File(
                         path="/var/lib/jarvis/bin/virtual-address-config",
                         content=read_file("kubernetes/virtual-address-config.sh"),
