@@ -29,6 +29,9 @@ fi
   | sort -r | while read -r target; do umount --lazy "$target" || true; done
 rm -f /run/netns/cni-*
 
+# A pod's end of the wire stays while the kernel still closes the pod's connections, for minutes; ours does not.
+{ ip -o link show master cni0 2>/dev/null || true; } | sed -E 's/^[0-9]+: ([^@:]+).*/\1/' \
+  | while read -r wire; do ip link delete "$wire" || true; done
 ip link delete cni0 2>/dev/null || true
 for table in kube-proxy cni_hostport cni-hostport; do
   for family in ip ip6 inet; do nft delete table "$family" "$table" 2>/dev/null || true; done
