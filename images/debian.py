@@ -111,8 +111,8 @@ class Apt:
         return _run([tool, *self.options, *words], cwd=cwd)
 
     def update(self) -> None:
-        """Fetches the lists of packages."""
-        self.run("apt-get", "-q", "update")
+        """Fetches the lists of packages. Raises ``ImageError`` where one cannot be had."""
+        self.run("apt-get", "-q", "-oAPT::Update::Error-Mode=any", "update")
 
 
 def resolve(apt: Apt, packages: Sequence[str], without: Iterable[str]) -> list[Package]:
