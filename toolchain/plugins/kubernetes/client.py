@@ -165,8 +165,12 @@ class Client:
                     raise failure
             if not delays:
                 raise failure
-            self._cancellation.wait(delays.pop(0))
-            self._cancellation.check()
+            self.pause(delays.pop(0))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep between two tries. Raises Cancelled when the engine cancelled."""
+        self._cancellation.wait(seconds)
+        self._cancellation.check()
 
     def path(self, kind: Kind, namespace: str, name: str = "") -> str:
         """The path of an object, or of all of the kind.

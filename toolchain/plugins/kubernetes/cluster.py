@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolchain.plugins.common.errors import ProviderError
-from toolchain.plugins.kubernetes.client import APPLY, ApiError, Client, Unreachable
+from toolchain.plugins.kubernetes.client import APPLY, ApiError, Client, KindMissing, Unreachable
 from toolchain.plugins.kubernetes.naming import Kind, object_id
 
 Object = dict[str, Any]
@@ -21,6 +21,8 @@ _CONFLICT = (
 )
 # A preview waits no longer than this to learn whether there is a cluster.
 _PROBE_SECONDS = 5.0
+# A new definition is served within a second or two, by each of several API servers in its own time.
+_KIND_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 class FieldConflict(ProviderError):
@@ -99,6 +101,8 @@ class Cluster:
             FieldConflict, ApiError, Unreachable, KindMissing: as `apply`.
         """
         metadata = obj["metadata"]
+        if not kind.builtin:
+            self._await_kind(kind)
         found = self.get(kind, metadata.get("namespace", ""), metadata["name"])
         if found is not None and not force and not owned(found, manager):
             raise Exists(
@@ -108,6 +112,16 @@ class Cluster:
         if found is not None and found["metadata"].get("deletionTimestamp"):
             raise Exists(f'{kind.kind} "{object_id(metadata)}" is being deleted: try again when it is gone')
         return self.apply(kind, obj, manager, force=force, warn=warn)
+
+    def _await_kind(self, kind: Kind) -> None:
+        """Wait a little for the kind to be served: that follows its definition's being established."""
+        for delay in _KIND_DELAYS:
+            try:
+                self.client.path(kind, "")
+                return
+            except KindMissing:
+                self.client.pause(delay)
+        self.client.path(kind, "")
 
     def dry_create(self, kind: Kind, obj: Object, manager: str) -> Object | None:
         """What the server would make of a new object; None where it cannot tell: the object is there
