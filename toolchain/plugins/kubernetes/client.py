@@ -134,8 +134,9 @@ class Client:
         retry: bool = True,
         seconds: float = _REQUEST_SECONDS,
         query: Mapping[str, str] | None = None,
+        text: bool = False,
     ) -> Any:
-        """One request; the decoded answer (an object, or text for logs).
+        """One request; the decoded answer: an object, or with `text` the answer as it is.
 
         Args:
             body: sent as JSON (which is YAML too).
@@ -159,7 +160,7 @@ class Client:
                 if warn is not None and (warning := headers.get("Warning")):
                     warn(_warning_text(warning))
                 if status < 400:
-                    return _decoded(raw)
+                    return raw.decode(errors="replace") if text else _decoded(raw)
                 failure = _error(status, raw)
                 if not _worth_retrying(failure):
                     raise failure

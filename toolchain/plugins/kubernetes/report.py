@@ -139,17 +139,18 @@ def _logs(client: Client, pod: Object) -> Iterator[str]:
             container.get("state") or {}
         )
         with contextlib.suppress(ApiError, ProviderError):
-            text = client.request(
+            text: str = client.request(
                 "GET",
                 client.path(_POD, metadata.get("namespace", ""), metadata["name"]) + "/log",
                 retry=False,
+                text=True,
                 query={
                     "container": container["name"],
                     "tailLines": str(_LOG_LINES),
                     "previous": str(previous).lower(),
                 },
             )
-            lines = str(text).rstrip().splitlines()
+            lines = text.rstrip().splitlines()
             if lines:
                 tail = "\n".join("  " + line for line in lines)
                 yield f"last log lines of Pod {metadata['name']}, container {container['name']}:\n{tail}"
