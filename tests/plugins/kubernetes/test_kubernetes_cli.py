@@ -88,7 +88,7 @@ def test_life(deployment: Deployment) -> None:
 
     run = deployment.up()
     assert changed(run) == dict.fromkeys(ALL, "create")
-    assert any("Waiting for app ReplicaSet" in line for line in run.progress())
+    assert any("Deployment initialization complete" in line for line in run.progress())
     states = stack.resources(secrets=True)
     assert states["web"]["outputs"]["status"]["availableReplicas"] == 1
     assert states["web"]["id"] == f"{deployment.space}/web"

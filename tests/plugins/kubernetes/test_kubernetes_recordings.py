@@ -244,7 +244,8 @@ def test_delete(record: dict[str, Any], stub: Any, api: FakeApi) -> None:
         )
         assert set(body) == {"apiVersion", "kind", "metadata"}
     else:
-        assert (method, body["propagationPolicy"]) == ("DELETE", "Foreground")
+        owner = record["request"]["properties"]["kind"] in ("Deployment", "Job", "Rack")
+        assert (method, body["propagationPolicy"]) == ("DELETE", "Foreground" if owner else "Background")
         assert api.there is None
 
 

@@ -112,8 +112,11 @@ def test_the_log_is_that_of_the_run_that_failed(pod: dict[str, Any], previous: s
 def test_a_secret_in_a_log_line_is_hidden() -> None:
     from test_kubernetes_rules import operation
 
-    api = Api(POD, "connecting with hunter2-and-more\n")
+    api = Api(POD, "connecting with hunter2-and-more, from-another-secret\n")
     made = KubernetesProvider()
+    # Another resource's: the pod got it by reference.
+    other = {"metadata": {"name": "s"}, "stringData": Secret({"k": "from-another-secret"})}
+    made.check(operation("kubernetes:core/v1:Secret", news={"apiVersion": "v1", "kind": "Secret", **other}))
     made._cluster = Cluster(Client(api, made.cancellation))
     spec = {
         "template": {"spec": {"containers": [{"env": [{"name": "P", "value": Secret("hunter2-and-more")}]}]}}
@@ -124,5 +127,5 @@ def test_a_secret_in_a_log_line_is_hidden() -> None:
         made.update(operation("kubernetes:batch/v1:Job", id="n/job", news=news, olds={}))
     text = "\n".join(caught.value.reasons)
     assert "BackoffLimitExceeded" in text
-    assert "connecting with [secret]" in text
+    assert "connecting with [secret], [secret]" in text
     assert "hunter2" not in text

@@ -69,6 +69,11 @@ _CLUSTER_SCOPED = frozenset(
         "VolumeAttributesClass",
     ]
 )
+# Kinds whose objects own nothing worth waiting for: the garbage collector need not look at each first.
+_LEAVES = frozenset(
+    """ClusterRole ClusterRoleBinding ConfigMap CustomResourceDefinition EndpointSlice Namespace PriorityClass
+    Role RoleBinding Secret Service ServiceAccount StorageClass""".split()
+)
 _UNQUALIFIED_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
 
 
@@ -98,6 +103,11 @@ class Kind:
     def namespaced(self) -> bool | None:
         """Whether objects live in a namespace; None where only the cluster knows (custom resources)."""
         return self.kind not in _CLUSTER_SCOPED if self.builtin else None
+
+    @property
+    def leaf(self) -> bool:
+        """Whether objects own no others that a deletion should wait for."""
+        return self.builtin and self.kind in _LEAVES
 
     def __str__(self) -> str:
         return f"{self.api_version}/{self.kind}"

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from toolchain.plugins.command.output import Redaction
 from toolchain.plugins.common.diff import Diff
 from toolchain.plugins.common.diff import Kind as Change
-from toolchain.plugins.common.errors import InitFailed, ProviderError
+from toolchain.plugins.common.errors import ProviderError
 from toolchain.plugins.common.provider import (
     Checked,
     CheckFailure,
@@ -20,6 +20,7 @@ from toolchain.plugins.common.provider import (
 )
 from toolchain.plugins.common.values import UNKNOWN, has_unknown, reveal, secret_texts
 from toolchain.plugins.kubernetes import naming, objects, settings
+from toolchain.plugins.kubernetes.failures import Explained, init_failed
 from toolchain.plugins.kubernetes.immutable import difference, immutable_fields
 from toolchain.plugins.kubernetes.naming import Kind
 
@@ -45,6 +46,7 @@ class KubernetesProvider(Provider):
         self._cluster: Any = None
         self._close: Callable[[], None] = lambda: None
         self._answers: bool | None = None
+        self._secrets: set[str] = set()
 
     # --- configuration ---
 
@@ -74,6 +76,7 @@ class KubernetesProvider(Provider):
 
     def check(self, op: Operation) -> Checked:
         inputs = objects.normalized(op.news)
+        self._remember(op.news, inputs)
         plain = reveal(inputs)
         kind = naming.kind_of(op.type, plain)
         inputs.setdefault("apiVersion", kind.api_version)
@@ -276,7 +279,7 @@ class KubernetesProvider(Provider):
             with self._explained(op, f"{op.id} could not be read"):
                 step = waiting.now(cluster.client, kind, live)
             if step.failed:
-                raise _init_failed(op.id, outputs, [step.message], inputs)
+                raise init_failed(op.id, outputs, [step.message], inputs)
         return State(op.id, outputs, inputs)
 
     def delete(self, op: Operation) -> None:
@@ -297,7 +300,8 @@ class KubernetesProvider(Provider):
                     manager = naming.field_manager(op.urn, {}, olds)
                     cluster.release(kind, namespace, name, manager)
                     return
-                chosen = naming.annotations_of(inputs).get(naming.PROPAGATION, "foreground")
+                default = "background" if kind.leaf else "foreground"
+                chosen = naming.annotations_of(inputs).get(naming.PROPAGATION, default)
                 policy = _POLICIES.get(chosen.lower(), "Foreground")
                 asked = cluster.delete(kind, namespace, name, policy)
             except KindMissing:
@@ -368,34 +372,19 @@ class KubernetesProvider(Provider):
     def _fail(
         self, kind: Kind, live: Object, manager: str, op: Operation, identity: str, reasons: list[str]
     ) -> NoReturn:
-        hide = Redaction(secret_texts(op.news))
-        raise _init_failed(identity, self._state(kind, live, manager, op), [hide(text) for text in reasons])
+        shown = [self._hide(op, text) for text in reasons]
+        raise init_failed(identity, self._state(kind, live, manager, op), shown)
 
-    def _explained(self, op: Operation, what: str) -> _Explained:
-        return _Explained(what, Redaction(secret_texts(op.news) | secret_texts(op.olds)))
+    def _remember(self, *properties: Properties) -> None:
+        """Keep the secrets of all resources seen: a pod's log may tell what it got from another's Secret."""
+        found = set().union(*map(secret_texts, properties))
+        with self._lock:
+            self._secrets |= found
 
+    def _hide(self, op: Operation, text: str) -> str:
+        self._remember(op.news, op.olds)
+        with self._lock:
+            return Redaction(self._secrets)(text)
 
-def _init_failed(
-    identity: str, outputs: Properties, reasons: list[str], inputs: Properties | None = None
-) -> InitFailed:
-    error = InitFailed(identity, outputs, reasons, inputs)
-    # The engine shows the reasons below; the text itself is the first alone.
-    error.args = (reasons[0],)
-    return error
-
-
-class _Explained:
-    """Turns the API's refusals into the operator's errors, secrets hidden; lets `InitFailed` pass."""
-
-    def __init__(self, what: str, hide: Redaction) -> None:
-        self._what, self._hide = what, hide
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from toolchain.plugins.kubernetes.client import ApiError
-
-        plain = isinstance(error, ProviderError) and type(error).__name__ not in ("InitFailed", "Cancelled")
-        if isinstance(error, ApiError) or plain:
-            raise ProviderError(self._hide(f"{self._what}: {error}")) from None
+    def _explained(self, op: Operation, what: str) -> Explained:
+        return Explained(what, lambda text: self._hide(op, text))
