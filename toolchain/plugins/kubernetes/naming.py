@@ -71,8 +71,21 @@ _CLUSTER_SCOPED = frozenset(
 )
 # Kinds whose objects own nothing worth waiting for: the garbage collector need not look at each first.
 _LEAVES = frozenset(
-    """ClusterRole ClusterRoleBinding ConfigMap CustomResourceDefinition EndpointSlice Namespace PriorityClass
-    Role RoleBinding Secret Service ServiceAccount StorageClass""".split()
+    [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+        "CustomResourceDefinition",
+        "EndpointSlice",
+        "Namespace",
+        "PriorityClass",
+        "Role",
+        "RoleBinding",
+        "Secret",
+        "Service",
+        "ServiceAccount",
+        "StorageClass",
+    ]
 )
 _UNQUALIFIED_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
 
