@@ -97,8 +97,8 @@ def cloud(bare: Cloud) -> Cloud:
 def long_refusals(
     make_stack: Callable[..., Stack], bare: Cloud, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Callable[[], tuple[Stack, Run]]]]:
-    """Deployments to a server that does not answer, and to one that lets nobody in, begun; by their name, what
-    waits for their end. A server may take minutes to boot, and so long it is tried: beside the other tests."""
+    """Deployments to a server that does not answer, and to one that lets nobody in, begun; by their name,
+    what waits for their end. A server may take minutes to boot, and so long it is tried: beside the rest."""
     key = tmp_path_factory.mktemp("key") / "other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     wrong: dict[str, dict[str, object]] = {

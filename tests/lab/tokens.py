@@ -1,0 +1,80 @@
+"""A client that asks for one token after the other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import ssl
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# A client gives an answer up after this time and asks again.
+PATIENCE_SECONDS = 5
+# Between two questions: password tokens cost a third of a CPU second each, and the machine has other work.
+PAUSE_SECONDS = 0.2
+
+
+class TokenLoop:
+    """Asks the gateway for tokens, by a new connection each, from a thread of its own, until it is left.
+
+    ``answers``: moment (seconds of the monotonic clock) and outcome of each: an empty text for a token, or
+    what was wrong.
+    """
+
+    def __init__(self, clouds: Path, authority: Path) -> None:
+        auth: dict[str, Any] = yaml.safe_load(clouds.read_text(encoding="utf-8"))["clouds"]["jarvis"]["auth"]
+        user = {"name": auth["username"], "password": auth["password"], "domain": {"name": "Default"}}
+        project = {"name": auth["project_name"], "domain": {"name": "Default"}}
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": project},
+            }
+        }
+        self._body = json.dumps(body).encode()
+        self._url = f"{auth['auth_url']}/auth/tokens"
+        self._tls = ssl.create_default_context(cafile=str(authority))
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self.answers: list[tuple[float, str]] = []
+
+    def __enter__(self) -> TokenLoop:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._end.is_set():
+            self.answers.append((time.monotonic(), self._ask()))
+            self._end.wait(PAUSE_SECONDS)
+
+    def _ask(self) -> str:
+        request = urllib.request.Request(
+            self._url, data=self._body, headers={"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=self._tls) as answer:
+                return "" if answer.headers["X-Subject-Token"] else "no token in the answer"
+        except OSError as error:
+            return str(error) or type(error).__name__
+
+    def tokens_since(self, moment: float) -> int:
+        """How many tokens were issued after ``moment``."""
+        return sum(1 for at, problem in list(self.answers) if at > moment and not problem)
+
+    def problems(self) -> list[str]:
+        """What was wrong, each time."""
+        return [problem for _, problem in list(self.answers) if problem]
+
+    def longest_gap(self) -> float:
+        """The longest time between two tokens, in seconds."""
+        times = [at for at, problem in list(self.answers) if not problem]
+        return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
