@@ -1,0 +1,201 @@
+"""A deployment of the bench's own, in a lab of its own, and what is measured of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.bench.path import by_component, critical_path, gates, steps
+from tests.lab.deployment import ROOT, Cloud, Stack, lab_environment, wait_until
+from tests.lab.tokens import TokenLoop
+from toolchain.workspace.model import Workspace
+from toolchain.workspace.stack import write_access
+
+LAB = "jarvis-bench"
+SUBNET = "10.94.0.0/24"
+ROUTER_ID = 94
+STATE = ROOT / ".jarvis"
+# Runs of what is over in seconds; the median is told.
+RUNS = 3
+# What sshd writes for each connection that was let in. The journal is written out before it is read.
+_LOGINS = (
+    "journalctl --sync; journalctl --quiet --boot --identifier sshd --grep 'Accepted publickey' --output cat"
+)
+_TOKEN_LIMIT_SECONDS = 300
+
+
+class BenchError(Exception):
+    """Something that is to be measured does not work; the message says what to type next."""
+
+
+def say(text: str) -> None:
+    """Tells the person who watches."""
+    print(f"    {text}", flush=True)
+
+
+def run(*words: str) -> str:
+    """A Python module of the checkout, by its words; what it printed. Raises ``BenchError``."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JARVIS_LAB_")}
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise BenchError(f"python -m {' '.join(words)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def lab(verb: str, *words: str) -> str:
+    """A verb of the bench's lab; what it printed. Raises ``BenchError``."""
+    return run("lab", verb, "--name", LAB, "--subnet", SUBNET, *words)
+
+
+@contextmanager
+def fresh_servers() -> Iterator[dict[str, Any]]:
+    """Three bare servers, as ``python -m lab config`` describes them. They are gone at the end."""
+    lab("down")
+    shutil.rmtree(STATE / "bench", ignore_errors=True)
+    try:
+        lab("up", "--owner", str(os.getpid()))
+        yield json.loads(lab("config"))
+    finally:
+        lab("down")
+
+
+def environment_for(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment of the stack dev on the servers that ``facts`` describe."""
+    environment = lab_environment(facts)
+    environment["name"] = "bench"
+    environment["networks"]["virtual_router_id"] = ROUTER_ID
+    return environment
+
+
+def logins(cloud: Cloud) -> dict[str, int]:
+    """By server: how often somebody logged in since it booted, this question included."""
+    return {server: len(text.splitlines()) for server, text in cloud.each(_LOGINS)}
+
+
+def memory() -> dict[str, int]:
+    """By server: bytes in use, without what the kernel can drop from its file cache."""
+    return {row["name"]: int(row["memory_bytes"]) for row in json.loads(lab("status", "--json"))}
+
+
+def first_deployment(cloud: Cloud) -> dict[str, Any]:
+    """Deploys on bare servers, and asks for a token until there is one."""
+    stack = cloud.stack
+    before = logins(cloud)
+    began = time.monotonic()
+    deployed = stack.run("up", "--yes", "--skip-preview")
+    seconds = time.monotonic() - began
+    write_access(stack.workspace)
+    with TokenLoop(stack.workspace.clouds, cloud.authority) as loop:
+        wait_until("a token is issued", lambda: loop.tokens_since(0), _TOKEN_LIMIT_SECONDS)
+    first_token = next(moment for moment, problem in loop.answers if not problem) - began
+    after = logins(cloud)
+    resources = stack.state()
+    made = steps(deployed.events, resources)
+    path = critical_path(made, gates(resources))
+    return {
+        "up_seconds": round(seconds, 1),
+        "first_token_seconds": round(first_token, 1),
+        # The second question is a login as well.
+        "ssh_connections": {server: after[server] - before[server] - 1 for server in cloud.servers},
+        "resources_made": len(made),
+        "critical_path": [
+            {
+                "component": leg.step.component,
+                "name": leg.step.name,
+                "start": leg.step.start,
+                "waited": leg.waited,
+                "took": leg.step.end - leg.step.start,
+            }
+            for leg in path
+        ],
+        "critical_path_by_component": by_component(path),
+    }
+
+
+def unchanged(cloud: Cloud, *words: str) -> list[float]:
+    """The seconds that a command of pulumi took, which finds nothing to do, run several times."""
+    found = []
+    for _ in range(RUNS):
+        began = time.monotonic()
+        cloud.tool("pulumi", *words, "--stack", cloud.stack.workspace.stack, "--expect-no-changes")
+        found.append(round(time.monotonic() - began, 2))
+    say(f"pulumi {' '.join(words)}: {', '.join(f'{each:.1f}' for each in found)} s")
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What all of it ran on."""
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "system": system,
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "memory_mib": pages // 2**20,
+        "load": os.getloadavg()[0],
+    }
+
+
+def commit() -> str:
+    """The checkout's commit, in short."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def measure() -> dict[str, Any]:
+    """All figures. Raises ``BenchError``, or ``AssertionError`` of a command that failed."""
+    if os.geteuid() != 0:
+        raise BenchError("the lab needs root")
+    if not (STATE / "artifacts.json").exists():
+        raise BenchError("there are no artifacts; make them with: make tools artifacts")
+    figures: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "machine": machine(),
+        "plugins": "offline" if (STATE / "bin" / "pulumi-resource-command").exists() else "official",
+        "tools": json.loads(run("toolchain", "times")),
+    }
+    with fresh_servers() as facts:
+        say("three servers are up")
+        figures["bare_memory_bytes"] = memory()
+        folder = STATE / "bench"
+        folder.mkdir(parents=True)
+        workspace = Workspace(stack="bench", config=folder / "Pulumi.bench.yaml", state=STATE)
+        cloud = Cloud(Stack(workspace, environment_for(facts), say), facts)
+        cloud.stack.prepare()
+        figures["first_deployment"] = first_deployment(cloud)
+        previews = unchanged(cloud, "preview")
+        ups = unchanged(cloud, "up", "--yes")
+        skipping = unchanged(cloud, "up", "--yes", "--skip-preview")
+        figures["preview_seconds"] = statistics.median(previews)
+        figures["up_unchanged_seconds"] = statistics.median(ups)
+        figures["up_unchanged_skip_preview_seconds"] = statistics.median(skipping)
+        figures["runs"] = {"preview": previews, "up": ups, "up --skip-preview": skipping}
+        text = cloud.stack.query("stack", "export")
+        count = len(json.loads(text)["deployment"]["resources"])
+        figures["state"] = {
+            "bytes": len(text.encode()),
+            "resources": count,
+            "bytes_per_resource": round(len(text.encode()) / count),
+        }
+        figures["idle_memory_bytes"] = memory()
+    return figures

@@ -1,0 +1,92 @@
+"""How the figures are shown: beside each, what was aimed at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What was measured, the figure, and the aim."""
+    first = figures["first_deployment"]
+    yield "`pulumi up` on fresh servers to the first token", f"{first['first_token_seconds']:.0f} s", "360 s"
+    yield "of that, `pulumi up` itself", f"{first['up_seconds']:.0f} s", ""
+    connections = first["ssh_connections"]
+    yield (
+        f"SSH connections a server in a first deployment, {figures['plugins']} plugins",
+        ", ".join(f"{count}" for count in connections.values()),
+        "at most 40",
+    )
+    yield "`pulumi preview`, nothing changed", f"{figures['preview_seconds']:.1f} s", "5 s"
+    yield "`pulumi up`, nothing changed", f"{figures['up_unchanged_seconds']:.1f} s", "7 s"
+    yield (
+        "the same with `--skip-preview`",
+        f"{figures['up_unchanged_skip_preview_seconds']:.1f} s",
+        "",
+    )
+    state = figures["state"]
+    yield (
+        f"state a resource (of {state['resources']} resources)",
+        f"{state['bytes_per_resource'] / 1000:.1f} kB",
+        "2 kB",
+    )
+    yield (
+        "memory of an idle server",
+        ", ".join(f"{each / 2**20:.0f} MiB" for each in figures["idle_memory_bytes"].values()),
+        "under 2560 MiB",
+    )
+
+
+def markdown(figures: Mapping[str, Any]) -> str:
+    """The document: tables of all figures."""
+    machine = figures["machine"]
+    lines = [
+        "# Figures",
+        "",
+        "Written by `python -m tests.bench table >docs/figures.md` from the last `make bench`. They are"
+        " measured, never asserted.",
+        "",
+        f"{machine['system']}, kernel {machine['kernel']}, {machine['cores']} cores,"
+        f" {machine['memory_mib']} MiB; the three servers are boxes on that machine and share it. Load before"
+        f" the start: {machine['load']:.1f}. Tools and images cached. Measured {figures['date']},"
+        f" commit {figures['commit']}.",
+        "",
+        "| what | measured | aim |",
+        "|---|---|---|",
+        *(f"| {what} | {figure} | {aim} |" for what, figure, aim in rows(figures)),
+        "",
+        "## Critical path of the first deployment",
+        "",
+        "Each step waits for the one above it. Times are whole seconds of the engine's log; `waited` is the"
+        " time between the end of the step above and the start of this one.",
+        "",
+        "| component | step | from | waited | took |",
+        "|---|---|---:|---:|---:|",
+        *(
+            f"| {leg['component']} | {leg['name']} | {leg['start']} s | {leg['waited']} s | {leg['took']} s |"
+            for leg in figures["first_deployment"]["critical_path"]
+        ),
+        "",
+        "## Tools, obtained when nothing was cached",
+        "",
+        "Builds run side by side on all cores, so that the sum is more than the time that passed.",
+        "",
+        "| tool | version | from | time |",
+        "|---|---|---|---:|",
+        *(
+            f"| {name} | {tool['version']} | {tool['source']} | {tool['seconds']:.0f} s |"
+            for name, tool in figures["tools"].items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def text(figures: Mapping[str, Any]) -> str:
+    """The same for a terminal, in short."""
+    lines = [f"{what.replace('`', ''):<66} {figure:>22}   aim {aim}" for what, figure, aim in rows(figures)]
+    lines.append("critical path by component:")
+    parts = figures["first_deployment"]["critical_path_by_component"]
+    lines += [f"  {name:<64} {seconds:>20} s" for name, seconds in parts.items()]
+    lines.append("tools, obtained when nothing was cached:")
+    lines += [f"  {name:<64} {tool['seconds']:>20.0f} s" for name, tool in figures["tools"].items()]
+    return "\n".join(line.removesuffix("   aim ") for line in lines)
