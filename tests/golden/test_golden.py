@@ -1,0 +1,101 @@
+"""The graph of each stack, reviewed by a person: any change of it shows in the diff of a golden file.
+
+Write them anew with: make golden
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jarvis.config import Artifacts, parse_environment
+from jarvis.config.artifacts import Image, Release
+from jarvis.config.load import with_host_keys
+from stacks.cloud import IMAGES, build
+from tests.unit.harness import Graph, record
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+STACKS = ("dev", "production")
+
+
+def artifacts() -> Artifacts:
+    """Artifacts that no deployment could use, but a graph can be made of."""
+    options = PROJECT / "tests" / "unit" / "keystone-options.json"
+    return Artifacts(
+        release=Release(
+            path=str(options),
+            sha256="0" * 64,
+            size=1,
+            versions={"kubernetes": "1.37.2", "etcd": "3.6.16", "containerd": "2.4.2"},
+        ),
+        images={
+            name: Image(path=str(options.parent / "layout"), digest=f"sha256:{'1' * 64}", recipe=name)
+            for name in IMAGES
+        },
+    )
+
+
+def graph_of(stack: str, folder: Path) -> Graph:
+    document = yaml.safe_load((PROJECT / f"Pulumi.{stack}.yaml").read_text())
+    env = parse_environment(document["config"]["jarvis:environment"], stack)
+    known_hosts = folder / ".jarvis/lab/jarvis/known_hosts"
+    known_hosts.parent.mkdir(parents=True, exist_ok=True)
+    keys = [f"{server.address} ssh-ed25519 AAAA{at}\n" for at, server in enumerate(env.servers)]
+    known_hosts.write_text("".join(keys))
+    (known_hosts.parent / "id_ed25519").write_text("a key")
+    env = with_host_keys(env, stack, folder)
+    return record(
+        lambda: build(
+            env.model_copy(update={"ssh": env.ssh.model_copy(update={"private_key_file": None})}), artifacts()
+        ),
+        stack,
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_graph_is_the_reviewed_one(stack: str, tmp_path: Path) -> None:
+    found = graph_of(stack, tmp_path).text()
+    golden = HERE / f"{stack}.graph"
+    if os.environ.get("JARVIS_GOLDEN") == "write":
+        golden.write_text(found)
+    assert found == golden.read_text(), "the graph has changed; if it should have: make golden"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_remote_command_checks_the_host_key_and_ends_with_its_server(stack: str, tmp_path: Path) -> None:
+    graph = graph_of(stack, tmp_path)
+    remote = [one for one in graph.resources.values() if one.kind.startswith("command:remote:")]
+    assert remote
+    for one in remote:
+        assert one.inputs["connection"]["hostKey"].startswith("ssh-ed25519 "), one.name
+        assert one.inputs["connection"]["dialErrorLimit"], one.name
+        assert one.delete_before_replace, one.name
+        if one.kind.endswith("Command"):
+            assert one.inputs["addPreviousOutputInEnv"] is False, one.name
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_private_key_or_password_stands_in_the_open(stack: str, tmp_path: Path) -> None:
+    graph = graph_of(stack, tmp_path)
+    holders = 0
+    for one in graph.resources.values():
+        for path, value in flat(one.inputs):
+            if "PRIVATE KEY" in str(value):
+                holders += 1
+                assert any(path == secret or path.startswith(f"{secret}.") for secret in one.secrets), (
+                    f"{one.label}: {path} has a secret in the open"
+                )
+    assert holders > 20
+
+
+def flat(value: object, path: str = "") -> list[tuple[str, object]]:
+    """Each leaf of ``value`` with its path."""
+    if isinstance(value, dict):
+        return [leaf for k, each in value.items() for leaf in flat(each, f"{path}.{k}" if path else k)]
+    if isinstance(value, list):
+        return [leaf for at, each in enumerate(value) for leaf in flat(each, f"{path}[{at}]")]
+    return [(path, value)]

@@ -1,0 +1,161 @@
+"""Runs a program against a monitor that writes down what it registers: parents, dependencies, secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import mocks
+from pulumi.runtime.stack import run_pulumi_func
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"
+PRIVATE = "-----BEGIN PRIVATE KEY----- of "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One resource as the engine was told of it. ``secrets``: paths of the inputs that are secret."""
+
+    kind: str
+    name: str
+    parent: str
+    inputs: Mapping[str, Any]
+    depends: frozenset[str]
+    secrets: frozenset[str]
+    secret_outputs: frozenset[str]
+    delete_before_replace: bool
+    deleted_with: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass
+class Graph:
+    """What a program registered, by label (``<type> <name>``)."""
+
+    resources: dict[str, Registered] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The whole graph for a person to review: one block a resource, in the order of labels."""
+        blocks = []
+        for label, one in sorted(self.resources.items()):
+            lines = [label, f"  parent      {one.parent}"]
+            lines += [f"  depends on  {each}" for each in sorted(one.depends)]
+            lines += [f"  secret      {each}" for each in sorted(one.secrets)]
+            lines += [f"  gone with   {one.deleted_with}"] if one.deleted_with else []
+            blocks.append("\n".join(lines))
+        return "\n".join(blocks) + "\n"
+
+
+def label_of(urn: str) -> str:
+    """``<type> <name>`` of a URN; an empty string for none and for the stack."""
+    if not urn:
+        return ""
+    kind, name = urn.split("::")[-2:]
+    if kind == "pulumi:pulumi:Stack":
+        return ""
+    return f"{kind.rsplit('$', 1)[-1]} {name}"
+
+
+def plain(value: Any) -> Any:
+    """``value`` without the wrappers of secrets."""
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET:
+            return plain(value.get("value"))
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def secret_paths(value: Any, path: str = "") -> set[str]:
+    """The paths below ``value`` at which a secret stands."""
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET:
+            return {path}
+        below = [secret_paths(each, f"{path}.{key}" if path else key) for key, each in value.items()]
+        return set().union(*below)
+    if isinstance(value, list):
+        return set().union(*(secret_paths(each, f"{path}[{at}]") for at, each in enumerate(value)))
+    return set()
+
+
+class Plugins(mocks.Mocks):
+    """Answers as the plugins would; each generated secret can be told from the others by its text."""
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        return {}
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        outputs = dict(plain(args.inputs))
+        if args.typ.startswith("command:"):
+            outputs.setdefault("stdout", generated(args.name, outputs))
+            outputs.setdefault("stderr", "")
+        return f"{args.name}-id", outputs
+
+
+def generated(name: str, inputs: Mapping[str, Any]) -> str:
+    """What the generator of a secret would print; ``1`` for any other command."""
+    try:
+        request = json.loads(inputs.get("stdin") or "{}")
+        kind = request.get("kind")
+    except (ValueError, AttributeError):
+        return "1"
+    key = PRIVATE + name
+    made: dict[str, Any] = {
+        "authority": {"certificate": f"certificate {name}", "key": key},
+        "certificate": {"certificate": f"certificate {name}", "key": key},
+        "keypair": {"private": key, "public": f"public {name}"},
+    }
+    if kind == "password":
+        # Of letters and digits alone, as the generator's are.
+        return f"password{''.join(filter(str.isalnum, name))}r{request.get('rotation')}"
+    return json.dumps(made[kind]) if kind in made else key if kind else "1"
+
+
+def record(program: Callable[[], Any], stack: str = "test") -> Graph:
+    """The graph that ``program`` registers. What it raises is raised here."""
+    graph = Graph()
+    problems: list[BaseException] = []
+
+    class Recorder(mocks.MockMonitor):
+        def RegisterResource(self, request: Any) -> Any:
+            response = super().RegisterResource(request)
+            if request.type != "pulumi:pulumi:Stack":
+                inputs = MessageToDict(request.object)
+                one = Registered(
+                    kind=request.type,
+                    name=request.name,
+                    parent=label_of(request.parent) or "(stack)",
+                    inputs=plain(inputs),
+                    depends=frozenset(filter(None, map(label_of, request.dependencies))),
+                    secrets=frozenset(secret_paths(inputs)),
+                    secret_outputs=frozenset(request.additionalSecretOutputs),
+                    delete_before_replace=request.deleteBeforeReplace,
+                    deleted_with=label_of(request.deletedWith),
+                )
+                graph.resources[one.label] = one
+            return response
+
+    def guarded() -> None:
+        try:
+            program()
+        except BaseException as error:
+            problems.append(error)
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    world = Plugins()
+    mocks.set_mocks(world, project="jarvis", stack=stack, preview=False, monitor=Recorder(world))
+    try:
+        loop.run_until_complete(run_pulumi_func(guarded))
+    finally:
+        loop.close()
+    if problems:
+        raise problems[0]
+    return graph
