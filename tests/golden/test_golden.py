@@ -22,20 +22,23 @@ PROJECT = HERE.parents[1]
 STACKS = ("dev", "production")
 
 
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generations of authorities are counted by date; the golden graphs are of this one."""
+    monkeypatch.setenv("JARVIS_TODAY", "2026-11-23")
+
+
 def artifacts() -> Artifacts:
     """Artifacts that no deployment could use, but a graph can be made of."""
-    options = PROJECT / "tests" / "unit" / "keystone-options.json"
+    layout = PROJECT / "tests" / "unit" / "layout"
     return Artifacts(
         release=Release(
-            path=str(options),
+            path=str(layout / "options.json"),
             sha256="0" * 64,
             size=1,
             versions={"kubernetes": "1.37.2", "etcd": "3.6.16", "containerd": "2.4.2"},
         ),
-        images={
-            name: Image(path=str(options.parent / "layout"), digest=f"sha256:{'1' * 64}", recipe=name)
-            for name in IMAGES
-        },
+        images={name: Image(path=str(layout), digest=f"sha256:{'1' * 64}", recipe=name) for name in IMAGES},
     )
 
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Takes a file on standard input. $1: destination. $2: its length in bytes. $3: its name within $1, when $1 is a
 # folder; empty when it has no name.
 set -eu

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Takes a tar stream on standard input. $1: destination folder. $2: the name of a folder within it, or empty.
 set -eu
 folder() {
