@@ -156,6 +156,8 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
         loop.run_until_complete(run_pulumi_func(guarded))
     finally:
         loop.close()
+        # Others find a loop that can be used, not this closed one.
+        asyncio.set_event_loop(asyncio.new_event_loop())
     if problems:
         raise problems[0]
     return graph
