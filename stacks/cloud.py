@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
+from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
