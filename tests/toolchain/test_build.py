@@ -184,6 +184,8 @@ from toolchain.resolver import Resolver
 from toolchain.store import Store
 import signal
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+# A shell that starts the tests in the background has SIGINT ignored, which children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 store = Store(Path({store!r}))
 tool = Tool.model_validate_json({tool!r})
 Resolver(store, path="", builder=Builder(store.root / "go", Path({go!r}))).resolve([tool])
