@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lab.shell import LabError, run, say, wait_for
 SSH_LIMIT = 120.0  # seconds; a boot takes about one, on a busy machine several
 # What a deployment put on the server may start slowly (etcd waits for the others of its cluster).
 UNITS_LIMIT = 30.0
+# A server that is not seen for so long has ended.
+GONE_AFTER = 3.0
 
 
 def inside(box: procs.Box, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True) -> str:
@@ -30,8 +33,14 @@ def wait_ready(settings: Settings, server: Server) -> None:
     Raises LabError with the console's last lines when sshd does not answer or the server ends.
     """
 
+    seen = time.monotonic()
+
     def greeted() -> bool | None:
-        if find(settings, server) is None:
+        nonlocal seen
+        # A process that is just being replaced by exec has no environment to be known by: look again.
+        if find(settings, server) is not None:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > GONE_AFTER:
             raise LabError("its PID 1 ended")
         try:
             with socket.create_connection((server.address, 22), timeout=2) as link:
