@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from deployment import ROOT, Cloud, Run, Stack, lab, lab_environment
+from deployment import ROOT, Cloud, Run, Stack, attempt_lab, lab, lab_environment
 
 from toolchain.workspace.model import Workspace
 
@@ -50,7 +50,10 @@ def facts(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
         for folder in STATE.glob("test*"):
             shutil.rmtree(folder)
     try:
-        lab("up", *([] if KEEP else ["--owner", str(os.getpid())]))
+        made = attempt_lab("up", *([] if KEEP else ["--owner", str(os.getpid())]))
+        if made.returncode:
+            # Nothing here can be tested then, and one error is clearer than one for each test.
+            pytest.exit(f"no lab: {made.stderr}", returncode=1)
         say("three servers are up")
         yield json.loads(lab("config"))
     finally:
@@ -84,12 +87,15 @@ def bare(facts: dict[str, Any], make_stack: Callable[..., Stack]) -> Cloud:
 def cloud(bare: Cloud) -> Cloud:
     """The deployment: interrupted three times on its way, and finished."""
     stack = bare.stack
-    if not any(one["urn"].endswith("::keystone-bootstrap") for one in stack.state()):
-        # In the middle of a transfer, of a change of a running service, and of a Job.
-        stack.kill_up("command:remote:CopyToRemote ", "-release-image")
-        stack.kill_up("command:remote:Command ", "jarvis-test-2-control-plane-apiserver")
-        stack.kill_up("kubernetes:batch/v1:Job ", "")
-    stack.up()
+    try:
+        if not any(one["urn"].endswith("::keystone-bootstrap") for one in stack.state()):
+            # In the middle of a transfer, of a change of a running service, and of a Job.
+            stack.kill_up("command:remote:CopyToRemote ", "-release-image")
+            stack.kill_up("command:remote:Command ", f"{bare.servers[1]}-control-plane-apiserver")
+            stack.kill_up("kubernetes:batch/v1:Job ", "")
+        stack.up()
+    except AssertionError as error:
+        pytest.exit(f"not deployed: {error}", returncode=1)
     return bare
 
 

@@ -20,8 +20,9 @@ from toolchain.workspace.model import Workspace
 from toolchain.workspace.stack import forget_interrupted, select, write_access
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB = "jarvis-test"
-SUBNET = "10.89.0.0/24"
+# Another name and subnet are for a second run at the same time, of another checkout on the same machine.
+LAB = os.environ.get("JARVIS_TEST_LAB", "jarvis-test")
+SUBNET = os.environ.get("JARVIS_TEST_SUBNET", "10.89.0.0/24")
 ROUTER_ID = 89
 # No step takes near as long; a hang must fail rather than hold the run up.
 LIMIT_SECONDS = 1500
@@ -29,10 +30,10 @@ LIMIT_SECONDS = 1500
 LOOK_SECONDS = 0.3
 
 
-def lab(*words: str) -> str:
-    """A verb of the lab's command line that succeeds; what it printed."""
+def attempt_lab(*words: str) -> subprocess.CompletedProcess[str]:
+    """A verb of the lab's command line, whatever comes of it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JARVIS_LAB_")}
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "lab", words[0], "--name", LAB, "--subnet", SUBNET, *words[1:]],
         cwd=ROOT,
         env=environment,
@@ -41,6 +42,11 @@ def lab(*words: str) -> str:
         text=True,
         timeout=LIMIT_SECONDS,
     )
+
+
+def lab(*words: str) -> str:
+    """A verb of the lab's command line that succeeds; what it printed."""
+    run = attempt_lab(*words)
     assert run.returncode == 0, f"lab {words}: {run.stdout}{run.stderr}"
     return run.stdout
 
@@ -110,6 +116,8 @@ class Stack:
         self.logs.mkdir(exist_ok=True)
         self.configure(self.environment)
         select(self.workspace)
+        # Where there is none, a new stack gets a file of its name beside the program; this one has its own.
+        (ROOT / f"Pulumi.{self.workspace.stack}.yaml").unlink(missing_ok=True)
 
     def configure(self, environment: Mapping[str, Any]) -> None:
         """Writes the stack's configuration."""
