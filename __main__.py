@@ -5,6 +5,9 @@ import pulumi
 from jarvis.config import load_artifacts, load_environment
 from stacks.cloud import build
 
+# The SDK would write the stack's outputs, secrets in plain, to its debug log, which stands in event logs too.
+pulumi.log.debug = lambda *_, **__: None
+
 cloud = build(load_environment(), load_artifacts())
 
 pulumi.export("api", cloud.api)
