@@ -24,7 +24,7 @@ def _untouched(bare: Cloud) -> Iterator[None]:
 
 
 def test_servers_that_do_not_answer_yet_are_waited_for(long_refusals: object) -> None:
-    """These take minutes, beside the deployment: test_2_deployment.py has their end."""
+    """These take minutes, beside the deployment: test_5_late_refusals.py has their end."""
     assert long_refusals
 
 

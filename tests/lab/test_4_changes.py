@@ -68,7 +68,7 @@ def test_the_preview_of_an_apiserver_flag_shows_the_apiservers(cloud: Cloud) -> 
 
 
 def test_the_preview_of_a_rotation_shows_no_secret_and_no_other_one(cloud: Cloud) -> None:
-    """Searched for secrets by test_6_secrets.py, as the output of every run is."""
+    """Searched for secrets by test_7_secrets.py, as the output of every run is."""
     stack = cloud.stack
     try:
         stack.configure(stack.changed(rotations={"keystone-admin": 1}))
