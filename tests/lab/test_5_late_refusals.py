@@ -1,4 +1,4 @@
-"""Servers that do not answer, or let nobody in, end the deployment: after they were given the time to boot."""
+"""Servers that do not answer, or let nobody in, end the deployment, once they had the time to boot."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ FOLDERS = (
     "/var/lib/containerd",
     "/var/lib/jarvis",
     "/var/lib/kubelet",
-    "/var/lib/mysql",
+    # (The folder itself comes with Debian's package.)
+    "/var/lib/mysql/keystone",
+    "/etc/mysql/mariadb.conf.d/90-jarvis.cnf",
     "/var/lib/registry",
     "/var/lib/extensions/jarvis.raw",
 )
@@ -56,9 +58,7 @@ def test_no_file_is_left(destroyed: Cloud) -> None:
 
 
 def test_nothing_is_mounted(destroyed: Cloud) -> None:
-    command = (
-        "findmnt --noheadings --output TARGET --raw | grep -E '^/usr|kubelet|containerd|netns|release'; true"
-    )
+    command = "findmnt --noheadings --output TARGET --raw | grep -E '^/usr|kubelet|containerd|/netns/'; true"
     assert dict(destroyed.each(command)) == dict.fromkeys(destroyed.servers, "")
     for server, text in destroyed.each("systemd-sysext status --json=short"):
         merged = [each for each in json.loads(text) if each.get("extensions") not in ("none", [], None)]

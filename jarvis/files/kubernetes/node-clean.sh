@@ -22,6 +22,8 @@ if systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io containers list --quiet | containers containers delete
   systemctl stop containerd.service
 fi
+# The pods' cgroups, which the kubelet had systemd make, and all below.
+systemctl stop kubepods.slice 2>/dev/null || true
 
 # Deepest first; the folders themselves are removed with their roles.
 { findmnt --raw --noheadings --output TARGET || true; } \
