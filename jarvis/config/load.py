@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,41 @@ def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
     try:
         return Environment.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {field_path(e['loc']) or '(top)'}: {e['msg']}" for e in error.errors(include_url=False)]
+        found = [(tuple(e["loc"]), str(e["msg"])) for e in error.errors(include_url=False)]
+        found += [mistake for mistake in _cross_mistakes(values, found) if mistake not in found]
+        lines = [f"  {field_path(loc) or '(top)'}: {text}" for loc, text in found]
         count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
         message = f"{source} has {count}; nothing has been changed:\n" + "\n".join(lines)
     raise ConfigurationError(message)
+
+
+def _cross_mistakes(
+    values: Mapping[str, Any], found: list[tuple[tuple[str | int, ...], str]]
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """What the checks across fields say of ``values`` without the fields that are wrong by themselves.
+
+    Pydantic looks across fields only once each is right. Where a field cannot be left out nothing is found:
+    what it would be compared with is not known.
+    """
+    rest = copy.deepcopy(dict(values))
+    for loc, _ in found:
+        place: Any = rest
+        try:
+            for part in loc[:-1]:
+                place = place[part]
+            if isinstance(place, dict):
+                del place[loc[-1]]
+        except (KeyError, IndexError, TypeError):
+            continue
+    try:
+        Environment.model_validate(rest)
+    except ValidationError as error:
+        return [
+            (tuple(e["loc"]), str(e["msg"]))
+            for e in error.errors(include_url=False)
+            if e["type"] == "environment"
+        ]
+    return []
 
 
 def load_environment() -> Environment:

@@ -276,6 +276,8 @@ def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[s
     """What the API server on ``server`` is called: DNS names, and addresses."""
     service = "kubernetes.default.svc"
     names = ["kubernetes", "kubernetes.default", service, f"{service}.{env.networks.cluster_domain}"]
+    # The servers know the virtual address by this name (jarvis.hosts.base).
+    names.append(f"api.{env.networks.domain}")
     addresses = [
         str(address)
         for address in (env.networks.kubernetes_service, env.networks.virtual_address, server.address)

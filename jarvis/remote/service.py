@@ -99,7 +99,7 @@ class HostService(Component, token="remote:HostService"):
             name,
             connection=args.target.connection(),
             create=text,
-            delete=f"{APPLY} --remove {role}",
+            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove {role}",
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=command.remote.Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,

@@ -319,3 +319,13 @@ def test_what_is_missing_is_named(artifacts: Path, tmp_path: Path) -> None:
         load_artifacts(artifacts)
     with pytest.raises(ConfigurationError, match=r"no artifacts: .* make artifacts"):
         load_artifacts(tmp_path / "none.json")
+
+
+def test_a_mistake_of_one_field_hides_none_across_fields(values: Values) -> None:
+    values["color"] = "red"
+    values["networks"]["virtual_router_id"] = "many"
+    values["servers"][1]["name"] = values["servers"][0]["name"]
+    values["networks"]["pods"] = values["networks"]["management"]
+    found = {line.partition(": ")[0] for line in mistakes(values)}
+    paths = {"color", "networks.virtual_router_id", "servers[0].name", "servers[1].name", "networks.pods"}
+    assert paths <= found

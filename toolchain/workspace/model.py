@@ -62,7 +62,8 @@ class Workspace:
         """The environment of a command of this workspace."""
         own = self.variables()
         # What the operator's shell says of another stack must not reach this one.
-        rest = {k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "OS_"))}
+        foreign = ("PULUMI_", "OS_", "PYTHONDONTWRITEBYTECODE")
+        rest = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         return {**rest, **own, "PATH": f"{own['PATH']}:{os.environ.get('PATH', '/usr/bin:/bin')}"}
 
     def prepare(self) -> None:
@@ -90,6 +91,8 @@ class Workspace:
                 f'case ":$PATH:" in *:{path}:*) ;; *) export PATH={shlex.quote(path)}:"$PATH" ;; esac',
                 *lines,
                 "unset PULUMI_CONFIG_PASSPHRASE",
+                # Without compiled modules each start of Python takes a second more.
+                "unset PYTHONDONTWRITEBYTECODE",
                 "",
             ]
         )
