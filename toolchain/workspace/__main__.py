@@ -9,7 +9,7 @@ import sys
 import time
 
 from toolchain.workspace.model import Workspace
-from toolchain.workspace.stack import StackError, pulumi, up, write_access
+from toolchain.workspace.stack import StackError, last_changes, pulumi, up, write_access
 
 
 def main(words: list[str] | None = None) -> int:
@@ -43,9 +43,11 @@ def _up(workspace: Workspace) -> None:
     seconds = up(workspace)
     outputs = json.loads(pulumi(workspace, "stack", "output", "--json", capture=True))
     names = ", ".join(f"{name} at {url}" for name, url in sorted(outputs["gateway"].items()))
+    changes = last_changes(workspace)
+    done = ", ".join(f"{count} {verb}" for verb, count in sorted(changes.items()))
+    print(f"\nChanged: {done}." if done else "\nNothing was changed: all is as the configuration says.")
     print(
-        f"""
-The cloud is up (pulumi up: {seconds:.0f} s, in all {time.monotonic() - started:.0f} s).
+        f"""The cloud is up (pulumi up: {seconds:.0f} s, in all {time.monotonic() - started:.0f} s).
   API server  {outputs["api"]}
   gateway     {names}
 

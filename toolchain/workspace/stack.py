@@ -67,6 +67,15 @@ def up(workspace: Workspace, words: Sequence[str] = ()) -> float:
     return seconds
 
 
+def last_changes(workspace: Workspace) -> dict[str, int]:
+    """How many resources the last operation of the stack created, updated and so on, by verb."""
+    text = pulumi(
+        workspace, "stack", "history", "--stack", workspace.stack, "--json", "--page-size=1", capture=True
+    )
+    found = json.loads(text)[0].get("resourceChanges") or {}
+    return {verb: int(count) for verb, count in found.items() if verb != "same" and count}
+
+
 def forget_interrupted(workspace: Workspace) -> None:
     """Removes the lock that a killed run left. A run that is still alive is never robbed of it: the file
     backend's lock names its process."""
