@@ -41,7 +41,9 @@ class Places:
 
 def places(settings: Settings, name: str) -> Places:
     """Where a server's files are."""
-    return Places(home=settings.state / "servers" / name, run_dir=settings.run_dir / name)
+    # podman takes no run folder of more than 50 characters: the lab's name stands in it once.
+    run_dir = settings.run_dir / name.removeprefix(f"{settings.name}-")
+    return Places(home=settings.state / "servers" / name, run_dir=run_dir)
 
 
 def cgroup(settings: Settings, name: str) -> str:

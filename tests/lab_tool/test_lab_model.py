@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import image
+from lab.machine import places
 from lab.model import Server, Settings, State, load, new_server, save, write
 from lab.shell import LabError
 
@@ -100,3 +101,9 @@ def test_the_image_follows_its_recipe(tmp_path: Path, monkeypatch: pytest.Monkey
     second = image.digest()
     (tmp_path / "files" / "run").write_text("y")
     assert len({first, second, image.digest()}) == 3
+
+
+def test_the_longest_name_leaves_room_for_podmans_run_folder(tmp_path: Path) -> None:
+    longest = settings(tmp_path, name="a" * 12)
+    for number in (1, 99):
+        assert len(str(places(longest, f"{longest.name}-{number}").run_dir)) <= 50
