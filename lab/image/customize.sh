@@ -19,7 +19,9 @@ rm -f "$root"/usr/lib/sysctl.d/* "$root"/etc/sysctl.d/*
 
 systemctl --root="$root" enable lab-box.service ssh.service systemd-resolved.service
 # Installed as on a server an operator prepared, configured and started by whoever deploys.
-systemctl --root="$root" disable haproxy.service keepalived.service mariadb.service nftables.service
+systemctl --root="$root" disable \
+    haproxy.service keepalived.service mariadb.service nftables.service rabbitmq-server.service epmd.socket \
+    epmd.service ceph.target ceph-mon.target ceph-mgr.target ceph-osd.target ceph-crash.service
 # Nothing to do in a box, or only noise and time at every boot.
 systemctl --root="$root" mask \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
