@@ -17,6 +17,8 @@ class Role(StrEnum):
     WORKER = "worker"
     REGISTRY = "registry"
     DATABASE = "database"
+    QUEUE = "queue"
+    STORAGE = "storage"
     GATEWAY = "gateway"
 
 

@@ -127,7 +127,7 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
     ),
     **{
         f"nobody is {role}": (_without_role(role), f"servers: no server has the role {role}")
-        for role in ("etcd", "control-plane", "worker", "registry", "database", "gateway")
+        for role in ("etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage")
     },
     "control plane without worker": (
         _set("servers", 0, "roles", to=["etcd", "control-plane", "database"]),
