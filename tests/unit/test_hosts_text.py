@@ -22,7 +22,7 @@ def env() -> Environment:
         {"name": f"s{n}", "address": f"192.0.2.1{n}", "host_key": "ssh-ed25519 AAAA", "roles": list(roles)}
         for n in (1, 2, 3)
     ]
-    servers[1]["roles"] += ["registry", "database"]
+    servers[1]["roles"] += ["registry", "database", "queue", "storage"]
     servers[2]["sysctls"] = {"fs.inotify.max_user_instances": "128"}
     values = {
         "name": "dev",

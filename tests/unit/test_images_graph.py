@@ -44,7 +44,7 @@ def _environment(**more: Any) -> Environment:
                     "name": name,
                     "address": f"192.0.2.{number + 1}",
                     "host_key": "ssh-ed25519 AAAA",
-                    "roles": [*roles, "database"] if number == 0 else roles,
+                    "roles": [*roles, "database", "queue", "storage"] if number == 0 else roles,
                 }
                 for number, name in enumerate(SERVERS)
             ],

@@ -40,7 +40,7 @@ def environment(**kubernetes: Any) -> Environment:
             "name": f"s{number}",
             "address": f"10.0.0.{10 + number}",
             "host_key": HOST_KEY,
-            "roles": ALL + (["database"] if number == 1 else []),
+            "roles": ALL + (["database", "queue", "storage"] if number == 1 else []),
             "labels": {"topology.kubernetes.io/zone": f"z{number}"},
         }
         for number in (1, 2, 3)

@@ -37,7 +37,7 @@ class Host(Component, token="test:Host"):
 
 def _environment(**openstack: Any) -> Environment:
     rotations = openstack.pop("rotations", {})
-    roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway"]
+    roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage"]
     return parse_environment(
         {
             "name": "test",
