@@ -2,6 +2,7 @@
 # What a server needs before any role: Debian packages, users, kernel settings, names.
 #
 #   host setup PACKAGE...     what is missing is installed; files that Jarvis wrote take effect
+#   host packages PACKAGE...  what is missing is installed, and nothing else done
 #   host upstream             gives the network interface the DNS servers that the server had at first
 #   host remove               undoes what `setup` did outside Jarvis' own files; packages stay
 set -euo pipefail
@@ -168,9 +169,10 @@ remove() {
 
 case ${1:-} in
   setup) setup "${@:2}" ;;
+  packages) install_packages "${@:2}" ;;
   upstream) upstream ;;
   remove) remove ;;
   hosts) hosts_block "${2:-}" ;;
   sysctls) set_sysctls "${2:?a file}" ;;
-  *) die "usage: host setup PACKAGE... | upstream | remove" ;;
+  *) die "usage: host setup PACKAGE... | packages PACKAGE... | upstream | remove" ;;
 esac

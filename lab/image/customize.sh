@@ -30,7 +30,7 @@ systemctl --root="$root" mask \
     systemd-modules-load.service modprobe@.service kmod-static-nodes.service systemd-firstboot.service \
     systemd-remount-fs.service dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
     sys-fs-fuse-connections.mount dev-mqueue.mount proc-sys-fs-binfmt_misc.automount systemd-binfmt.service \
-    systemd-machine-id-commit.service systemd-hwdb-update.service systemd-update-utmp.service \
+    nvmf-autoconnect.service systemd-machine-id-commit.service systemd-hwdb-update.service systemd-update-utmp.service \
     systemd-update-utmp-runlevel.service systemd-random-seed.service
 
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/log/*.log "$root"/var/log/apt \

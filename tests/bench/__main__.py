@@ -9,6 +9,7 @@ import json
 import sys
 
 from tests.bench.measure import STATE, BenchError, measure
+from tests.bench.peers.measure import PeerError
 from tests.bench.report import markdown, text
 from toolchain.workspace.stack import StackError
 
@@ -30,7 +31,7 @@ def main(words: list[str]) -> int:
         part = FILE.with_suffix(".part")
         part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         part.replace(FILE)
-    except (BenchError, StackError, AssertionError) as error:
+    except (BenchError, PeerError, StackError, AssertionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

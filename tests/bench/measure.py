@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.bench.path import by_component, critical_path, gates, steps
+from tests.bench.peers.measure import compare
 from tests.lab.deployment import ROOT, Cloud, Stack, lab_environment, wait_until
 from tests.lab.tokens import TokenLoop
 from toolchain.workspace.model import Workspace
@@ -198,4 +199,8 @@ def measure() -> dict[str, Any]:
             "bytes_per_resource": round(len(text.encode()) / count),
         }
         figures["idle_memory_bytes"] = memory()
+        say("the same role of one server by Jarvis, Ansible and pyinfra: five minutes")
+        figures["peers"] = compare(
+            facts, STATE / "bench-peers", STATE, lambda command: cloud.ssh(cloud.servers[0], command), say
+        )
     return figures

@@ -37,6 +37,23 @@ def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     )
 
 
+# Jarvis' time as a part of the other tool's, at most.
+_PEER_AIMS = {
+    "ansible": {"first_seconds": 0.15, "unchanged_seconds": 0.05},
+    "pyinfra": {"first_seconds": 0.5, "unchanged_seconds": 0.2},
+}
+
+
+def peer_rows(peers: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Tool, seconds of the first run and unchanged, and what part of each Jarvis takes, with the aim."""
+    for name, seconds in peers["seconds"].items():
+        parts = dict.fromkeys(seconds, "")
+        for key, part in peers["ratios"].get(name, {}).items():
+            parts[key] = f"{part:.3f} (aim {_PEER_AIMS[name][key]:g})"
+        first, unchanged = seconds["first_seconds"], seconds["unchanged_seconds"]
+        yield name, f"{first:.1f} s", parts["first_seconds"], f"{unchanged:.1f} s", parts["unchanged_seconds"]
+
+
 def markdown(figures: Mapping[str, Any]) -> str:
     """The document: tables of all figures."""
     machine = figures["machine"]
@@ -67,6 +84,17 @@ def markdown(figures: Mapping[str, Any]) -> str:
             for leg in figures["first_deployment"]["critical_path"]
         ),
         "",
+        "## The same work by other tools",
+        "",
+        f"One role of a server ({figures['peers']['files']} files, {figures['peers']['units']} units,"
+        f" {figures['peers']['packages']} packages that are there) on the same three servers, one tool after"
+        " the other, each on fresh paths. With nothing to do Jarvis compares with its state and does not look"
+        " at the servers; Ansible and pyinfra do.",
+        "",
+        "| tool | first time | Jarvis takes of it | unchanged | Jarvis takes of it |",
+        "|---|---:|---:|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in peer_rows(figures["peers"])),
+        "",
         "## Tools, obtained when nothing was cached",
         "",
         "Builds run side by side on all cores, so that the sum is more than the time that passed.",
@@ -87,6 +115,10 @@ def text(figures: Mapping[str, Any]) -> str:
     lines.append("critical path by component:")
     parts = figures["first_deployment"]["critical_path_by_component"]
     lines += [f"  {name:<64} {seconds:>20} s" for name, seconds in parts.items()]
+    lines.append("the same role by other tools (first, Jarvis' part of it, unchanged, Jarvis' part of it):")
+    lines += [
+        f"  {row[0]:<40} {' '.join(f'{each:>18}' for each in row[1:])}" for row in peer_rows(figures["peers"])
+    ]
     lines.append("tools, obtained when nothing was cached:")
     lines += [f"  {name:<64} {tool['seconds']:>20.0f} s" for name, tool in figures["tools"].items()]
     return "\n".join(line.removesuffix("   aim ") for line in lines)
