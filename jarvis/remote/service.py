@@ -16,6 +16,8 @@ from jarvis.remote.script import command_options
 # Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
 _END = "JARVIS-BUNDLE-END"
+# sshd gives the command to a shell as one argument, and Linux takes no longer one (execve(2), MAX_ARG_STRLEN).
+_COMMAND_BYTES = 128 * 1024 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,21 @@ def directives(args: HostServiceArgs) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
+    """The command that applies ``role``: the script, and its directives and files as what it reads.
+
+    Raises ``ValueError`` for more than a server can be given at once.
+    """
+    text = f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n"
+    size = len(text.encode())
+    if size > _COMMAND_BYTES:
+        raise ValueError(
+            f"{server}: the files of the role {role} take {size} bytes, and a command carries {_COMMAND_BYTES}:"
+            " divide the role, or send large files by jarvis.remote.Transfer"
+        )
+    return text
+
+
 class HostService(Component, token="remote:HostService"):
     """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
 
@@ -92,9 +109,7 @@ class HostService(Component, token="remote:HostService"):
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
         )
-        text = clear.apply(
-            lambda bundle: f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n"
-        )
+        text = clear.apply(lambda bundle: command_text(role, args.target.server, args, bundle))
         run = command.remote.Command(
             name,
             connection=args.target.connection(),

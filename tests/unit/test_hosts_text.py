@@ -11,8 +11,8 @@ from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMemberArgs, service
 from jarvis.hosts import base
 from jarvis.hosts.preflight import arguments, ports
-from jarvis.remote import File
-from jarvis.remote.service import directives
+from jarvis.remote import File, HostServiceArgs, Target
+from jarvis.remote.service import command_text, directives
 
 
 @pytest.fixture
@@ -141,3 +141,10 @@ def test_a_new_member_does_not_restart_the_old_ones(env: Environment) -> None:
         if "192.0.2.13" in line and not line.startswith(("before", "after"))
     ] == []
     assert "gate /var/lib/jarvis/bin/etcd-member gate\n" in role
+
+
+def test_a_role_too_large_for_one_command_is_refused_by_name() -> None:
+    args = HostServiceArgs(target=Target(server="rack-1", host="192.0.2.1", host_key="ssh-ed25519 AAAA"))
+    assert command_text("etcd", "rack-1", args, "x" * 1000).startswith("exec /var/lib/jarvis/bin/apply etcd ")
+    with pytest.raises(ValueError, match="rack-1: the files of the role etcd take 13[0-9]{4} bytes"):
+        command_text("etcd", "rack-1", args, "x" * 131000)
