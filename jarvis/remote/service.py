@@ -16,7 +16,7 @@ from jarvis.remote.script import command_options
 # Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
 _END = "JARVIS-BUNDLE-END"
-# sshd gives the command to a shell as one argument, and Linux takes no longer one (execve(2), MAX_ARG_STRLEN).
+# sshd gives the command to a shell as one argument; Linux takes no longer one (execve(2), MAX_ARG_STRLEN).
 _COMMAND_BYTES = 128 * 1024 - 1
 
 
@@ -86,7 +86,7 @@ def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> 
     size = len(text.encode())
     if size > _COMMAND_BYTES:
         raise ValueError(
-            f"{server}: the files of the role {role} take {size} bytes, and a command carries {_COMMAND_BYTES}:"
+            f"{server}: the files of the role {role} take {size} bytes, a command carries {_COMMAND_BYTES}:"
             " divide the role, or send large files by jarvis.remote.Transfer"
         )
     return text
