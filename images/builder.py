@@ -133,10 +133,10 @@ def _tree(
             extract(tree, deb, document.debian.drop)
         _compile_debian(tree, stage / "debian")
     if document.python is not None:
-        site = install(recipe.texts[REQUIREMENTS_LOCK], stage)
+        site = install(recipe.texts[REQUIREMENTS_LOCK], stage, document.python.source)
         add_wheels(tree, site, document.python.drop)
         if document.python.option_namespaces:
-            listing = list_options(recipe.name, site, document.python.option_namespaces)
+            listing = list_options(recipe.name, site, document.python)
     for tool, path in document.tools.items():
         tree.file(path, tool_path(recipe.name, tool, tools), mode=0o755)
     for path in document.directories:

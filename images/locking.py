@@ -10,7 +10,15 @@ from pathlib import Path
 from images.builder import Progress
 from images.debian import Apt, resolve, write_lock
 from images.errors import ImageError
-from images.recipe import PACKAGES_LOCK, RECIPES, REQUIREMENTS, REQUIREMENTS_LOCK, Debian, read_document
+from images.recipe import (
+    PACKAGES_LOCK,
+    RECIPES,
+    REQUIREMENTS,
+    REQUIREMENTS_LOCK,
+    Debian,
+    Document,
+    read_document,
+)
 from images.wheels import PLATFORM, run_uv
 
 # All services of OpenStack are resolved together, so that each library has one version in all of them.
@@ -39,15 +47,21 @@ def lock(names: Sequence[str], cache: Path, progress: Progress = print, folder: 
         apt.update()
     for name, document in documents.items():
         if document.debian is not None:
-            _write(folder / name / PACKAGES_LOCK, _debian(apt, document.debian))
+            below = read_document(folder / document.base / "recipe.toml") if document.base else None
+            _write(folder / name / PACKAGES_LOCK, _debian(apt, document.debian, below))
             progress(f"{name}: {PACKAGES_LOCK} written")
         if document.python is not None:
-            _compile(folder / name, [*_WHEELS, "--constraint", f"{TOGETHER}/{REQUIREMENTS_LOCK}"])
+            wheels = [] if document.python.source else _WHEELS
+            _compile(folder / name, [*wheels, "--constraint", f"{TOGETHER}/{REQUIREMENTS_LOCK}"])
             progress(f"{name}: {REQUIREMENTS_LOCK} written")
 
 
-def _debian(apt: Apt, debian: Debian) -> str:
-    packages = resolve(apt, debian.packages, debian.without)
+def _debian(apt: Apt, debian: Debian, below: Document | None) -> str:
+    without = set(debian.without)
+    if below is not None and below.debian is not None:
+        # What the base has is there.
+        without |= {package.name for package in resolve(apt, below.debian.packages, below.debian.without)}
+    packages = resolve(apt, debian.packages, without)
     return write_lock(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), packages)
 
 

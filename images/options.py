@@ -5,33 +5,66 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from images.bytecode import interpreter
 from images.errors import ImageError
+from images.recipe import Python
 
 _TIMEOUT = 300
 # The same as the program oslo-config-generator, without what lies around it on this machine.
 _PROGRAM = "import sys; from oslo_config.generator import main; main(sys.argv[1:])"
 _MULTI = "multi valued"
+# The options of logging in with a password, which keystoneauth adds to a group only once it reads it.
+_PASSWORD = """
+import json
+from keystoneauth1 import loading
+found = [*loading.get_auth_common_conf_options(), *loading.get_auth_plugin_conf_options("password")]
+print(json.dumps({option.dest: bool(option.secret) for option in found}))
+"""
 
 
-def list_options(image: str, site: Path, namespaces: Sequence[str]) -> dict[str, Any]:
-    """Every option of the ``namespaces`` (``oslo.config.opts`` entry points) of the code in ``site``.
+def list_options(image: str, site: Path, python: Python) -> dict[str, Any]:
+    """Every option that the code in ``site`` reads, as the recipe's ``python`` says where to find them.
 
-    Raises ``ImageError`` when the service's code does not load.
+    Raises ``ImageError`` when the service's code does not load, or has no group that the recipe names.
     """
-    words = [interpreter(), "-P", "-S", "-W", "ignore", "-c", _PROGRAM, "--format", "json"]
-    words += [word for namespace in namespaces for word in ("--namespace", namespace)]
+    words = [word for each in python.option_namespaces for word in ("--namespace", each)]
+    known = reduce_options(_ask(image, site, _PROGRAM, "--format", "json", *words))
+    groups = known["groups"]
+    for group, listed in python.option_groups.items():
+        if listed not in groups:
+            raise ImageError(f"image {image}: its option_groups name {listed}, which is not listed")
+        groups[group] = groups.pop(listed)
+    if python.password_groups:
+        password = {
+            name: {
+                "type": "string value", "multi": False, "choices": [], "min": None, "max": None,
+                "secret": secret, "deprecated": False,
+            }
+            for name, secret in _ask(image, site, _PASSWORD).items()
+        }  # fmt: skip
+        for group in python.password_groups:
+            groups[group] = {**password, **groups.get(group, {})}
+    return known
+
+
+def _ask(image: str, site: Path, program: str, *words: str) -> dict[str, Any]:
+    """What ``program`` says as JSON, of the code in ``site`` alone."""
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        words, env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        [interpreter(), "-P", "-S", "-W", "ignore", "-c", program, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
     )
     if done.returncode != 0:
         raise ImageError(f"image {image}: its options cannot be listed: {done.stderr.strip()[-800:]}")
-    return reduce_options(json.loads(done.stdout))
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def reduce_options(listing: dict[str, Any]) -> dict[str, Any]:

@@ -53,11 +53,17 @@ class Python(Section):
     """Python wheels, installed below ``/opt/openstack`` from ``requirements.txt``.
 
     - ``drop``: globs, relative to the site-packages, of what is left out.
+    - ``source``: packages that have no wheel and are built from their source, by the build tools of the lock.
     - ``option_namespaces``: the ``oslo.config.opts`` entry points whose options the service reads.
+    - ``option_groups``: by a group that the service reads, the one under which its options are listed.
+    - ``password_groups``: groups by which the service logs in to Keystone with a password.
     """
 
     drop: list[str] = []
+    source: list[str] = []
     option_namespaces: list[str] = []
+    option_groups: dict[str, str] = {}
+    password_groups: list[str] = []
 
 
 class Runtime(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,16 +54,39 @@ def run_uv(*words: str) -> str:
     return done.stdout
 
 
-def install(lock: str, stage: Path) -> Path:
-    """Installs the wheels of ``lock``, each checked against its hashes, into a folder below ``stage``."""
+def install(lock: str, stage: Path, source: Sequence[str] = ()) -> Path:
+    """Installs the wheels of ``lock``, each checked against its hashes, into a folder below ``stage``.
+
+    The packages ``source`` are built from their source, by the build tools of the same lock; only Python
+    may be in them. Raises ``ImageError`` where one is not, or is not in the lock.
+    """
     requirements = stage / REQUIREMENTS_LOCK
     requirements.write_text(lock, encoding="utf-8")
     site = stage / "site-packages"
+    words = ["--only-binary", ":all:"]
+    if source:
+        names = re.findall(r"^([a-zA-Z0-9._-]+)==", lock, flags=re.MULTILINE)
+        if missing := sorted(set(source) - set(names)):
+            raise ImageError(f"{', '.join(missing)} is to be built from its source and not in the lock")
+        words = [word for name in names if name not in source for word in ("--only-binary", name)]
+        # Built anew each time: a wheel in uv's cache may be of other build tools.
+        words += [word for name in source for word in ("--refresh-package", name)]
+        words += ["--build-constraints", str(requirements)]
     run_uv(
-        *("pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("pip", "install", "--quiet", "--no-deps", "--require-hashes", *words),
         *("--no-config", "--target", str(site), *PLATFORM, "-r", str(requirements)),
     )
+    for name in source:
+        _check_pure(site, name)
     return site
+
+
+def _check_pure(site: Path, name: str) -> None:
+    for file in site.glob("*.dist-info/WHEEL"):
+        if file.parent.name.lower().startswith(f"{name}-"):
+            if "Root-Is-Purelib: true" not in file.read_text(encoding="utf-8"):
+                raise ImageError(f"{name} was built from its source into code of this machine's processor")
+            return
 
 
 def add(tree: Tree, site: Path, drop: Sequence[str]) -> None:
@@ -70,10 +94,21 @@ def add(tree: Tree, site: Path, drop: Sequence[str]) -> None:
     sources = [
         file
         for file in sorted(site.rglob("*.py"))
-        if (relative := str(file.relative_to(site))) and not _dropped(relative, drop)
+        if not _dropped(str(file.relative_to(site)), [*_DATA, *drop])
     ]
     compile_files((file, f"/{SITE}/{file.relative_to(site)}") for file in sources)
-    tree.folder(SITE, site, [*_DATA, *drop, ".lock", "*.dist-info/RECORD", "*.dist-info/direct_url.json"])
+    tree.folder(
+        SITE,
+        site,
+        [
+            *_DATA,
+            *drop,
+            ".lock",
+            "*.dist-info/RECORD",
+            "*.dist-info/direct_url.json",
+            "*.dist-info/uv_build.json",
+        ],
+    )
     for name, place in _DATA.items():
         if place and (site / name).is_dir():
             tree.folder(place, site / name)

@@ -144,6 +144,28 @@ def test_every_module_of_keystone_is_compiled_and_the_code_finds_its_libraries(k
     keystone.run("python3", "-c", "import ssl, sqlite3, lzma, bz2, uuid, ctypes, pymysql, memcache, bcrypt")
 
 
+def test_glance_reaches_rbd_converts_images_and_is_nobody_special(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    image = unpack("glance", tmp_path)
+    program = "import glance.wsgi, rados, rbd, os, wsme; print(os.getuid(), rados.Rados().version().major)"
+    assert image.run("python3", "-c", program).split() == ["42426", "3"]
+    image.run("qemu-img", "create", "-q", "-f", "raw", "/tmp/disk", "1M")
+    image.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "/tmp/disk", "/tmp/converted")
+    assert '"format": "qcow2"' in image.run("qemu-img", "info", "--output=json", "/tmp/converted")
+    for each in ("glance-api.conf", "glance-api-paste.ini"):
+        assert (tmp_path / "etc/glance" / each).is_file()
+
+
+def test_options_that_glance_reads_from_groups_of_its_own_are_listed() -> None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jarvis"
+    groups = json.loads(Path(build(cache, {}, ["glance"])["glance"]["options"]).read_text())["groups"]
+    assert groups["rbd"]["rbd_store_chunk_size"]["type"] == "integer value"
+    for group in ("keystone_authtoken", "oslo_limit"):
+        assert groups[group]["password"]["secret"] is True
+        assert {"auth_type", "auth_url", "username", "user_domain_name"} <= groups[group].keys()
+    assert groups["DEFAULT"]["enabled_backends"]["multi"] is False
+
+
 def test_the_option_list_is_that_of_the_code(keystone: Unpacked) -> None:
     listing = json.loads((keystone.layout / "options.json").read_text())
     assert listing["groups"]["database"]["connection"]["secret"] is True
