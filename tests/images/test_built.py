@@ -148,7 +148,7 @@ def test_glance_reaches_rbd_converts_images_and_is_nobody_special(tmp_path: Path
     tmp_path.chmod(0o755)
     image = unpack("glance", tmp_path)
     program = "import glance.wsgi, rados, rbd, os, wsme; print(os.getuid(), rados.Rados().version().major)"
-    assert image.run("python3", "-c", program).split() == ["42426", "3"]
+    assert image.run("python3", "-c", program).split() == ["42427", "3"]
     image.run("qemu-img", "create", "-q", "-f", "raw", "/tmp/disk", "1M")
     image.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "/tmp/disk", "/tmp/converted")
     assert '"format": "qcow2"' in image.run("qemu-img", "info", "--output=json", "/tmp/converted")
