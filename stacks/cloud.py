@@ -16,7 +16,8 @@ from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
-from jarvis.stateful import Database, DatabaseArgs
+from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
+from jarvis.stateful.link import cluster_name
 
 IMAGES = ("pause", "coredns", "haproxy", "keystone")
 CLOUD = "jarvis"
@@ -78,6 +79,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env))
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env))
+    links = LinkProxies("link", LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env)]))
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(
@@ -91,6 +93,10 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             registry_authority=registry.authority,
             registry_client=registry.client,
             images_pushed=images.pushed,
+            aliases={
+                f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
+                for service in links.services
+            },
         ),
     )
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
@@ -110,6 +116,8 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             provider=cluster.provider,
             env=env,
             database=database,
+            links=links,
+            nodes=having(Role.WORKER),
             authorities={"gateway": gateway.authority.certificate},
         ),
         in_cluster,

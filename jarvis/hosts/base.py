@@ -14,10 +14,13 @@ STAGING = "/var/lib/jarvis/staging"
 
 # The names of the environment's domain that the virtual address has on the servers.
 ENDPOINTS = ("api", "identity")
+# The stateful services that each server has a proxy to (jarvis.stateful.link).
+LINKS = ("database", "queue")
 
 _PACKAGES = (
     "ca-certificates",
     "conntrack",
+    "haproxy",
     "iproute2",
     "kmod",
     "libnss-resolve",
@@ -25,7 +28,7 @@ _PACKAGES = (
     "systemd-resolved",
 )
 _ROLE_PACKAGES = {
-    Role.WORKER: ("ethtool", "haproxy", "iptables"),
+    Role.WORKER: ("ethtool", "iptables"),
     Role.CONTROL_PLANE: ("keepalived",),
     Role.GATEWAY: ("keepalived",),
     Role.DATABASE: ("mariadb-server",),
@@ -78,13 +81,15 @@ def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> li
 
 
 def hosts_lines(env: Environment, server: Server) -> str:
-    """The lines of hosts(5) for all servers, the registry nearest to ``server``, and the endpoints."""
+    """The lines of hosts(5) for all servers, the registry nearest to ``server``, the endpoints, and the
+    stateful services, which are reached through the server's own proxy."""
     lines = [f"{one.address} {one.name}" for one in env.servers]
     registries = env.with_role(Role.REGISTRY)
     if registries:
         nearest = server if server in registries else registries[0]
         lines.append(f"{nearest.address} registry.{env.networks.domain}")
     lines.append(f"{env.networks.virtual_address} {' '.join(endpoint_names(env))}")
+    lines.append(f"{server.address} {' '.join(endpoint_names(env, LINKS))}")
     return "".join(f"{line}\n" for line in lines)
 
 

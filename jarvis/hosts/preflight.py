@@ -19,13 +19,15 @@ _PORTS = {
     Role.ETCD: (2379, 2380, 2381),
     Role.CONTROL_PLANE: (6443, 10257, 10259),
     Role.WORKER: (7443, 10248, 10249, 10250, 10256),
-    Role.DATABASE: (3306,),
+    Role.DATABASE: (3307,),
 }
+# Of the proxy to stateful services, which every server has: the database's and the queue's.
+_LINK_PORTS = {3306, 5671}
 
 
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
-    found = {port for role in server.roles for port in _PORTS.get(role, ())}
+    found = _LINK_PORTS | {port for role in server.roles for port in _PORTS.get(role, ())}
     if Role.REGISTRY in server.roles:
         found.add(env.registry.port)
     if Role.WORKER in server.roles:

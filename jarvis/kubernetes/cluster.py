@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -37,6 +37,7 @@ class KubernetesClusterArgs:
     - ``etcd``: where its objects are kept.
     - ``images``: references of ``pause`` and ``coredns``. ``images_pushed``: what makes them available.
     - ``registry_authority``, ``registry_client``: how the nodes pull images.
+    - ``aliases``: names of the environment's domain, each with that of the cluster that it leads to in pods.
     """
 
     env: Environment
@@ -47,6 +48,7 @@ class KubernetesClusterArgs:
     registry_authority: Authority
     registry_client: Certificate
     images_pushed: Sequence[pulumi.Resource] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 class KubernetesCluster(Component, token="kubernetes:Cluster"):
@@ -109,6 +111,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 provider=self.provider,
                 image=args.images["coredns"],
                 names=endpoint_names(env),
+                aliases=args.aliases,
                 nodes=len(args.nodes),
                 after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -32,11 +32,13 @@ def corefile(
     names: Sequence[str],
     virtual_address: IPv4Address,
     upstream: Sequence[IPv4Address],
+    aliases: Mapping[str, str],
 ) -> str:
     """CoreDNS's configuration.
 
     ``cluster_domain`` and the reverse zones of ``networks`` come from the cluster. ``names``, which are in
-    ``domain``, are at the virtual address. All else is asked of ``upstream``; without one it does not exist.
+    ``domain``, are at the virtual address. ``aliases`` are further names there, each with the
+    cluster's own name that it leads to. All else is asked of ``upstream``; without one it does not exist.
 
     The servers' own resolv.conf is never read: it leads back here.
     """
@@ -59,7 +61,7 @@ def corefile(
     loadbalance
 }}
 {domain} {{
-    errors
+    errors{_aliases(aliases)}
     hosts {{
         {virtual_address} {" ".join(names)}
         ttl {TTL_SECONDS}{_indented("fallthrough" if upstream else "")}
@@ -72,20 +74,30 @@ def corefile(
 """
 
 
+def _aliases(names: Mapping[str, str]) -> str:
+    """What answers for each name with the one it leads to, and with the addresses of that one."""
+    return "".join(
+        f'\n    template IN ANY {name} {{\n        answer "{name}. {TTL_SECONDS} IN CNAME {target}."\n    }}'
+        for name, target in names.items()
+    )
+
+
 def _indented(line: str, columns: int = 8) -> str:
     return f"\n{' ' * columns}{line}" if line else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterDnsArgs:
-    """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``nodes``: how many there
-    are, since a replica without a server of its own would wait for ever."""
+    """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``aliases``: see
+    ``corefile``. ``nodes``: how many there are, since a replica without a server of its own would wait for
+    ever."""
 
     env: Environment
     provider: kubernetes.Provider
     image: pulumi.Input[str]
     names: Sequence[str]
     nodes: int
+    aliases: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -108,6 +120,7 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             names=args.names,
             virtual_address=networks.virtual_address,
             upstream=networks.dns_servers,
+            aliases=args.aliases,
         )
         first = self.in_cluster(args.provider, depends_on=list(args.after))
         options = self.in_cluster(args.provider)

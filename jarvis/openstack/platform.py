@@ -1,9 +1,10 @@
-"""What all services of OpenStack share: a namespace, the database's name in it, and whom to trust."""
+"""What all services of OpenStack share: a namespace, stateful services' names in it, and whom to trust."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -12,9 +13,10 @@ from pulumi_kubernetes.core import v1 as core
 from jarvis.config import Environment
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
-from jarvis.stateful import Database, Link, LinkArgs
-from jarvis.stateful.database import SERVICE
-from jarvis.stateful.mariadb import PORT
+from jarvis.stateful import Database, Link, LinkArgs, LinkProxies
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
 
 # The ConfigMap of certificates of authorities, and the folder in which every pod finds them.
 AUTHORITIES = "authorities"
@@ -23,12 +25,15 @@ AUTHORITIES_FOLDER = "/etc/jarvis/authorities"
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """``provider``: the cluster. ``database``: of all services. ``authorities``: further ones to trust, as
+    """``provider``: the cluster. ``database``: of all services. ``links``: the stateful services that get a
+    name here. ``nodes``: the servers of the cluster. ``authorities``: further ones to trust, as
     certificates in PEM by a name, such as the gateway's."""
 
     provider: kubernetes.Provider
     env: Environment
     database: Database
+    links: LinkProxies
+    nodes: Sequence[Host]
     authorities: Mapping[str, pulumi.Input[str]]
 
 
@@ -62,19 +67,18 @@ class Platform(Component, token="openstack:Platform"):
             },
             opts=self.in_cluster(args.provider),
         )
-        Link(
-            f"{name}-database",
-            LinkArgs(
-                provider=args.provider,
-                namespace=self.namespace,
-                service=SERVICE,
-                port_name="mysql",
-                port=PORT,
-                addresses=args.database.addresses,
-                after=[namespace],
-            ),
-            self.child(),
-        )
+        for service in args.links.services:
+            Link(
+                f"{name}-{service.name}",
+                LinkArgs(
+                    provider=args.provider,
+                    namespace=self.namespace,
+                    service=service,
+                    nodes=args.nodes,
+                    after=[namespace, *args.links.applied],
+                ),
+                self.child(),
+            )
         trusted = {"database": args.database.authority.certificate, **args.authorities}
         self.trust = pulumi.Output.all(**{f"{each}.pem": text for each, text in trusted.items()})
         core.ConfigMap(

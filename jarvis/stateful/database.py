@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment
+from jarvis.config import Environment, Role
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs
 from jarvis.remote import Target
+from jarvis.stateful.link.service import LinkedService, cluster_name, members, names, tcp
+from jarvis.stateful.mariadb import MEMBER_PORT, PORT
 from jarvis.stateful.member import DatabaseMember, DatabaseMemberArgs
 
 if TYPE_CHECKING:
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
 
 # The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificate.
 SERVICE = "database"
+
+
+def database_link(env: Environment) -> LinkedService:
+    """How clients reach the database of ``env``: one writer, and its port everywhere."""
+    return LinkedService(
+        name=SERVICE,
+        port=PORT,
+        members=members(env, Role.DATABASE),
+        member_port=MEMBER_PORT,
+        check=tcp(),
+        one_writer=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +53,11 @@ class DatabaseArgs:
 class Database(Component, token="stateful:Database"):
     """MariaDB on the servers, outside the cluster.
 
-    - ``addresses``: the servers' addresses, of port ``jarvis.stateful.mariadb.PORT``.
     - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is
       in every certificate.
     - ``writer``: the server where accounts are made.
     """
 
-    addresses: list[str]
     authority: Authority
     host: str
     writer: Target
@@ -54,7 +66,7 @@ class Database(Component, token="stateful:Database"):
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env = args.env
-        self.host = f"{SERVICE}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
+        self.host = cluster_name(env, SERVICE)
         self.authority = Authority(
             name,
             AuthorityArgs(common_name=f"{env.name} database", rotation=env.rotations.get(name, 0)),
@@ -66,7 +78,7 @@ class Database(Component, token="stateful:Database"):
                 DatabaseMemberArgs(
                     host=host,
                     authority=self.authority,
-                    dns_names=[self.host],
+                    dns_names=names(env, SERVICE),
                     buffer_pool_mib=env.database.buffer_pool_mib,
                     options=env.database.options,
                     rotation=env.rotations.get(f"{name}-{host.server.name}", 0),
@@ -75,6 +87,5 @@ class Database(Component, token="stateful:Database"):
             )
             for host in args.hosts
         ]
-        self.addresses = [member.address for member in self.members]
         self.writer = args.hosts[0].target
-        self.register_outputs({"addresses": self.addresses})
+        self.register_outputs({"host": self.host})

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from jarvis.config.types import Option
 
-PORT = 3306
+# Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
+PORT, MEMBER_PORT = 3306, 3307
 TLS_FOLDER = "/etc/mysql/jarvis"
 SQL_FOLDER = "/var/lib/jarvis/database"
 
@@ -44,7 +45,7 @@ def option_file(*, address: str, buffer_pool_mib: int, options: Mapping[str, Opt
         "performance_schema": 0,
         **{_checked(name): value for name, value in options.items()},
         "bind_address": address,
-        "port": PORT,
+        "port": MEMBER_PORT,
         "require_secure_transport": 1,
         "tls_version": "TLSv1.2,TLSv1.3",
         "ssl_ca": f"{TLS_FOLDER}/authority.pem",

@@ -33,9 +33,9 @@ def env() -> Environment:
 
 
 def test_only_ports_of_a_servers_roles_must_be_free(env: Environment) -> None:
-    assert 3306 not in ports(env, env.servers[0])
-    assert {3306, env.registry.port} <= set(ports(env, env.servers[1]))
-    assert {443, 2379, 2380, 6443, 7443, 10250} <= set(ports(env, env.servers[0]))
+    assert 3307 not in ports(env, env.servers[0])
+    assert {3307, env.registry.port} <= set(ports(env, env.servers[1]))
+    assert {443, 3306, 5671, 2379, 2380, 6443, 7443, 10250} <= set(ports(env, env.servers[0]))
 
 
 def test_preflight_is_told_what_the_configuration_says(env: Environment) -> None:
@@ -56,6 +56,7 @@ def test_every_server_is_known_by_name(env: Environment) -> None:
     assert lines[:3] == ["192.0.2.11 s1", "192.0.2.12 s2", "192.0.2.13 s3"]
     assert "192.0.2.12 registry.jarvis.internal" in lines
     assert "192.0.2.100 api.jarvis.internal identity.jarvis.internal" in lines
+    assert "192.0.2.11 database.jarvis.internal queue.jarvis.internal" in lines
     assert "192.0.2.12 registry.jarvis.internal" in base.hosts_lines(env, env.servers[1])
 
 

@@ -306,6 +306,7 @@ def dns(upstream: list[str]) -> str:
         names=["api.jarvis.internal", "identity.jarvis.internal"],
         virtual_address=IPv4Address("10.0.0.100"),
         upstream=[IPv4Address(address) for address in upstream],
+        aliases={"database.jarvis.internal": "database.openstack.svc.cluster.local"},
     )
 
 
@@ -323,6 +324,12 @@ def test_with_upstream_servers_all_but_the_cluster_is_asked_there() -> None:
     assert rest.count("forward . 10.0.0.2 10.0.0.3\n") == 2
     assert "resolv.conf" not in text
     assert text.count("{") == text.count("}")
+
+
+def test_a_linked_service_has_the_name_that_outside_has_it() -> None:
+    rest = dns([]).split("jarvis.internal {", 1)[1]
+    assert "template IN ANY database.jarvis.internal {\n" in rest
+    assert 'answer "database.jarvis.internal. 5 IN CNAME database.openstack.svc.cluster.local."' in rest
 
 
 def test_a_changed_corefile_rolls_the_pods() -> None:

@@ -17,7 +17,7 @@ from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.openstack.registration import Registration, RegistrationArgs
 from jarvis.remote import Target
-from jarvis.stateful import Database, DatabaseArgs
+from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
 from tests.unit.harness import Graph, record
 
 KNOWN = read_option_list("keystone", str(Path(__file__).parent / "layout"))
@@ -57,7 +57,9 @@ def _graph(**openstack: Any) -> Graph:
 
     def program() -> None:
         provider = kubernetes.Provider("cluster", kubeconfig="{}")
-        database = Database("database", DatabaseArgs(hosts=[Host(env)], env=env))  # type: ignore[list-item]
+        hosts: Any = [Host(env)]
+        database = Database("database", DatabaseArgs(hosts=hosts, env=env))
+        links = LinkProxies("link", LinkProxiesArgs(hosts=hosts, services=[database_link(env)]))
         gateway = HttpGateway(
             "gateway",
             HttpGatewayArgs(
@@ -70,6 +72,8 @@ def _graph(**openstack: Any) -> Graph:
                 provider=provider,
                 env=env,
                 database=database,
+                links=links,
+                nodes=hosts,
                 authorities={"gateway": gateway.authority.certificate},
             ),
         )

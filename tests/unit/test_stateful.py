@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jarvis.stateful.database import DatabaseArgs
-from jarvis.stateful.link import LinkArgs
 from jarvis.stateful.mariadb import account_statements, database_url, option_file
 from tests.unit.fakes import FILES, Commands
 
@@ -89,11 +88,9 @@ def test_a_url_says_whom_to_trust() -> None:
     assert parse_qs(url.query)["ssl_ca"] == ["/ca.pem"]
 
 
-def test_the_database_is_on_one_server_and_a_link_leads_somewhere() -> None:
+def test_the_database_is_on_one_server() -> None:
     with pytest.raises(ValueError, match="on one server, not on 2"):
         DatabaseArgs(hosts=[None, None], env=None)  # type: ignore[list-item, arg-type]
-    with pytest.raises(ValueError, match="has no address"):
-        LinkArgs(provider=None, namespace="x", service="database", port_name="mysql", port=3306, addresses=[])
 
 
 class Server:

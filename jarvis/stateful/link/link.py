@@ -1,0 +1,90 @@
+"""A linked service's name inside the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.discovery import v1 as discovery
+
+from jarvis.core.component import Component
+from jarvis.stateful.link.service import LinkedService
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+_MANAGER = "jarvis"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkArgs:
+    """What is linked into the cluster.
+
+    - ``provider``: the cluster. ``namespace``: where the Service lives.
+    - ``service``: what it leads to. ``nodes``: the cluster's servers, each of which has a proxy for it.
+    - ``after``: what must be there first, such as the namespace and the proxies.
+
+    Raises ``ValueError`` without any node: a name that leads nowhere.
+    """
+
+    provider: kubernetes.Provider
+    namespace: pulumi.Input[str]
+    service: LinkedService
+    nodes: Sequence[Host]
+    after: Sequence[pulumi.Resource] = ()
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise ValueError(f"the link {self.service.name} has no node with a proxy")
+
+
+class Link(Component, token="stateful:Link"):
+    """A Service without selector, by which a pod reaches the proxy of its own server and no other's.
+
+    The EndpointSlice says on which node each proxy is, and the Service leads to the local one only
+    (https://kubernetes.io/docs/concepts/services-networking/service-traffic-policy/). So a lost server takes
+    its own pods' way with it and nobody else's, and which member is healthy is known to the proxy alone.
+    """
+
+    def __init__(self, name: str, args: LinkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        linked = args.service
+        port = {"name": linked.name, "port": linked.port, "protocol": "TCP"}
+        service = core.Service(
+            name,
+            metadata={
+                "name": linked.name,
+                "namespace": args.namespace,
+                # Pulumi waits for the Endpoints of a Service, which one without a selector never has.
+                "annotations": {"pulumi.com/skipAwait": "true"},
+            },
+            spec={"ports": [port], "internal_traffic_policy": "Local"},
+            opts=self.in_cluster(args.provider, depends_on=list(args.after)),
+        )
+        discovery.EndpointSlice(
+            name,
+            metadata={
+                "name": linked.name,
+                "namespace": args.namespace,
+                "labels": {
+                    "kubernetes.io/service-name": linked.name,
+                    "endpointslice.kubernetes.io/managed-by": _MANAGER,
+                },
+            },
+            address_type="IPv4",
+            ports=[port],
+            endpoints=[
+                {
+                    "addresses": [str(node.server.address)],
+                    "conditions": {"ready": True},
+                    "node_name": node.server.name,
+                }
+                for node in args.nodes
+            ],
+            opts=self.in_cluster(args.provider, depends_on=[service]),
+        )
+        self.register_outputs({})
