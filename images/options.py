@@ -36,7 +36,7 @@ def list_options(image: str, site: Path, python: Python) -> dict[str, Any]:
     for group, listed in python.option_groups.items():
         if listed not in groups:
             raise ImageError(f"image {image}: its option_groups name {listed}, which is not listed")
-        groups[group] = groups.pop(listed)
+        groups[group] = groups[listed]
     if python.password_groups:
         password = {
             name: {

@@ -25,6 +25,28 @@ class Keystone(Service):
     admin_project: str = "admin"
 
 
+class ImageQuotas(Section):
+    """What a project may have of images at most; -1 is no limit.
+
+    They are the defaults in Keystone (``openstack registered limit list``), where a project may be given
+    others (``openstack limit create``)."""
+
+    image_size_total: int = Field(default=1_024_000, ge=-1, description="MiB of all its images")
+    image_stage_total: int = Field(default=102_400, ge=-1, description="MiB staged for an import")
+    image_count_total: int = Field(default=1000, ge=-1)
+    image_count_uploading: int = Field(default=32, ge=-1, description="images uploaded at once")
+
+
+class Glance(Service):
+    """The image service."""
+
+    quotas: ImageQuotas = Field(default_factory=ImageQuotas)
+    threads: int = Field(default=16, ge=1, le=256, description="requests at once of one process")
+    staging_gib: int = Field(
+        default=40, ge=1, description="space of one replica for imports: an image, and what it becomes"
+    )
+
+
 class Gateway(Section):
     """The HTTP gateway inside the cluster."""
 
@@ -37,3 +59,4 @@ class OpenStack(Section):
     region: str = Field(default="RegionOne", pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,254}$")
     namespace: DnsLabel = "openstack"
     keystone: Keystone = Field(default_factory=Keystone)
+    glance: Glance = Field(default_factory=Glance)

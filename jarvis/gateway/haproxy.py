@@ -30,6 +30,8 @@ class Route:
     - ``service``: the Service whose pods serve it, as ``<name>.<namespace>``; it is headless and its port is
       called ``http``.
     - ``health``: the path that a pod in order answers with 200.
+    - ``requests``: how many a pod takes at once; more wait in the gateway. ``patience``: seconds without a
+      byte of an answer after which the gateway gives up.
     - ``repeatable_posts``: paths to which a POST may be sent twice without harm. Those, like every GET, HEAD
       and OPTIONS, are tried on another pod when a pod dies over them.
 
@@ -40,6 +42,8 @@ class Route:
     host: str
     service: str
     health: str = "/healthcheck"
+    requests: int | None = None
+    patience: int = 60
     repeatable_posts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -105,9 +109,11 @@ def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
     unless = "unless METH_GET or METH_HEAD or METH_OPTIONS"
     if posts:
         unless += f" or METH_POST {{ path {posts} }}"
+    most = f"\n    default-server maxconn {route.requests}" if route.requests else ""
     return f"""
 backend {route.name}
     balance leastconn
+    timeout server {route.patience}s
     option httpchk
     http-check send meth GET uri {route.health} ver HTTP/1.1 hdr Host {route.host}
     http-check expect status 200
@@ -120,6 +126,6 @@ backend {route.name}
     http-request disable-l7-retry {unless}
     # A busy pod answers its check late: three late ones in a row, and not one, take it out.
     default-server check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
-    default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip
+    default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip{most}
     server-template {route.name}- {PLACES} _http._tcp.{route.service}.svc.{cluster_domain}
 """

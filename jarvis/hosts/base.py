@@ -13,7 +13,7 @@ RELEASE_TOOL = "/var/lib/jarvis/bin/release"
 STAGING = "/var/lib/jarvis/staging"
 
 # The names of the environment's domain that the virtual address has on the servers.
-ENDPOINTS = ("api", "identity")
+ENDPOINTS = ("api", "identity", "image")
 # The stateful services that each server has a proxy to (jarvis.stateful.link).
 LINKS = ("database", "queue")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 
@@ -30,3 +31,8 @@ def value(option: Option) -> str:
 def environment(options: Mapping[str, Option]) -> dict[str, str]:
     """The variables of ``options`` (by ``group.option``), sorted by name."""
     return dict(sorted((variable(name), value(option)) for name, option in options.items()))
+
+
+def encoded(values: Mapping[str, str]) -> dict[str, str]:
+    """``values`` as the ``data`` of a Secret. (Of ``stringData`` a key that is taken away would stay.)"""
+    return {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}

@@ -14,12 +14,13 @@ from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
+from jarvis.openstack.config import encoded
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import KeyRing, KeyRingArgs, max_active_keys
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.registration import Administrator
-from jarvis.openstack.service import Service, ServiceArgs, encoded, merged_options
+from jarvis.openstack.service import Service, ServiceArgs, merged_options
 from jarvis.pki import Password, PasswordArgs
 
 PORT = 5000

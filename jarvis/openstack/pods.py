@@ -18,13 +18,18 @@ from jarvis.core.pods import (
 )
 from jarvis.openstack.platform import AUTHORITIES, AUTHORITIES_FOLDER
 
-# User and group of the services' images (images/*/recipe.toml).
-USER = 42424
+# User and group of each service's image (images/*/recipe.toml).
+USERS: Mapping[str, int] = {"keystone": 42424, "glance": 42427}
 # Seconds that a pod which is to stop serves on, until every gateway has seen in DNS that it goes (they ask
 # every second, and keep what vanished for two more).
 GOODBYE = 8
-# Seconds after that for requests under way; the gateway waits no longer for an answer.
+# Seconds after that for requests under way, where a service says nothing else; the gateway waits no longer
+# for an answer.
 DRAIN = 60
+# Seconds without a byte of a request's body after which it is given up, as in the gateway (timeout client).
+PAUSE = 60
+# The variable that has a pod's own address.
+ADDRESS = "POD_ADDRESS"
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
 SCRIPTS_FOLDER = "/etc/jarvis/scripts"
@@ -37,6 +42,8 @@ class PodArgs:
     - ``service``: its name. ``image``: reference of its image.
     - ``config_maps``, ``secrets``: names of those that become the environment.
     - ``folders``: names of Secrets by the path where their keys are files.
+    - ``scratch``: GiB of space by the path of a folder for files that go with the pod.
+    - ``addressed``: variables in which ``$(POD_ADDRESS)`` is the pod's address.
     - ``memory_mib``: what a container may use at most; half of it is set aside.
     """
 
@@ -45,16 +52,23 @@ class PodArgs:
     config_maps: Sequence[str]
     secrets: Sequence[str]
     folders: Mapping[str, str] = field(default_factory=dict)
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    addressed: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 512
 
 
-def uwsgi_command(*, module: str, port: int, processes: int) -> list[str]:
-    """uWSGI for the WSGI application ``module`` on ``port``, all in flags: it shares the environment."""
+def uwsgi_command(
+    *, module: str, port: int, processes: int, threads: int = 1, drain: int = DRAIN
+) -> list[str]:
+    """uWSGI for the WSGI application ``module`` on ``port``, all in flags: it shares the environment.
+
+    ``threads``: requests at once of one process. ``drain``: seconds for those under way at its end."""
     return [
         "uwsgi",
         f"--http-socket=:{port}",
         f"--module={module}",
         f"--processes={processes}",
+        *([f"--threads={threads}"] if threads > 1 else []),
         "--master",
         "--need-app",
         # Each process loads the application after the fork: none shares a connection with another.
@@ -62,7 +76,10 @@ def uwsgi_command(*, module: str, port: int, processes: int) -> list[str]:
         "--enable-threads",
         # SIGTERM lets requests under way end; die-on-term would cut them.
         "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
-        f"--worker-reload-mercy={DRAIN}",
+        f"--worker-reload-mercy={drain}",
+        # The default of 4 s would cut a client whose upload pauses for longer.
+        f"--socket-timeout={PAUSE}",
+        f"--chunked-input-timeout={PAUSE}",
         "--buffer-size=65535",
         "--thunder-lock",
         "--add-header=Connection: close",
@@ -73,10 +90,16 @@ def uwsgi_command(*, module: str, port: int, processes: int) -> list[str]:
 
 
 def web_template(
-    args: PodArgs, *, command: Sequence[str], port: int, health: str, revision: pulumi.Input[str]
+    args: PodArgs,
+    *,
+    command: Sequence[str],
+    port: int,
+    health: str,
+    revision: pulumi.Input[str],
+    drain: int = DRAIN,
 ) -> dict[str, Any]:
     """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
-    replaces the pods, one by one."""
+    replaces the pods, one by one. ``drain``: seconds that requests under way have."""
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
@@ -103,7 +126,7 @@ def web_template(
         },
         "spec": {
             **_pod(args, container),
-            "termination_grace_period_seconds": GOODBYE + DRAIN + 5,
+            "termination_grace_period_seconds": GOODBYE + drain + 5,
             "tolerations": leave_lost_servers(),
             "topology_spread_constraints": spread_over_servers(component),
         },
@@ -126,7 +149,7 @@ def job_template(
     ``scripts``: a ConfigMap that it finds in ``SCRIPTS_FOLDER``.
     """
     container = _container(args, task, command)
-    container["env"] = [{"name": key, "value": text} for key, text in variables.items()]
+    container["env"] += [{"name": key, "value": text} for key, text in variables.items()]
     container["env"] += [
         {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
         for variable, (secret, key) in secrets.items()
@@ -152,15 +175,19 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
         {"name": secret, "secret": {"secret_name": secret, "default_mode": 0o440}}
         for secret in args.folders.values()
     ]
+    scratch = [
+        {"name": _volume(path), "empty_dir": {"size_limit": f"{gib}Gi"}} for path, gib in args.scratch.items()
+    ]
     return {
         "automount_service_account_token": False,
         "enable_service_links": False,
-        "security_context": restricted_pod(USER),
+        "security_context": restricted_pod(USERS[args.service]),
         "containers": [container],
         "volumes": [
             {"name": "tmp", "empty_dir": {"size_limit": "64Mi"}},
             {"name": AUTHORITIES, "config_map": {"name": AUTHORITIES}},
             *folders,
+            *scratch,
         ],
     }
 
@@ -171,12 +198,20 @@ def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, An
     folders = [
         {"name": secret, "mount_path": path, "read_only": True} for path, secret in args.folders.items()
     ]
+    scratch = [{"name": _volume(path), "mount_path": path} for path in args.scratch]
+    variables: list[dict[str, Any]] = [
+        {"name": name, "value": text} for name, text in sorted(args.addressed.items())
+    ]
+    if variables:
+        # Before those that name it: only then they have its value.
+        variables.insert(0, {"name": ADDRESS, "value_from": {"field_ref": {"field_path": "status.podIP"}}})
     return {
         "name": name,
         "image": args.image,
         "image_pull_policy": "IfNotPresent",
         "command": list(command),
         "env_from": sources,
+        "env": variables,
         "resources": {
             "requests": {"cpu": "100m", "memory": f"{args.memory_mib // 2}Mi"},
             # No limit of CPU: throttling would only make requests late.
@@ -187,5 +222,10 @@ def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, An
             {"name": "tmp", "mount_path": "/tmp"},
             {"name": AUTHORITIES, "mount_path": AUTHORITIES_FOLDER, "read_only": True},
             *folders,
+            *scratch,
         ],
     }
+
+
+def _volume(path: str) -> str:
+    return path.strip("/").replace("/", "-").replace("_", "-")

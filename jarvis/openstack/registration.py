@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_kubernetes.core import v1 as core
 
+from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
+from jarvis.openstack.config import encoded
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import SCRIPTS_FOLDER, PodArgs
-from jarvis.openstack.service import encoded
 from jarvis.pki import Password, PasswordArgs
 from jarvis.remote.script import read_file
 
 # Where services' accounts are, and the role that lets them check the tokens of others and no more.
 PROJECT = "service"
+DOMAIN = "Default"
 ROLE = "service"
 _SCRIPT = "register.py"
 _KEY = "password"
@@ -37,23 +40,74 @@ class Administrator:
     ready: Sequence[pulumi.Resource]
 
 
+def account(service: str, rotation: int) -> str:
+    """The account of ``service`` after ``rotation`` rotations."""
+    return f"{service}-2" if rotation % 2 else service
+
+
+def account_options(
+    *, service: str, kind: str, url: str, region: str, authority_file: str, rotation: int, limits: bool
+) -> dict[str, Option]:
+    """How ``service`` is told to check the tokens of others at the Keystone at ``url`` by its account, whose
+    password comes by itself (``account_secrets``). ``limits``: whether it asks there for its limits too."""
+    login: dict[str, Option] = {
+        "auth_type": "password",
+        "auth_url": url,
+        "cafile": authority_file,
+        "region_name": region,
+        "username": account(service, rotation),
+        "user_domain_name": DOMAIN,
+    }
+    options: dict[str, Option] = {f"keystone_authtoken.{name}": value for name, value in login.items()}
+    options |= {
+        "keystone_authtoken.www_authenticate_uri": url,
+        "keystone_authtoken.project_name": PROJECT,
+        "keystone_authtoken.project_domain_name": DOMAIN,
+        "keystone_authtoken.service_type": kind,
+        # The default lets every user pose as a service.
+        "keystone_authtoken.service_token_roles_required": True,
+    }
+    if limits:
+        options |= {f"oslo_limit.{name}": value for name, value in login.items()}
+        options |= {
+            "oslo_limit.system_scope": "all",
+            "oslo_limit.endpoint_service_type": kind,
+            "oslo_limit.endpoint_region_name": region,
+        }
+    return options
+
+
+def account_secrets(limits: bool) -> list[str]:
+    """The options that have the account's password."""
+    return ["keystone_authtoken.password", *(["oslo_limit.password"] if limits else [])]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RegistrationArgs:
-    """``pod``: the service's, in whose image the script runs. ``kind``: its type in the catalogue, such as
-    ``image``. ``url``: its endpoint for everybody. ``rotation``: of its account's password."""
+    """What is registered.
+
+    - ``service``: its name. ``image``: reference of its image, in which the script runs.
+    - ``kind``: its type in the catalogue, such as ``image``. ``url``: its endpoint for everybody.
+    - ``limits``: what each project may have at most, by name; the service then may read all limits.
+    - ``rotation``: of its account; raised by one, never by more, to make it anew."""
 
     platform: Platform
-    pod: PodArgs
+    service: str
+    image: pulumi.Input[str]
     administrator: Administrator
     kind: str
     url: str
+    limits: Mapping[str, int] = field(default_factory=dict)
     rotation: int = 0
 
 
 class Registration(Component, token="openstack:Registration"):
     """Makes a service known to Keystone; it may run any number of times.
 
-    ``password``: of its account, which is called as the service is, secret. ``job``: done when it is known.
+    Two accounts take turns, one for each rotation: pods change over one by one, and the account of those that
+    still run is not touched. After a theft rotate twice.
+
+    ``password``: of its account (see ``account``), secret. ``job``: done when it is known.
     """
 
     password: pulumi.Output[str]
@@ -61,7 +115,7 @@ class Registration(Component, token="openstack:Registration"):
 
     def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
-        platform, service, who = args.platform, args.pod.service, args.administrator
+        platform, service, who = args.platform, args.service, args.administrator
         self.password = Password(name, PasswordArgs(rotation=args.rotation), self.child()).value
         metadata = {
             "name": name,
@@ -79,14 +133,15 @@ class Registration(Component, token="openstack:Registration"):
                 opts=own,
             ),
         ]
+        limits = json.dumps(dict(sorted(args.limits.items())))
         revision = pulumi.Output.unsecret(
-            self.password.apply(lambda password: fingerprint([script], key=password))
+            self.password.apply(lambda password: fingerprint([script, limits], key=password))
         )
         self.job = Task(
             name,
             TaskArgs(
                 platform=platform,
-                pod=args.pod,
+                pod=PodArgs(service=service, image=args.image, config_maps=[], secrets=[], memory_mib=128),
                 task="register",
                 command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
                 variables={
@@ -95,11 +150,13 @@ class Registration(Component, token="openstack:Registration"):
                     "OS_USERNAME": who.user,
                     "OS_PROJECT_NAME": who.project,
                     "REGISTER_NAME": service,
+                    "REGISTER_ACCOUNT": account(service, args.rotation),
                     "REGISTER_TYPE": args.kind,
                     "REGISTER_URL": args.url,
                     "REGISTER_REGION": platform.env.openstack.region,
                     "REGISTER_PROJECT": PROJECT,
                     "REGISTER_ROLE": ROLE,
+                    "REGISTER_LIMITS": limits,
                 },
                 secrets={"OS_PASSWORD": (who.secret, who.key), "REGISTER_PASSWORD": (name, _KEY)},
                 scripts=name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,11 +15,18 @@ from jarvis.config.openstack import Service as Settings
 from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels, selector
-from jarvis.openstack.config import environment
+from jarvis.openstack.config import encoded, environment, variable
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.options import OptionList, check_options
 from jarvis.openstack.platform import Platform
-from jarvis.openstack.pods import PATIENCE, PodArgs, uwsgi_command, web_template
+from jarvis.openstack.pods import DRAIN, PATIENCE, PodArgs, uwsgi_command, web_template
+from jarvis.openstack.registration import (
+    Administrator,
+    Registration,
+    RegistrationArgs,
+    account_options,
+    account_secrets,
+)
 from jarvis.stateful import Account, AccountArgs
 from jarvis.stateful.mariadb import database_url
 
@@ -40,6 +46,17 @@ COMMON: Mapping[str, Option] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """How a service is known to Keystone: ``administrator`` registers it as ``kind`` at ``url``, with the
+    ``limits`` that projects have of it."""
+
+    administrator: Administrator
+    kind: str
+    url: str
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceArgs:
     """A service.
 
@@ -49,8 +66,12 @@ class ServiceArgs:
     - ``options``: what Jarvis tells it, by ``group.option``, beyond ``COMMON``; the operator's win.
     - ``secrets``: secret options, by ``group.option``; these are not the operator's to set.
     - ``folders``: secret files by name, by the path of their folder.
-    - ``expand``, ``contract``: commands that migrate the schema before the pods are replaced, and after.
-    - ``memory_mib``: most memory of a pod.
+    - ``expand``, ``contract``: commands that migrate the schema before the pods are replaced, and after;
+      ``fill`` moves the data in between.
+    - ``identity``: how it is known to Keystone, where it checks tokens; Keystone itself has none.
+    - ``scratch``, ``addressed``: see ``PodArgs``; the latter by ``group.option``.
+    - ``memory_mib``: most memory of a pod. ``threads``: requests at once of a process. ``drain``: seconds
+      that requests under way have when a pod ends.
     """
 
     platform: Platform
@@ -60,12 +81,18 @@ class ServiceArgs:
     module: str
     port: int
     expand: Sequence[str]
+    fill: Sequence[str] = ()
     contract: Sequence[str] = ()
+    identity: Identity | None = None
     health: str = "/healthcheck"
     options: Mapping[str, Option] = field(default_factory=dict)
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     folders: Mapping[str, Mapping[str, pulumi.Input[str]]] = field(default_factory=dict)
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    addressed: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 512
+    threads: int = 1
+    drain: int = DRAIN
 
 
 def merged_options(
@@ -100,20 +127,36 @@ class Service(Component, token="openstack:Service"):
 
     - ``pod``: for further tasks. ``migrated``: the resource after which the schema is there.
     - ``deployment``: the resource after which all pods are ready. ``account``: its database.
+    - ``registered``: the resource after which Keystone knows it, where it has an ``identity``.
     """
 
     pod: PodArgs
     account: Account
+    registered: list[pulumi.Resource]
     migrated: Task
     deployment: apps.Deployment
 
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         platform, env = args.platform, args.platform.env
-        merged = merged_options(
-            name, known=args.known, settings=args.settings, options=args.options, secrets=args.secrets
+        registration, identity = self._registration(name, args)
+        self.registered = [registration.job] if registration is not None else []
+        known_by: dict[str, pulumi.Input[str]] = (
+            dict.fromkeys(
+                account_secrets(bool(args.identity and args.identity.limits)), registration.password
+            )
+            if registration is not None
+            else {}
         )
-        options = environment(merged)
+        options = environment(
+            merged_options(
+                name,
+                known=args.known,
+                settings=args.settings,
+                options={**args.options, **identity},
+                secrets=[*args.secrets, *known_by, *args.addressed],
+            )
+        )
         self.account = Account(
             f"{name}-database",
             AccountArgs(
@@ -132,7 +175,9 @@ class Service(Component, token="openstack:Service"):
                 authority=platform.authority_file("database"),
             )
         )
-        secrets = pulumi.Output.all(**{"database.connection": connection, **args.secrets}).apply(environment)
+        secrets = pulumi.Output.all(**{"database.connection": connection, **known_by, **args.secrets}).apply(
+            environment
+        )
         folders = {path: f"{name}-{path.rpartition('/')[2]}" for path in args.folders}
 
         metadata = {
@@ -170,6 +215,8 @@ class Service(Component, token="openstack:Service"):
             config_maps=[name],
             secrets=[name],
             folders={path: folders[path] for path in args.folders},
+            scratch=args.scratch,
+            addressed={variable(each): text for each, text in args.addressed.items()},
             memory_mib=args.memory_mib,
         )
         self.migrated = Task(
@@ -209,14 +256,21 @@ class Service(Component, token="openstack:Service"):
                 "template": web_template(
                     self.pod,
                     command=uwsgi_command(
-                        module=args.module, port=args.port, processes=args.settings.processes
+                        module=args.module,
+                        port=args.port,
+                        processes=args.settings.processes,
+                        threads=args.threads,
+                        drain=args.drain,
                     ),
                     port=args.port,
                     health=args.health,
                     revision=revision,
+                    drain=args.drain,
                 ),
             },
-            opts=self.in_cluster(platform.provider, depends_on=[self.migrated, *configured]),
+            opts=self.in_cluster(
+                platform.provider, depends_on=[self.migrated, *self.registered, *configured]
+            ),
         )
         policy.PodDisruptionBudget(
             name,
@@ -228,16 +282,43 @@ class Service(Component, token="openstack:Service"):
             },
             opts=own,
         )
-        if args.contract:
-            Task(
-                f"{name}-contract",
-                TaskArgs(platform=platform, pod=self.pod, task="contract", command=args.contract),
-                self.child(),
-                after=[self.deployment],
-            )
+        before: pulumi.Resource = self.deployment
+        for task, command in (("fill", args.fill), ("contract", args.contract)):
+            if command:
+                before = Task(
+                    f"{name}-{task}",
+                    TaskArgs(platform=platform, pod=self.pod, task=task, command=command),
+                    self.child(),
+                    after=[before],
+                ).job
         self.register_outputs({})
 
-
-def encoded(values: Mapping[str, str]) -> dict[str, str]:
-    """``values`` as the ``data`` of a Secret. (Of ``stringData`` a key that is taken away would stay.)"""
-    return {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}
+    def _registration(self, name: str, args: ServiceArgs) -> tuple[Registration | None, dict[str, Option]]:
+        """Its entry in Keystone, and the options by which it finds Keystone; nothing where it has none."""
+        who, env = args.identity, args.platform.env
+        if who is None:
+            return None, {}
+        rotation = env.rotations.get(f"{name}-register", 0)
+        registration = Registration(
+            f"{name}-register",
+            RegistrationArgs(
+                platform=args.platform,
+                service=name,
+                image=args.image,
+                administrator=who.administrator,
+                kind=who.kind,
+                url=who.url,
+                limits=who.limits,
+                rotation=rotation,
+            ),
+            self.child(),
+        )
+        return registration, account_options(
+            service=name,
+            kind=who.kind,
+            url=who.administrator.url,
+            region=env.openstack.region,
+            authority_file=args.platform.authority_file("gateway"),
+            rotation=rotation,
+            limits=bool(who.limits),
+        )

@@ -14,11 +14,10 @@ from jarvis.core.pods import fingerprint
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
 from jarvis.openstack.clouds import clouds_yaml
-from jarvis.openstack.config import environment
+from jarvis.openstack.config import encoded, environment
 from jarvis.openstack.keys import max_active_keys, ring
 from jarvis.openstack.options import OptionList, check_options, read_option_list
-from jarvis.openstack.pods import DRAIN, GOODBYE, USER, PodArgs, job_template, uwsgi_command, web_template
-from jarvis.openstack.service import encoded
+from jarvis.openstack.pods import DRAIN, GOODBYE, USERS, PodArgs, job_template, uwsgi_command, web_template
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 
@@ -140,6 +139,8 @@ POD = PodArgs(
     config_maps=["keystone"],
     secrets=["keystone"],
     folders={"/etc/keystone/fernet-keys": "keystone-fernet-keys"},
+    scratch={"/var/lib/some_thing": 3},
+    addressed={"OS_DEFAULT__X": "http://$(POD_ADDRESS):1"},
 )
 
 
@@ -182,8 +183,26 @@ def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
     assert not any("die-on-term" in word for word in command)
 
 
+def test_a_service_may_have_longer_for_what_is_under_way() -> None:
+    template = web_template(POD, command=["x"], port=1, health="/", revision="1", drain=900)
+    assert template["spec"]["termination_grace_period_seconds"] > GOODBYE + 900
+    command = uwsgi_command(module="m", port=1, processes=3, threads=5, drain=900)
+    assert {"--worker-reload-mercy=900", "--threads=5"} <= set(command)
+
+
+def test_a_pods_address_is_known_before_what_names_it_and_scratch_space_has_a_limit() -> None:
+    for template in _templates():
+        [container] = template["spec"]["containers"]
+        address, named = container["env"][:2]
+        assert address["name"] == "POD_ADDRESS"
+        assert address["value_from"] == {"field_ref": {"field_path": "status.podIP"}}
+        assert named == {"name": "OS_DEFAULT__X", "value": "http://$(POD_ADDRESS):1"}
+        volume = {"name": "var-lib-some-thing", "empty_dir": {"size_limit": "3Gi"}}
+        assert volume in template["spec"]["volumes"]
+
+
 def test_users_are_those_of_the_images() -> None:
-    for image, user in (("keystone", USER), ("haproxy", GATEWAY_USER)):
+    for image, user in (*USERS.items(), ("haproxy", GATEWAY_USER)):
         recipe = tomllib.loads((IMAGES / image / "recipe.toml").read_text())
         assert recipe["runtime"]["user"] == user
 

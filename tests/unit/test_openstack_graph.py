@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pulumi_kubernetes as kubernetes
 import pytest
 
@@ -12,10 +13,10 @@ from jarvis.config import Environment, parse_environment
 from jarvis.config.load import ConfigurationError
 from jarvis.core.component import Component
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
+from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
-from jarvis.openstack.registration import Registration, RegistrationArgs
 from jarvis.remote import Target
 from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
 from tests.unit.harness import Graph, record
@@ -35,8 +36,18 @@ class Host(Component, token="test:Host"):
         self.register_outputs({})
 
 
+class Ceph:
+    """Stands for a client of Ceph."""
+
+    def __init__(self) -> None:
+        self.user = "glance"
+        self.config = pulumi.Output.from_input("[global]")
+        self.keyring = pulumi.Output.secret("a keyring")
+
+
 def _environment(**openstack: Any) -> Environment:
     rotations = openstack.pop("rotations", {})
+    glance = openstack.pop("glance", {})
     roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage"]
     return parse_environment(
         {
@@ -45,7 +56,7 @@ def _environment(**openstack: Any) -> Environment:
             "servers": [
                 {"name": "one", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "roles": roles}
             ],
-            "openstack": {"keystone": openstack},
+            "openstack": {"keystone": openstack, "glance": glance},
             "rotations": rotations,
         },
         "test",
@@ -63,7 +74,10 @@ def _graph(**openstack: Any) -> Graph:
         gateway = HttpGateway(
             "gateway",
             HttpGatewayArgs(
-                provider=provider, env=env, image="x/haproxy@sha256:1", routes=[keystone_route(env)]
+                provider=provider,
+                env=env,
+                image="x/haproxy@sha256:1",
+                routes=[keystone_route(env), glance_route(env)],
             ),
         )
         platform = Platform(
@@ -80,14 +94,14 @@ def _graph(**openstack: Any) -> Graph:
         keystone = Keystone(
             "keystone", KeystoneArgs(platform=platform, image="x/keystone@sha256:1", known=KNOWN)
         )
-        Registration(
-            "glance-register",
-            RegistrationArgs(
+        Glance(
+            "glance",
+            GlanceArgs(
                 platform=platform,
-                pod=keystone.service.pod,
+                image="x/glance@sha256:1",
+                known=KNOWN,
                 administrator=keystone.administrator,
-                kind="image",
-                url="https://image.example.org",
+                ceph=Ceph(),
             ),
         )
 
@@ -160,6 +174,8 @@ def test_what_a_secret_holds_is_secret(graph: Graph) -> None:
         "keystone-bootstrap",
         "keystone-fernet-keys",
         "keystone-credential-keys",
+        "glance",
+        "glance-ceph",
         "glance-register",
     }
     for one in secrets:
@@ -242,3 +258,68 @@ def test_every_object_waits_for_its_namespace(graph: Graph) -> None:
         namespace = one.inputs.get("metadata", {}).get("namespace")
         if one.kind.startswith("kubernetes:") and namespace:
             assert f"kubernetes:core/v1:Namespace {namespace}" in _before(graph, one.label), one.label
+
+
+GLANCE = "kubernetes:apps/v1:Deployment glance"
+
+
+def test_glance_starts_once_its_account_is_there_and_its_data_moves_after(graph: Graph) -> None:
+    assert "kubernetes:batch/v1:Job glance-register" in _before(graph, GLANCE)
+    fill, contract = (f"kubernetes:batch/v1:Job glance-{task}" for task in ("fill", "contract"))
+    assert GLANCE in _before(graph, fill)
+    assert fill in _before(graph, contract)
+
+
+def test_the_schema_of_glance_does_not_wait_for_keystone(graph: Graph) -> None:
+    assert DEPLOYMENT not in _before(graph, "kubernetes:batch/v1:Job glance-expand")
+
+
+def test_a_rotated_account_is_another_and_that_of_running_pods_stays(graph: Graph) -> None:
+    then = _graph(rotations={"glance-register": 1})
+    objects = {label for label in _changed(graph, then) if label.startswith("kubernetes:")}
+    job = "kubernetes:batch/v1:Job glance-register"
+    assert objects == {
+        job, f"{SECRET} glance-register", f"{SECRET} glance", "kubernetes:core/v1:ConfigMap glance", GLANCE,
+    }  # fmt: skip
+    data = then.resources["kubernetes:core/v1:ConfigMap glance"].inputs["data"]
+    assert data["OS_KEYSTONE_AUTHTOKEN__USERNAME"] == data["OS_OSLO_LIMIT__USERNAME"] == "glance-2"
+    [container] = then.resources[job].inputs["spec"]["template"]["spec"]["containers"]
+    assert {"name": "REGISTER_ACCOUNT", "value": "glance-2"} in container["env"]
+
+
+def test_quotas_change_what_is_registered_alone(graph: Graph) -> None:
+    then = _graph(glance={"quotas": {"image_count_total": 5}})
+    assert _changed(graph, then) == {"kubernetes:batch/v1:Job glance-register"}
+
+
+def test_the_job_that_registers_has_nothing_of_the_service_but_its_image(graph: Graph) -> None:
+    spec = graph.resources["kubernetes:batch/v1:Job glance-register"].inputs["spec"]["template"]["spec"]
+    assert not spec["containers"][0].get("envFrom")
+
+
+def test_glance_is_given_longer_than_the_gateway_is_silent_and_its_pod_names_itself(graph: Graph) -> None:
+    spec = graph.resources[GLANCE].inputs["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > 1200
+    [container] = spec["containers"]
+    assert {
+        "name": "OS_DEFAULT__WORKER_SELF_REFERENCE_URL", "value": "http://$(POD_ADDRESS):9292",
+    } in container["env"]  # fmt: skip
+    assert {"name": "glance-ceph", "mountPath": "/etc/ceph", "readOnly": True} in container["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"DEFAULT.use_keystone_limit": True}, "the closest is DEFAULT.use_keystone_limits"),
+        ({"keystone_authtoken.password": "x"}, "keystone_authtoken.password is secret"),
+        ({"image_conversion.output_format": "iso"}, "is none of qcow2, raw, vmdk"),
+    ],
+)
+def test_a_wrong_option_of_glance_is_known_before_there_is_any_resource(options: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
+        check_glance(_environment(glance={"options": options}), KNOWN)
+
+
+def test_a_pod_of_glance_keeps_places_for_its_probes() -> None:
+    assert glance_route(_environment(glance={"processes": 2, "threads": 8})).requests == 12
+    assert glance_route(_environment(glance={"processes": 1, "threads": 1})).requests == 1

@@ -4,7 +4,8 @@ Runs in a Job, by the environment alone and with the standard library alone; saf
 
 OS_AUTH_URL OS_CACERT OS_USERNAME OS_PASSWORD OS_PROJECT_NAME     the administrator
 REGISTER_NAME REGISTER_TYPE REGISTER_URL REGISTER_REGION          the service, as users see it
-REGISTER_PASSWORD REGISTER_PROJECT REGISTER_ROLE                  its account, called as the service is
+REGISTER_ACCOUNT REGISTER_PASSWORD REGISTER_PROJECT REGISTER_ROLE its account
+REGISTER_LIMITS                                                   most of a project: JSON, by name
 """
 
 from __future__ import annotations
@@ -82,19 +83,25 @@ class Keystone:
 
 def register(keystone: Keystone, environment: Any) -> None:
     """Does all of it. ``environment``: as described above."""
-    name, password = environment["REGISTER_NAME"], environment["REGISTER_PASSWORD"]
+    name, account = environment["REGISTER_NAME"], environment["REGISTER_ACCOUNT"]
+    password, region = environment["REGISTER_PASSWORD"], environment["REGISTER_REGION"]
+    limits: dict[str, int] = json.loads(environment.get("REGISTER_LIMITS") or "{}")
     project_name = environment["REGISTER_PROJECT"]
     project = keystone.ensure("projects", {}, name=project_name, domain_id=_DOMAIN)
-    user = keystone.ensure("users", {"password": password}, name=name, domain_id=_DOMAIN)
+    user = keystone.ensure("users", {"password": password}, name=account, domain_id=_DOMAIN)
     role = keystone.find("roles", name=environment["REGISTER_ROLE"])[0]
     keystone.call("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role['id']}")
     try:
-        Keystone(keystone.url, keystone.cacert).authenticate(name, password, project_name)
+        Keystone(keystone.url, keystone.cacert).authenticate(account, password, project_name)
     except urllib.error.HTTPError as error:
         if error.code != 401:
             raise
         keystone.call("PATCH", f"/users/{user['id']}", {"user": {"password": password, "enabled": True}})
-        say("INFO", f"gave the account {name} its new password")
+        say("INFO", f"gave the account {account} its new password")
+    if limits:
+        # oslo.limit reads the limits of all projects.
+        reader = keystone.find("roles", name="reader")[0]
+        keystone.call("PUT", f"/system/users/{user['id']}/roles/{reader['id']}")
 
     service = keystone.ensure("services", {"enabled": True}, name=name, type=environment["REGISTER_TYPE"])
     url = environment["REGISTER_URL"]
@@ -104,11 +111,26 @@ def register(keystone: Keystone, environment: Any) -> None:
             {"url": url, "enabled": True},
             service_id=service["id"],
             interface=interface,
-            region_id=environment["REGISTER_REGION"],
+            region_id=region,
         )
         if endpoint["url"] != url:
             keystone.call("PATCH", f"/endpoints/{endpoint['id']}", {"endpoint": {"url": url}})
             say("INFO", f"moved the {interface} endpoint of {name} to {url}")
+    for limit, most in sorted(limits.items()):
+        ensure_limit(keystone, limit, most, service_id=service["id"], region_id=region)
+
+
+def ensure_limit(keystone: Keystone, name: str, most: int, **where: str) -> None:
+    """Every project may have ``most`` of ``name``, but where it was given a limit of its own."""
+    found = keystone.find("registered_limits", resource_name=name, **where)
+    if not found:
+        made = {"resource_name": name, "default_limit": most, **where}
+        keystone.call("POST", "/registered_limits", {"registered_limits": [made]})
+        say("INFO", f"made the limit {name}: {most}")
+    elif found[0]["default_limit"] != most:
+        changed = {"registered_limit": {"default_limit": most}}
+        keystone.call("PATCH", f"/registered_limits/{found[0]['id']}", changed)
+        say("INFO", f"changed the limit {name} to {most}")
 
 
 def main() -> int:
