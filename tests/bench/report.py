@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+
+def path_table(path: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A critical path as the lines of a table."""
+    yield "| component | step | from | waited | took |"
+    yield "|---|---|---:|---:|---:|"
+    for leg in path:
+        times = " | ".join(f"{leg[key]} s" for key in ("start", "waited", "took"))
+        yield f"| {leg['component']} | {leg['name']} | {times} |"
 
 
 def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -24,6 +33,8 @@ def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         f"{figures['up_unchanged_skip_preview_seconds']:.1f} s",
         "",
     )
+    change = figures["option_change"]
+    yield f"one option of {change['service']} changed, until it serves", f"{change['seconds']:.1f} s", "30 s"
     state = figures["state"]
     yield (
         f"state a resource (of {state['resources']} resources)",
@@ -77,12 +88,14 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "Each step waits for the one above it. Times are whole seconds of the engine's log; `waited` is the"
         " time between the end of the step above and the start of this one.",
         "",
-        "| component | step | from | waited | took |",
-        "|---|---|---:|---:|---:|",
-        *(
-            f"| {leg['component']} | {leg['name']} | {leg['start']} s | {leg['waited']} s | {leg['took']} s |"
-            for leg in figures["first_deployment"]["critical_path"]
-        ),
+        *path_table(figures["first_deployment"]["critical_path"]),
+        "",
+        "## Critical path of a changed option",
+        "",
+        f"`{figures['option_change']['option']}` of {figures['option_change']['service']}, one line of the"
+        " configuration, by `pulumi up --skip-preview`.",
+        "",
+        *path_table(figures["option_change"]["critical_path"]),
         "",
         "## The same work by other tools",
         "",
