@@ -3,10 +3,11 @@
 import pulumi
 
 from jarvis.config import load_artifacts, load_environment
+from jarvis.core.sdk import keep_secrets_out_of_logs, keep_stack_traces_out_of_state
 from stacks.cloud import build
 
-# The SDK would write the stack's outputs, secrets in plain, to its debug log, which stands in event logs too.
-pulumi.log.debug = lambda *_, **__: None
+keep_secrets_out_of_logs()
+keep_stack_traces_out_of_state()
 
 cloud = build(load_environment(), load_artifacts())
 

@@ -15,6 +15,8 @@ class Component(pulumi.ComponentResource):
         class EtcdMember(Component, token="etcd:Member"):
             ...
 
+    One that was called otherwise names its former token as ``former``, so that stacks made then go on.
+
     Args of ``__init__``: ``name``, the logical name, unique for the type in a stack; ``opts``, the
     caller's options, which are applied to the component alone and never merged into its children.
 
@@ -22,17 +24,21 @@ class Component(pulumi.ComponentResource):
     """
 
     token: ClassVar[str] = ""
+    former: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, token: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, token: str = "", former: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if token:
-            cls.token = token
+            cls.token, cls.former = token, former
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         if not self.token:
             raise TypeError(
                 f"{type(self).__name__} has no type token: class X(Component, token='module:Type')"
             )
+        if self.former:
+            alias = pulumi.Alias(type_=f"jarvis:{self.former}")
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         super().__init__(f"jarvis:{self.token}", name, None, opts)
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:

@@ -4,14 +4,16 @@
 #   apply ROLE 3<bundle <secret-bundle     apply --remove ROLE     apply --remove-all
 #
 # A bundle has one head line per entry, and each line of a file's content behind a "|":
-#   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | unit NAME | input VALUE | before CMD | gate CMD
-#   ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
+#   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | script MODE OWNER:GROUP SHA256 NAME PATH | unit NAME
+#   input VALUE | before CMD | gate CMD | ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
+# A script's content is not in the bundle: it stands among the server's scripts, by its name there.
 # Everything is read and staged before the first file changes. Files change by temporary file and rename.
 # Units are restarted only when something that they depend on differs from what they last started with.
 set -euo pipefail
 umask 077
 
 readonly BASE=${JARVIS_BASE:-/var/lib/jarvis}
+readonly SCRIPTS=$BASE-scripts
 role=
 
 say() { printf '%s\n' "$*" >&2; }
@@ -41,7 +43,7 @@ remove_file() {
 }
 
 parse() { # stage
-  local line head="" mode owner path count=0 staged="" rest
+  local line head="" mode owner path count=0 staged="" rest sum name
   while IFS= read -r line || [ -n "$line" ]; do
     if [ "${line:0:1}" = "|" ]; then
       [ "$head" = file ] || die "the bundle has content outside a file"
@@ -60,6 +62,15 @@ parse() { # stage
         staged=$1/$2.$count
         [ "$head" = dir ] || : >"$staged"
         entries+=("$head $mode $owner $staged $path")
+        ;;
+      script)
+        read -r mode owner sum name path <<<"$rest"
+        count=$((count + 1))
+        staged=$1/$2.$count
+        cp "$SCRIPTS/$name" "$staged" || die "$path: this server has no script $name"
+        sha256sum --check --status <<<"$sum  $staged" \
+          || die "$path: the server's script $name is another than this role wants; type: pulumi up"
+        entries+=("file $mode $owner $staged $path")
         ;;
       unit) units+=("$rest") ;;
       input) inputs+=("$rest") ;;

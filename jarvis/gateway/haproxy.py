@@ -98,7 +98,7 @@ def haproxy_config(
         ),
         "BACKENDS": "".join(_backend(route, cluster_domain, address) for route in routes),
     }
-    text = read_file("gateway/haproxy.cfg")
+    text: str = read_file("gateway/haproxy.cfg")
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text

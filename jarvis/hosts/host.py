@@ -12,10 +12,10 @@ from jarvis.core.component import Component
 from jarvis.hosts.base import RELEASE_TOOL, STAGING, TOOL, base_files, packages
 from jarvis.hosts.preflight import Preflight, target
 from jarvis.remote import (
-    ApplyTool,
     File,
     HostService,
     HostServiceArgs,
+    ServerTools,
     Target,
     Transfer,
     TransferArgs,
@@ -57,7 +57,7 @@ class Host(Component, token="hosts:Host"):
         self.server = server
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
-        tool = ApplyTool(f"{name}-apply", bare, (args.preflight.passed,), self.child())
+        tool = ServerTools(f"{name}-apply", bare, (args.preflight.passed,), self.child())
         base = HostService(
             f"{name}-base",
             "base",

@@ -28,7 +28,7 @@ def registry_config(address: str, port: int) -> str:
 
     Whoever has a certificate of its authority may pull and push; nobody else gets an answer.
     """
-    text = read_file("registry.yml")
+    text: str = read_file("registry.yml")
     for key, value in {"address": f"{address}:{port}", "folder": _FOLDER, "data": DATA}.items():
         text = text.replace(f"{{{key}}}", value)
     return text

@@ -56,7 +56,7 @@ def template(name: str, **values: str) -> str:
 
     Raises ``ValueError`` where a placeholder has no value, or a value no placeholder.
     """
-    text = read_file(f"kubernetes/{name}")
+    text: str = read_file(f"kubernetes/{name}")
     for key, value in values.items():
         mark = f"@{key.upper()}@"
         if mark not in text:

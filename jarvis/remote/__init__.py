@@ -10,11 +10,10 @@ from jarvis.remote.files import Directory, File, render
 from jarvis.remote.local import LocalSecret, LocalSecretArgs
 from jarvis.remote.script import RemoteScript, RemoteScriptArgs
 from jarvis.remote.service import HostService, HostServiceArgs
-from jarvis.remote.tools import ApplyTool
+from jarvis.remote.tools import ServerTools
 from jarvis.remote.transfer import Transfer, TransferArgs
 
 __all__ = [
-    "ApplyTool",
     "Directory",
     "File",
     "HostService",
@@ -25,6 +24,7 @@ __all__ = [
     "LocalSecretArgs",
     "RemoteScript",
     "RemoteScriptArgs",
+    "ServerTools",
     "Target",
     "Transfer",
     "TransferArgs",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
+
+from jarvis.remote.script import FileText
 
 _MODE = re.compile(r"0[0-7]{3}")
 _OWNER = re.compile(r"[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*")
@@ -16,6 +19,9 @@ _PATH = re.compile(r"/[A-Za-z0-9@._/+:-]+")
 @dataclass(frozen=True, kw_only=True)
 class File:
     """A text file on a server.
+
+    One that can be run and whose content is a file of ``jarvis/files`` travels with the server's scripts
+    (``jarvis.remote.ServerTools``): the bundle names it and its digest. All others stand in the bundle.
 
     - ``path``: absolute, of letters, digits and ``@._/+:-``.
     - ``content``: the whole text; a missing last newline is added.
@@ -61,10 +67,18 @@ def render(entries: Sequence[File | Directory]) -> pulumi.Output[str]:
 
     The text is a secret when any content is. ``jarvis/files/apply.sh`` reads it.
     """
-    contents = [entry.content if isinstance(entry, File) else "" for entry in entries]
+    contents = [
+        entry.content if isinstance(entry, File) and script_of(entry) is None else "" for entry in entries
+    ]
     return pulumi.Output.all(*contents).apply(
         lambda texts: "".join(render_entry(e, t) for e, t in zip(entries, texts, strict=True))
     )
+
+
+def script_of(entry: File) -> FileText | None:
+    """The script that ``entry`` is, or ``None`` for a file whose content travels in the bundle."""
+    runs = int(entry.mode, 8) & 0o100
+    return entry.content if runs and isinstance(entry.content, FileText) else None
 
 
 def render_entry(entry: File | Directory, content: str) -> str:
@@ -74,6 +88,10 @@ def render_entry(entry: File | Directory, content: str) -> str:
     """
     if isinstance(entry, Directory):
         return f"dir {entry.mode} {entry.owner} {entry.path}\n"
+    script = script_of(entry)
+    if script is not None:
+        digest = hashlib.sha256(script.encode()).hexdigest()
+        return f"script {entry.mode} {entry.owner} {digest} {script.name} {entry.path}\n"
     if "\0" in content:
         raise ValueError(f"{entry.path}: the content has a NUL byte; only text travels in a bundle")
     lines = content.removesuffix("\n").split("\n")

@@ -16,10 +16,18 @@ from jarvis.remote.connection import Target
 FILES = Path(__file__).resolve().parents[1] / "files"
 
 
+class FileText(str):
+    """The text of a file of ``jarvis/files``, which knows its ``name`` there as long as nobody edits it."""
+
+    name: str
+
+
 @cache
-def read_file(name: str) -> str:
+def read_file(name: str) -> FileText:
     """The text of ``jarvis/files/<name>``. Raises ``FileNotFoundError`` where there is none."""
-    return (FILES / name).read_text(encoding="utf-8")
+    text = FileText((FILES / name).read_text(encoding="utf-8"))
+    text.name = name
+    return text
 
 
 def command_options(

@@ -1,7 +1,8 @@
-"""The one script that must be on a server before any role is applied there."""
+"""The scripts that must be on a server before any role is applied there."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import pulumi
@@ -9,17 +10,25 @@ import pulumi_command as command
 
 from jarvis.core.component import Component
 from jarvis.remote.connection import Target
-from jarvis.remote.script import command_options, read_file
+from jarvis.remote.script import FILES, command_options, read_file
 from jarvis.remote.service import APPLY
 
+# Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
+SCRIPTS = "/var/lib/jarvis-scripts"
 _INSTALL = (
-    "set -eu; umask 022; mkdir -p {folder}; temporary=$(mktemp {folder}/.apply.XXXXXXXX); "
-    'cat >"$temporary"; chmod 0755 "$temporary"; mv -T "$temporary" {path}'
+    "set -eu; umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
+    " || {{ echo 'error: the scripts of this server are not complete; type: pulumi up' >&2; exit 1; }};"
+    " mkdir -p {folder}; temporary=$(mktemp {folder}/.apply.XXXXXXXX);"
+    ' cat {scripts}/apply.sh >"$temporary"; chmod 0755 "$temporary"; mv -T "$temporary" {path}'
 )
 
 
-class ApplyTool(Component, token="remote:ApplyTool"):
-    """Installs ``jarvis/files/apply.sh`` on a server as ``APPLY``; every ``HostService`` there depends on it.
+class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyTool"):
+    """Brings ``jarvis/files`` to a server, and installs ``apply.sh`` of it as ``APPLY``.
+
+    Every ``HostService`` there depends on it, and takes its scripts from there: the state has their digests
+    instead of their text once a role and server. The copy is only a stage, overwritten file by file; each
+    role checks the digest of what it takes, and puts it in place by rename.
 
     Destroying it removes all roles that are on the server still, the last applied first, and
     ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
@@ -35,14 +44,22 @@ class ApplyTool(Component, token="remote:ApplyTool"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(name, opts)
+        scripts = command.remote.CopyToRemote(
+            name,
+            connection=target.connection(),
+            # With the slash its content is copied, and not the folder.
+            source=pulumi.FileArchive(f"{FILES}/"),
+            remote_path=SCRIPTS,
+            opts=command_options(self, target, depends_on=after),
+        )
+        digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
         folder = APPLY.rpartition("/")[0]
         command.remote.Command(
             name,
             connection=target.connection(),
-            create=_INSTALL.format(folder=folder, path=APPLY),
-            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all",
-            stdin=read_file("apply.sh"),
+            create=_INSTALL.format(folder=folder, path=APPLY, scripts=SCRIPTS, digest=digest),
+            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}",
             add_previous_output_in_env=False,
-            opts=command_options(self, target, depends_on=after),
+            opts=command_options(self, target, depends_on=[scripts]),
         )
         self.register_outputs({})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pulumi
 
-from jarvis.remote import ApplyTool, File, HostService, HostServiceArgs, Target
+from jarvis.remote import File, HostService, HostServiceArgs, ServerTools, Target
 from jarvis.remote.script import read_file
 from tests.bench.peers.role import read_role
 
@@ -22,7 +22,7 @@ files = [
 for server in lab["servers"]:
     name = server["name"]
     target = Target(server=name, host=server["address"], host_key=server["host_key"], private_key=key)
-    tool = ApplyTool(f"{name}-apply", target)
+    tool = ServerTools(f"{name}-apply", target)
     HostService(
         f"{name}-role",
         role.name,
