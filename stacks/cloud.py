@@ -74,11 +74,14 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         for server in env.servers
     }
 
+    # A member that joins is let in by the others' firewalls first.
+    open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
+
     def having(role: Role) -> list[Host]:
         return [hosts[server.name] for server in env.with_role(role)]
 
-    etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env))
-    database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env))
+    etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
+    database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
     links = LinkProxies("link", LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env)]))
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))

@@ -9,6 +9,7 @@ from itertools import combinations
 from pydantic import Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Versions
@@ -40,6 +41,7 @@ class Environment(Section):
     kubernetes: Kubernetes = Field(default_factory=Kubernetes)
     registry: Registry = Field(default_factory=Registry)
     database: Database = Field(default_factory=Database)
+    firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
     rotations: dict[str, Rotation] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jarvis.config import Environment, Role, Server
+from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
 
@@ -28,7 +29,7 @@ _PACKAGES = (
     "systemd-resolved",
 )
 _ROLE_PACKAGES = {
-    Role.WORKER: ("ethtool", "iptables"),
+    Role.WORKER: ("ethtool", "iptables", "jq"),
     Role.CONTROL_PLANE: ("keepalived",),
     Role.GATEWAY: ("keepalived",),
     Role.DATABASE: ("mariadb-server",),
@@ -106,4 +107,5 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
         File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
         # Without a limit the journal may take 4 GiB of the disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
+        *firewall_files(env, server),
     ]

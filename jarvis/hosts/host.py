@@ -9,6 +9,7 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.config.artifacts import Release
 from jarvis.core.component import Component
+from jarvis.hosts import firewall
 from jarvis.hosts.base import RELEASE_TOOL, STAGING, TOOL, base_files, packages
 from jarvis.hosts.preflight import Preflight, target
 from jarvis.remote import (
@@ -42,10 +43,12 @@ class Host(Component, token="hosts:Host"):
     Deleting it undoes every role on the server in one connection. Roles run there by ``target``, which ends
     with the host.
 
+    - ``base``: the resource after which it is prepared, and lets in whom it should.
     - ``server``: its configuration. ``target``: the other end of SSH. ``release``: digest of the release,
       which a role whose units run from it names in ``inputs``.
     """
 
+    base: HostService
     server: Server
     target: Target
     release: str
@@ -58,14 +61,19 @@ class Host(Component, token="hosts:Host"):
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
         tool = ServerTools(f"{name}-apply", bare, (args.preflight.passed,), self.child())
-        base = HostService(
+        self.base = HostService(
             f"{name}-base",
             "base",
             HostServiceArgs(
                 target=self.target,
                 files=base_files(env, server),
-                before=[f"{TOOL} setup {' '.join(packages(server))}"],
-                undo=[f"{TOOL} remove"],
+                before=[
+                    f"{TOOL} setup {' '.join(packages(server))}",
+                    f"{firewall.TOOL} check {firewall.operator_networks(env)}".rstrip(),
+                ],
+                units=[firewall.UNIT],
+                reload=True,
+                undo=[f"{firewall.TOOL} down", f"{TOOL} remove"],
                 timeout=_INSTALL_TIMEOUT,
                 purge=[STAGING],
             ),
@@ -75,7 +83,7 @@ class Host(Component, token="hosts:Host"):
         image = Transfer(
             f"{name}-release-image",
             TransferArgs(target=self.target, source=args.release.path, path=staged),
-            self.child(depends_on=[base]),
+            self.child(depends_on=[self.base]),
         )
         HostService(
             f"{name}-release",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Server
+from jarvis.config import Environment, Role, Server
 from jarvis.core.component import Component
 from jarvis.kubernetes.flags import template
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 BRIDGE = "cni0"
 FOLDER = "/etc/kubernetes/pod-network"
 SCRIPT = "/var/lib/jarvis/bin/pod-network"
+ACCESS = "/var/lib/jarvis/cni/jarvis-access"
+# The namespace of the HTTP gateway, and the port that its pods listen on (jarvis.gateway.http).
+GATEWAY_NAMESPACE, GATEWAY_PORT = "gateway", 8443
+# Of Keystone and Glance.
+API_PORTS = (5000, 9292)
+# What CoreDNS's pods listen on (jarvis.kubernetes.dns).
+DNS_PORT = 5353
 
 
 def cni_config(pod_subnet: IPv4Network) -> str:
@@ -42,7 +49,10 @@ def cni_config(pod_subnet: IPv4Network) -> str:
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True, "backend": "nftables"}
-    return json.dumps({"cniVersion": "1.0.0", "name": "jarvis", "plugins": [bridge, portmap]}, indent=2)
+    access = {"type": "jarvis-access"}
+    return json.dumps(
+        {"cniVersion": "1.0.0", "name": "jarvis", "plugins": [bridge, portmap, access]}, indent=2
+    )
 
 
 def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4Address]]:
@@ -74,6 +84,34 @@ def masquerade_rules(env: Environment) -> str:
     return template("pod-network.nft", pods=str(networks.pods), inside=", ".join(str(one) for one in inside))
 
 
+def access_rules(env: Environment, server: Server) -> str:
+    """nftables rules for whom the pods of ``server`` may speak to (docs/decisions/018-network-access.md).
+
+    Raises ``ValueError`` where OpenStack's namespace is the gateway's.
+    """
+    namespace = env.openstack.namespace
+    if namespace == GATEWAY_NAMESPACE:
+        raise ValueError(f"openstack.namespace: {namespace} is the gateway's; choose another")
+
+    def having(role: Role) -> str:
+        return ", ".join(str(one.address) for one in env.with_role(role))
+
+    return template(
+        "pod-access.nft",
+        openstack=namespace,
+        gateway=GATEWAY_NAMESPACE,
+        local=str(env.networks.pod_subnet(env.index(server))),
+        pods=str(env.networks.pods),
+        apis=", ".join(map(str, API_PORTS)),
+        dns=str(DNS_PORT),
+        https=str(GATEWAY_PORT),
+        virtual_address=str(env.networks.virtual_address),
+        public=str(env.gateway.https_port),
+        storage=having(Role.STORAGE),
+        control_plane=having(Role.CONTROL_PLANE),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class PodNetworkArgs:
     """``host``: the server. ``env``: whose other servers it has routes to."""
@@ -85,7 +123,8 @@ class PodNetworkArgs:
 class PodNetwork(Component, token="kubernetes:PodNetwork"):
     """CNI configuration, routes and address translation of one server's pods.
 
-    The kernel settings that it needs are the host's (`jarvis.hosts`). Network policies are not enforced.
+    The kernel settings that it needs are the host's (`jarvis.hosts`). What pods may reach is limited by rules
+    of the server; NetworkPolicy objects are not heeded.
     ``service`` is the resource to depend on.
     """
 
@@ -117,6 +156,8 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
                         content=routes_file(env, server),
                     ),
                     File(path=f"{FOLDER}/rules.nft", content=masquerade_rules(env)),
+                    File(path=f"{FOLDER}/access.nft", content=access_rules(env, server)),
+                    File(path=ACCESS, content=read_file("kubernetes/pod-access.sh"), mode="0755"),
                     File(
                         path="/etc/cni/net.d/10-jarvis.conflist",
                         content=cni_config(env.networks.pod_subnet(env.index(server))),

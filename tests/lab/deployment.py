@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,9 @@ def lab_environment(facts: Mapping[str, Any]) -> dict[str, Any]:
         "virtual_address": facts["virtual_address"],
         "virtual_router_id": ROUTER_ID,
     }
+    # The bridge's own address is this machine: a client outside. (The lab tries SSH between its servers.)
+    outside = f"{ip_network(facts['network'])[1]}/32"
+    environment["firewall"] = {"operators": [facts["network"]], "clients": [outside]}
     environment["ssh"] = {"private_key_file": facts["private_key_path"]}
     for server, fact in zip(environment["servers"], facts["servers"], strict=True):
         server["name"], server["address"] = fact["name"], fact["address"]

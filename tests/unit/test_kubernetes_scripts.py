@@ -64,6 +64,9 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
         " esac",
     )
     commands.add("nft")
+    commands.add("jarvis-access")
+    (tmp_path / "var/lib/jarvis").mkdir(parents=True)
+    (tmp_path / "var/lib/jarvis/cni").symlink_to(commands.folder)
     assert commands.run("kubernetes/pod-network.sh", "up", root=tmp_path).returncode == 0
     assert commands.calls("ip") == [
         "ip route replace 10.244.1.0/24 via 10.0.0.12 proto 178",
@@ -72,7 +75,9 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
         "ip -4 route show proto 178",
         "ip route delete 10.244.7.0/24 proto 178",
     ]
-    assert commands.calls("nft") == [f"nft --file {tmp_path}/etc/kubernetes/pod-network/rules.nft"]
+    rules = f"{tmp_path}/etc/kubernetes/pod-network"
+    assert commands.calls("nft") == [f"nft --file {rules}/{each}.nft" for each in ("rules", "access")]
+    assert commands.calls("jarvis-access") == ["jarvis-access fill"]
 
 
 def test_the_virtual_address_goes_to_the_interface_of_the_servers_address(

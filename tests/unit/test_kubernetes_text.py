@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from jarvis.config import Environment, parse_environment
+from jarvis.gateway import http
 from jarvis.kubernetes.containerd import containerd_config, registry_hosts
 from jarvis.kubernetes.control_plane import (
     apiserver_flags,
@@ -25,9 +26,18 @@ from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, te
 from jarvis.kubernetes.identity import encryption_configuration, encryption_key_numbers
 from jarvis.kubernetes.kubeconfig import admin_kubeconfig, file_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
-from jarvis.kubernetes.network import cni_config, masquerade_rules, pod_routes
+from jarvis.kubernetes.network import (
+    API_PORTS,
+    GATEWAY_NAMESPACE,
+    GATEWAY_PORT,
+    access_rules,
+    cni_config,
+    masquerade_rules,
+    pod_routes,
+)
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
 from jarvis.kubernetes.virtual_address import keepalived_config
+from jarvis.openstack import keystone
 
 FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files" / "kubernetes"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
@@ -230,11 +240,26 @@ def test_the_interface_is_the_configured_one_or_found_on_the_server() -> None:
 
 def test_the_cni_configuration_gives_out_addresses_of_the_servers_own_part() -> None:
     document = json.loads(cni_config(IPv4Network("10.244.2.0/24")))
-    bridge, portmap = document["plugins"]
+    bridge, portmap, access = document["plugins"]
+    # It wants the address that the others gave.
+    assert access == {"type": "jarvis-access"}
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.2.0/24"}]]
     assert bridge["hairpinMode"] is True
     assert bridge["ipMasq"] is False
     assert portmap["capabilities"] == {"portMappings": True}
+
+
+def test_pods_are_judged_on_their_own_server() -> None:
+    env = environment()
+    text = access_rules(env, env.servers[2])
+    assert "ip saddr != 10.244.2.0/24 accept\n" in text
+    assert "@openstack ip daddr 10.244.0.0/16 tcp dport { 5000, 9292 } counter reject" in text
+    # What is known of the pods that are there stays when the rules are written anew.
+    assert "delete table" not in text
+    assert "add set inet jarvis-access openstack " in text
+    # What these rules know of other modules without importing them.
+    assert (GATEWAY_NAMESPACE, GATEWAY_PORT) == (http.NAMESPACE, http.PUBLIC_PORT)
+    assert keystone.PORT in API_PORTS
 
 
 def test_each_server_has_a_route_to_the_pods_of_every_other_and_none_to_its_own() -> None:

@@ -30,10 +30,13 @@ case ${1:-} in
   up)
     routes
     nft --file "$FOLDER/rules.nft"
+    nft --file "$FOLDER/access.nft"
+    "${JARVIS_ROOT:-}/var/lib/jarvis/cni/jarvis-access" fill
     ;;
   down)
     ip -4 route flush proto "$PROTOCOL"
     nft delete table ip jarvis-pods 2>/dev/null || true
+    nft delete table inet jarvis-access 2>/dev/null || true
     ;;
   *)
     printf 'usage: pod-network up | down\n' >&2

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Which namespace's pod has which address on this server, as the rules for pods (access.nft) want to know it.
+#
+# As a CNI plugin, behind those that give the address: it keeps the sets of nftables up to date and passes on the
+# result unchanged (https://www.cni.dev/docs/spec/). A set has the name of its namespace; others are not noted.
+#   pod-access fill       notes the pods that are there already
+set -euo pipefail
+
+readonly FAMILY=inet TABLE=jarvis-access
+readonly LEASES=${JARVIS_ROOT:-}/run/cni/networks/jarvis
+
+sets() { nft list sets "$FAMILY" 2>/dev/null | awk -v table="$TABLE" '$1 == "table" {ours = $3 == table} $1 == "set" && ours {print $2}'; }
+
+forget() { # address
+  local set
+  for set in $(sets); do nft delete element "$FAMILY" "$TABLE" "$set" "{ $1 }" 2>/dev/null || true; done
+}
+
+note() { # address namespace
+  forget "$1"
+  ! sets | grep -qxF -- "$2" || nft add element "$FAMILY" "$TABLE" "$2" "{ $1 }"
+}
+
+address() { jq --raw-output '.prevResult.ips[0].address // "" | sub("/.*"; "")' <<<"$1"; }
+
+fill() {
+  local lease sandbox namespace
+  for lease in "$LEASES"/*.*.*.*; do
+    [ -f "$lease" ] || continue
+    sandbox=$(head -n 1 "$lease" | tr -d '\r')
+    namespace=$(ctr --connect-timeout 5s --namespace k8s.io containers info "$sandbox" 2>/dev/null \
+      | jq --raw-output '.Labels["io.kubernetes.pod.namespace"] // ""' || true)
+    [ -z "$namespace" ] || note "$(basename "$lease")" "$namespace"
+  done
+}
+
+plugin() {
+  local config namespace found
+  config=$(cat)
+  case $CNI_COMMAND in
+    VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
+    ADD)
+      namespace=${CNI_ARGS##*K8S_POD_NAMESPACE=}
+      note "$(address "$config")" "${namespace%%;*}"
+      jq --compact-output '.prevResult' <<<"$config"
+      ;;
+    DEL)
+      found=$(address "$config")
+      [ -z "$found" ] || forget "$found"
+      ;;
+  esac
+}
+
+if [ "${1:-}" = fill ]; then fill; else plugin; fi

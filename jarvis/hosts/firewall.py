@@ -1,0 +1,136 @@
+"""Who may speak to a server: nftables rules that follow from roles, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from jarvis.config import Environment, Role, Server
+from jarvis.remote import File
+from jarvis.remote.script import read_file
+
+TOOL = "/var/lib/jarvis/bin/firewall"
+RULES = "/etc/jarvis/firewall.nft"
+UNIT = "jarvis-firewall.service"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """TCP ``ports`` (numbers, or ranges such as 6800-7300) for ``sources``, addresses and networks; None is
+    everyone. ``use``: what for."""
+
+    use: str
+    ports: Sequence[int | str]
+    sources: Sequence[str] | None
+
+    def line(self) -> str:
+        """The rule. Without any source there is none."""
+        if self.sources is not None and not self.sources:
+            return ""
+        source = "" if self.sources is None else f"ip saddr {_set(self.sources)} "
+        return f'{source}tcp dport {_set(self.ports)} accept comment "{self.use}"'
+
+
+def _set(items: Iterable[object]) -> str:
+    return "{ " + ", ".join(map(str, items)) + " }"
+
+
+def openings(env: Environment, server: Server) -> list[Opening]:
+    """What is open on ``server``, SSH first.
+
+    The ports are those of each part's own documentation; members of a cluster speak to members, and what has
+    a proxy in front (`jarvis.stateful.link`) to the servers, where all proxies are.
+    """
+    firewall = env.firewall
+    servers = [str(one.address) for one in env.servers]
+    pods = str(env.networks.pods)
+    operators = [str(one) for one in firewall.operators] or None
+    own = server.roles
+
+    def having(*roles: Role) -> list[str]:
+        return [str(one.address) for one in env.servers if one.roles & set(roles)]
+
+    found = [
+        Opening(use="SSH", ports=[server.port or env.ssh.port], sources=operators),
+        Opening(
+            use="links to stateful services",
+            ports=[3306, 5671],
+            sources=[*servers, pods, *map(str, firewall.clients)],
+        ),
+    ]
+    if Role.ETCD in own:
+        found += [
+            Opening(use="etcd clients", ports=[2379], sources=having(Role.ETCD, Role.CONTROL_PLANE)),
+            Opening(use="etcd members", ports=[2380], sources=having(Role.ETCD)),
+        ]
+    if own & {Role.CONTROL_PLANE, Role.GATEWAY}:
+        found.append(Opening(use="Kubernetes API", ports=[6443], sources=None))
+    if Role.GATEWAY in own:
+        found.append(Opening(use="HTTP gateway", ports=[env.gateway.https_port], sources=None))
+    if Role.WORKER in own:
+        found.append(Opening(use="kubelet", ports=[10250], sources=having(Role.CONTROL_PLANE)))
+    if Role.REGISTRY in own:
+        sources = None if operators is None else [*servers, *operators]
+        found.append(Opening(use="registry", ports=[env.registry.port], sources=sources))
+    if Role.DATABASE in own:
+        found += [
+            Opening(use="MariaDB and its health", ports=[3307, 3308], sources=servers),
+            Opening(use="Galera", ports=[4444, 4567, 4568], sources=having(Role.DATABASE)),
+        ]
+    if Role.QUEUE in own:
+        found += [
+            Opening(use="RabbitMQ", ports=[5673], sources=servers),
+            Opening(use="RabbitMQ members", ports=[4369, 25672], sources=having(Role.QUEUE)),
+        ]
+    if Role.STORAGE in own:
+        found.append(Opening(use="Ceph", ports=[3300, 6789, "6800-7300"], sources=[*servers, pods]))
+    found += [
+        Opening(use="configuration, firewall.ports", ports=[port], sources=[str(one) for one in networks])
+        for port, networks in sorted(firewall.ports.items())
+    ]
+    return found
+
+
+def ruleset(env: Environment, server: Server) -> str:
+    """nftables' rules for what comes in to ``server`` itself: pods' traffic only passes through.
+
+    One transaction, of one table of our own: neither kube-proxy's rules nor anyone else's are touched.
+    """
+    ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
+    holders = [str(one.address) for one in env.with_role(Role.GATEWAY)]
+    lines = [
+        ssh,
+        "ct state established,related accept",
+        'iifname "lo" accept',
+        "meta l4proto { icmp, ipv6-icmp } accept",
+        'udp sport 67 udp dport 68 accept comment "DHCP"',
+        *([f'ip saddr {_set(holders)} ip protocol 112 accept comment "VRRP"'] if holders else []),
+        *rest,
+        "counter reject with icmpx admin-prohibited",
+    ]
+    body = "".join(f"    {line}\n" for line in lines)
+    return (
+        "# Who may speak to this server; it follows from roles, see jarvis/hosts/firewall.py.\n"
+        "table inet jarvis\n"
+        "delete table inet jarvis\n"
+        "table inet jarvis {\n"
+        "  chain input {\n"
+        "    type filter hook input priority filter; policy accept;\n"
+        f"{body}"
+        "  }\n"
+        "}\n"
+    )
+
+
+def operator_networks(env: Environment) -> str:
+    """The networks that SSH is open to, separated by commas; empty for all."""
+    return ",".join(map(str, env.firewall.operators))
+
+
+def firewall_files(env: Environment, server: Server) -> list[File]:
+    """The files of the firewall of ``server``."""
+    return [
+        File(path=RULES, content=ruleset(env, server)),
+        File(path=TOOL, content=read_file("firewall/firewall.sh"), mode="0755"),
+        File(path=f"/etc/systemd/system/{UNIT}", content=read_file("firewall/firewall.service")),
+    ]
