@@ -55,7 +55,7 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
     commands: Commands, tmp_path: Path
 ) -> None:
     routes = "10.244.1.0/24 via 10.0.0.12\n10.96.0.0/16 from 10.0.0.11\n"
-    folder(tmp_path, "pod-network", routes=routes, rules_nft="")
+    folder(tmp_path, "pod-network", routes=routes, rules_nft="", access_nft="add table x\n")
     commands.add(
         "ip",
         'case "$*" in'
@@ -63,8 +63,8 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
         ' *"route show"*) echo "10.244.1.0/24 via 10.0.0.12 dev bond0"; echo "10.244.7.0/24 via 10.0.0.17";;'
         " esac",
     )
-    commands.add("nft")
-    commands.add("jarvis-access")
+    commands.add("nft", f'[ "$2" != - ] || cat >"{tmp_path}/given"')
+    commands.add("jarvis-access", "echo add element x")
     (tmp_path / "var/lib/jarvis").mkdir(parents=True)
     (tmp_path / "var/lib/jarvis/cni").symlink_to(commands.folder)
     assert commands.run("kubernetes/pod-network.sh", "up", root=tmp_path).returncode == 0
@@ -76,8 +76,9 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
         "ip route delete 10.244.7.0/24 proto 178",
     ]
     rules = f"{tmp_path}/etc/kubernetes/pod-network"
-    assert commands.calls("nft") == [f"nft --file {rules}/{each}.nft" for each in ("rules", "access")]
-    assert commands.calls("jarvis-access") == ["jarvis-access fill"]
+    assert commands.calls("nft") == [f"nft --file {rules}/rules.nft", "nft --file -"]
+    assert commands.calls("jarvis-access") == [f"jarvis-access list {rules}/access.nft"]
+    assert (tmp_path / "given").read_text() == "add table x\nadd element x\n"
 
 
 def test_the_virtual_address_goes_to_the_interface_of_the_servers_address(

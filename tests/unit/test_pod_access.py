@@ -78,7 +78,10 @@ def test_pods_that_are_there_already_are_found(commands: Commands, tmp_path: Pat
     (leases / "10.244.0.9").write_text("abc\r\neth0")
     (leases / "last_reserved_ip.0").write_text("10.244.0.9")
     commands.say("ctr", json.dumps({"Labels": {"io.kubernetes.pod.namespace": "gateway"}}))
-    done = commands.run("kubernetes/pod-access.sh", "fill", root=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert commands.calls("ctr") == ["ctr --connect-timeout 5s --namespace k8s.io containers info abc"]
-    assert _changes(commands)[-1] == "nft add element inet jarvis-access gateway { 10.244.0.9 }"
+    rules = tmp_path / "access.nft"
+    rules.write_text("add set inet jarvis-access gateway { type ipv4_addr; }\n")
+    done = commands.run("kubernetes/pod-access.sh", "list", str(rules), root=tmp_path)
+    assert done.stdout == "add element inet jarvis-access gateway { 10.244.0.9 }\n", done.stderr
+    assert commands.calls("ctr")[-1] == "ctr --namespace k8s.io containers info abc"
+    commands.say("ctr", json.dumps({"Labels": {"io.kubernetes.pod.namespace": "default"}}))
+    assert commands.run("kubernetes/pod-access.sh", "list", str(rules), root=tmp_path).stdout == ""

@@ -3,7 +3,7 @@
 #
 # As a CNI plugin, behind those that give the address: it keeps the sets of nftables up to date and passes on the
 # result unchanged (https://www.cni.dev/docs/spec/). A set has the name of its namespace; others are not noted.
-#   pod-access fill       notes the pods that are there already
+#   pod-access list RULES   nftables' commands that note the pods that are there already
 set -euo pipefail
 
 readonly FAMILY=inet TABLE=jarvis-access
@@ -23,14 +23,19 @@ note() { # address namespace
 
 address() { jq --raw-output '.prevResult.ips[0].address // "" | sub("/.*"; "")' <<<"$1"; }
 
-fill() {
-  local lease sandbox namespace
+list() {
+  local lease sandbox namespace deadline=$((SECONDS + 60))
   for lease in "$LEASES"/*.*.*.*; do
     [ -f "$lease" ] || continue
+    until ctr --connect-timeout 2s version >/dev/null 2>&1; do
+      [ "$SECONDS" -lt "$deadline" ] || { echo "error: $(hostname): containerd does not say whose the pods are" >&2 && exit 1; }
+      sleep 0.3
+    done
     sandbox=$(head -n 1 "$lease" | tr -d '\r')
-    namespace=$(ctr --connect-timeout 5s --namespace k8s.io containers info "$sandbox" 2>/dev/null \
+    namespace=$(ctr --namespace k8s.io containers info "$sandbox" 2>/dev/null \
       | jq --raw-output '.Labels["io.kubernetes.pod.namespace"] // ""' || true)
-    [ -z "$namespace" ] || note "$(basename "$lease")" "$namespace"
+    ! grep -qE "^add set $FAMILY $TABLE $namespace " "$1" \
+      || echo "add element $FAMILY $TABLE $namespace { $(basename "$lease") }"
   done
 }
 
@@ -51,4 +56,4 @@ plugin() {
   esac
 }
 
-if [ "${1:-}" = fill ]; then fill; else plugin; fi
+if [ "${1:-}" = list ]; then list "${2:?the rules}"; else plugin; fi

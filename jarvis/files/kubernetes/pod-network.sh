@@ -30,8 +30,9 @@ case ${1:-} in
   up)
     routes
     nft --file "$FOLDER/rules.nft"
-    nft --file "$FOLDER/access.nft"
-    "${JARVIS_ROOT:-}/var/lib/jarvis/cni/jarvis-access" fill
+    # Rules and the pods that they are to know take effect together.
+    pods=$("${JARVIS_ROOT:-}/var/lib/jarvis/cni/jarvis-access" list "$FOLDER/access.nft")
+    nft --file - < <(cat "$FOLDER/access.nft" && printf '%s\n' "$pods")
     ;;
   down)
     ip -4 route flush proto "$PROTOCOL"
