@@ -20,7 +20,8 @@ def stranger(cloud: Cloud) -> Iterator[str]:
     overrides = {"spec": {"automountServiceAccountToken": False, "enableServiceLinks": False}}
     cloud.kubectl(
         "run", STRANGER, "-n", "default", "--image", pod["spec"]["containers"][0]["image"], "--restart=Never",
-        f"--overrides={json.dumps(overrides)}", "--command", "--", "sleep", str(LIMIT_SECONDS),
+        f"--overrides={json.dumps(overrides)}", "--command", "--",
+        "python3", "-c", f"import time; time.sleep({LIMIT_SECONDS})",
     )  # fmt: skip
     try:
         cloud.kubectl("wait", "-n", "default", "--for=condition=Ready", "--timeout=120s", f"pod/{STRANGER}")
