@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jarvis.config.load import PROJECT, ConfigurationError
+from jarvis.config.errors import ConfigurationError
+from jarvis.config.load import PROJECT
 
 _AGAIN = "build it again with: make artifacts"
 

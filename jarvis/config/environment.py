@@ -13,8 +13,9 @@ from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Versions
+from jarvis.config.rotations import Rotations
 from jarvis.config.server import Preflight, Role, Server, Ssh
-from jarvis.config.types import DnsLabel, Rotation, Section
+from jarvis.config.types import DnsLabel, Section
 
 Mistake = tuple[tuple[str | int, ...], str]
 
@@ -44,9 +45,7 @@ class Environment(Section):
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
-    rotations: dict[str, Rotation] = Field(
-        default_factory=dict, description="how often each secret was made anew, by the secret's name"
-    )
+    rotations: Rotations
 
     def with_role(self, role: Role) -> list[Server]:
         """The servers that have ``role``, in the order of the configuration."""

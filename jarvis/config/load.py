@@ -11,13 +11,10 @@ import pulumi
 from pydantic import ValidationError
 
 from jarvis.config.environment import Environment
+from jarvis.config.errors import ConfigurationError
 from jarvis.config.server import Server
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-class ConfigurationError(pulumi.RunError):
-    """The configuration has mistakes; the message lists all of them, each with the path of its field."""
 
 
 def field_path(parts: tuple[str | int, ...]) -> str:

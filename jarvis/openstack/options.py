@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jarvis.config.load import ConfigurationError
+from jarvis.config.errors import ConfigurationError
 from jarvis.config.types import Option
 
 _BOOLEANS = ("true", "false", "1", "0", "yes", "no", "on", "off")

@@ -10,7 +10,7 @@ from pulumi_kubernetes.apps import v1 as apps
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.policy import v1 as policy
 
-from jarvis.config.load import ConfigurationError
+from jarvis.config.errors import ConfigurationError
 from jarvis.config.openstack import Service as Settings
 from jarvis.config.types import Option
 from jarvis.core.component import Component

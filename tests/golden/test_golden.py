@@ -13,6 +13,7 @@ import yaml
 
 from jarvis.config import Artifacts, parse_environment
 from jarvis.config.artifacts import Image, Release
+from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import with_host_keys
 from stacks.cloud import IMAGES, build
 from tests.unit.harness import Graph, record
@@ -102,3 +103,19 @@ def flat(value: object, path: str = "") -> list[tuple[str, object]]:
     if isinstance(value, list):
         return [leaf for at, each in enumerate(value) for leaf in flat(each, f"{path}[{at}]")]
     return [(path, value)]
+
+
+def test_a_counter_of_no_secret_is_an_error_before_there_is_any_resource(tmp_path: Path) -> None:
+    document = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]["jarvis:environment"]
+    document["ssh"] = {}
+    for server in document["servers"]:
+        server.pop("host_key_file")
+        server["host_key"] = "ssh-ed25519 AAAA"
+    good = parse_environment({**document, "rotations": {"keystone-admin": 1}}, "dev")
+    assert "keystone-admin" in record(lambda: build(good, artifacts()), "dev").text()
+    wrong = parse_environment({**document, "rotations": {"keystone-admni": 1}}, "dev")
+    with pytest.raises(
+        ConfigurationError,
+        match=r"rotations\.keystone-admni: no secret has this name; the closest is keystone-admin",
+    ):
+        record(lambda: build(wrong, artifacts()), "dev")

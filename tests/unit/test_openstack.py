@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jarvis.config.load import ConfigurationError
+from jarvis.config.errors import ConfigurationError
 from jarvis.core.pods import fingerprint
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER

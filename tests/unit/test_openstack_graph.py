@@ -10,7 +10,7 @@ import pulumi_kubernetes as kubernetes
 import pytest
 
 from jarvis.config import Environment, parse_environment
-from jarvis.config.load import ConfigurationError
+from jarvis.config.errors import ConfigurationError
 from jarvis.core.component import Component
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
 from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
