@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Artifacts, ConfigurationError, Environment, Role, check_rotations
+from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
@@ -130,7 +130,6 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         KeystoneArgs(platform=platform, image=images.reference("keystone"), known=known),
         in_cluster,
     )
-    check_rotations(env)
     settings = env.openstack.keystone
     return Cloud(
         api=cluster.address,

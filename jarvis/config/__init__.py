@@ -7,7 +7,6 @@ from jarvis.config.artifacts import Artifacts, load_artifacts
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import load_environment, parse_environment
-from jarvis.config.rotations import check_rotations
 from jarvis.config.server import Role, Server
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Environment",
     "Role",
     "Server",
-    "check_rotations",
     "load_artifacts",
     "load_environment",
     "parse_environment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from itertools import combinations
 
 from pydantic import Field, model_validator
@@ -13,9 +14,9 @@ from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Versions
-from jarvis.config.rotations import Rotations
+from jarvis.config.rotations import secret_names
 from jarvis.config.server import Preflight, Role, Server, Ssh
-from jarvis.config.types import DnsLabel, Section
+from jarvis.config.types import DnsLabel, Rotation, Section
 
 Mistake = tuple[tuple[str | int, ...], str]
 
@@ -45,7 +46,9 @@ class Environment(Section):
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
-    rotations: Rotations
+    rotations: dict[str, Rotation] = Field(
+        default_factory=dict, description="how often each secret was made anew, by the secret's name"
+    )
 
     def with_role(self, role: Role) -> list[Server]:
         """The servers that have ``role``, in the order of the configuration."""
@@ -58,6 +61,7 @@ class Environment(Section):
     @model_validator(mode="after")
     def _cross_checks(self) -> Environment:
         mistakes = [*_servers(self), *_addresses(self), *_networks(self), *_roles(self), *_versions(self)]
+        mistakes += _rotations(self)
         if mistakes:
             raise ValidationError.from_exception_data(
                 "Environment",
@@ -124,6 +128,15 @@ def _roles(env: Environment) -> Iterator[Mistake]:
             if role in server.roles and Role.WORKER not in server.roles:
                 text = f"{server.name} has the role {role.value} and so needs the role worker"
                 yield ("servers", at, "roles"), text
+
+
+def _rotations(env: Environment) -> Iterator[Mistake]:
+    known = sorted(secret_names(env))
+    for name in env.rotations:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"the closest is {near[0]}" if near else f"there are {', '.join(known)}"
+            yield ("rotations", name), f"no secret has this name; {hint}"
 
 
 def _versions(env: Environment) -> Iterator[Mistake]:

@@ -129,6 +129,10 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
         f"nobody is {role}": (_without_role(role), f"servers: no server has the role {role}")
         for role in ("etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage")
     },
+    "counter of no secret": (
+        _set("rotations", to={"keystone-admni": 1}),
+        "rotations.keystone-admni: no secret has this name; the closest is keystone-admin",
+    ),
     "control plane without worker": (
         _set("servers", 0, "roles", to=["etcd", "control-plane", "database"]),
         "servers[0].roles: jarvis-1 has the role control-plane and so needs the role worker",
