@@ -49,7 +49,7 @@ def _environment(**openstack: Any) -> Environment:
     rotations = openstack.pop("rotations", {})
     glance = openstack.pop("glance", {})
     roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage"]
-    return parse_environment(
+    env = parse_environment(
         {
             "name": "test",
             "networks": {"management": "192.0.2.0/24", "virtual_address": "192.0.2.100"},
@@ -57,10 +57,11 @@ def _environment(**openstack: Any) -> Environment:
                 {"name": "one", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "roles": roles}
             ],
             "openstack": {"keystone": openstack, "glance": glance},
-            "rotations": rotations,
         },
         "test",
     )
+    # Glance is in no stack yet, and so its counters are in no environment.
+    return env.model_copy(update={"rotations": rotations})
 
 
 def _graph(**openstack: Any) -> Graph:
