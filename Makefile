@@ -60,6 +60,10 @@ check: bootstrap ## the fast gate: format, lint, types, shellcheck, unit and gol
 test: ## every test, the real deployment included
 	@tests/run
 
+.PHONY: test-faults
+test-faults: tools artifacts ## power and processes taken away under load; written to .jarvis/faults.json
+	@$(PY) -m tests.faults
+
 .PHONY: bench
 bench: tools artifacts ## the figures of the documents, printed and written to .jarvis/bench.json
 	@$(PY) -m tests.bench

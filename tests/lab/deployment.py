@@ -259,6 +259,8 @@ class Cloud:
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "10",
+            # A server may lose its power while it is asked.
+            "ServerAliveInterval": "10",
             "StrictHostKeyChecking": "yes",
             "UserKnownHostsFile": self.facts["known_hosts_path"],
         }

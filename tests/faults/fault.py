@@ -1,0 +1,114 @@
+"""What a fault is, and how one is tried: under load, from before it until all is well again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.client import Gateway, Refused, User
+from tests.faults.health import problems
+from tests.faults.load import Load
+from tests.lab.deployment import Cloud, wait_until
+
+# Requests of each kind that prove that the load is served.
+STEADY = 5
+# Limits, far beyond what is aimed at: a fault that does not heal must end.
+STEADY_SECONDS = 120
+HEALTH_SECONDS = 600
+# How often health is asked for: each question costs the servers a second of work.
+LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    - ``name``: a word for the command line and the file. ``title``: what it is, for a reader of the table.
+    - ``strike``: does it. ``mend``: gives back what was taken from outside, such as the power, or types the
+      one command that a user would; ``None`` where nobody lifts a hand.
+    - ``noticed``: whether the cloud knows of it; waited for before ``mend``.
+    - ``powerless``: servers that lose their power. ``one_server``: the aims for the loss of one server hold.
+    """
+
+    name: str
+    title: str
+    strike: Callable[[Cloud], None]
+    mend: Callable[[Cloud], None] | None = None
+    noticed: Callable[[Cloud], bool] = lambda _: True
+    powerless: Sequence[str] = ()
+    one_server: bool = False
+
+
+def _holds(true: Callable[[], bool], seconds: float, pause: float = 0.5) -> bool:
+    """Looks until ``true()`` holds; ``False`` when it did not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
+    """Tries a fault; what was seen:
+
+    ``kinds``: by kind of request what ``Stream.summary`` says. ``acknowledged``: writes. ``lost``: those of
+    them that are gone. ``health_seconds``: from the fault, or from the begin of its ``mend``, until nothing
+    is wrong any more; ``None`` when that never was, and ``unwell`` says what is wrong.
+    """
+    unwell: list[str] = []
+
+    def well(since: float, powerless: Sequence[str] = ()) -> bool:
+        unwell[:] = problems(cloud, since, powerless)
+        return not unwell
+
+    assert _holds(lambda: well(0), HEALTH_SECONDS, LOOK_SECONDS), f"not well before {fault.name}: {unwell}"
+    user = User(cloud.stack.workspace.clouds, Gateway(cloud.virtual_address, cloud.authority))
+    with Load(user) as load:
+        began = time.monotonic()
+        wait_until("all kinds of requests are served", lambda: load.steady(began, STEADY), STEADY_SECONDS)
+        struck, struck_at = time.time(), time.monotonic()
+        fault.strike(cloud)
+        mended = struck
+        if fault.mend is not None:
+            _holds(lambda: fault.noticed(cloud), STEADY_SECONDS, LOOK_SECONDS)
+            now = time.monotonic()
+            _holds(lambda: load.steady(now, STEADY), STEADY_SECONDS / 2)
+            mended = time.time()
+            fault.mend(cloud)
+        healed = _holds(lambda: well(struck, fault.powerless), HEALTH_SECONDS, LOOK_SECONDS)
+        health = time.time() - mended
+        now = time.monotonic()
+        served = _holds(lambda: load.steady(now, STEADY), STEADY_SECONDS)
+    acknowledged = len(user.credentials) + len(user.images)
+    lost = user.lost() if served else ["not served again"]
+    if served:
+        try:
+            user.leave()
+        except (OSError, Refused) as error:
+            cloud.stack.say(f"{fault.name}: what the load made stays: {error}")
+    return {
+        "name": fault.name,
+        "title": fault.title,
+        "one_server": fault.one_server,
+        "kinds": {stream.kind: stream.summary() for stream in load.streams},
+        "acknowledged": acknowledged,
+        "lost": lost,
+        "health_seconds": round(health, 1) if healed else None,
+        "unwell": list(unwell),
+        "seconds": round(time.monotonic() - struck_at, 1),
+    }
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What of a row is wrong, for whoever asserts it: losses and what does not heal; never a time."""
+    wrong = []
+    if row["lost"]:
+        wrong.append(
+            f"{len(row['lost'])} of {row['acknowledged']} acknowledged writes lost: {row['lost'][:5]}"
+        )
+    if row["health_seconds"] is None:
+        wrong.append(f"not well within {HEALTH_SECONDS} s: {', '.join(row['unwell'][:5])}")
+    return "; ".join(wrong)

@@ -1,0 +1,103 @@
+"""A steady, bounded load: requests at fixed moments, whether those before were answered or not."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.client import Refused, User
+
+# More than are under way when none is answered: patience, twice (connect and answer), over the pace.
+IN_FLIGHT = 24
+# Seconds between two requests. A token by password costs a third of a CPU second (bcrypt), and the servers
+# share their machine with the load.
+PACES = {"token": 1.0, "validation": 0.5, "write": 1.0, "upload": 3.0, "download": 1.0}
+
+
+@dataclass
+class Stream:
+    """Requests of one kind. ``answers``: when each was sent and answered (monotonic seconds), and what was
+    wrong, or an empty text."""
+
+    kind: str
+    pace: float
+    send: Callable[[], None]
+    answers: list[tuple[float, float, str]] = field(default_factory=list)
+
+    def one(self) -> None:
+        began = time.monotonic()
+        try:
+            self.send()
+            problem = ""
+        except (OSError, Refused, ValueError) as error:
+            problem = str(error) or type(error).__name__
+        self.answers.append((began, time.monotonic(), problem))
+
+    def good_since(self, moment: float) -> int:
+        """How many requests that were sent after ``moment`` succeeded."""
+        return sum(1 for sent, _, problem in list(self.answers) if sent > moment and not problem)
+
+    def summary(self) -> dict[str, Any]:
+        """Requests sent and failed, the longest gap between two successes in seconds, and the failures."""
+        answers = sorted(self.answers, key=lambda answer: answer[1])
+        good = [at for _, at, problem in answers if not problem]
+        # Before the first and after the last success nobody was served either.
+        edges = [min(sent for sent, _, _ in answers), *good, answers[-1][1]] if answers else [0.0]
+        gap = max((b - a for a, b in itertools.pairwise(edges)), default=0.0)
+        problems = Counter(problem for _, _, problem in answers if problem)
+        return {
+            "sent": len(answers),
+            "failed": sum(problems.values()),
+            "longest_gap_seconds": round(gap, 2),
+            "failures": dict(problems.most_common(5)),
+        }
+
+
+class Load:
+    """Sends all kinds of requests that the deployment can answer, from entering until leaving."""
+
+    def __init__(self, user: User) -> None:
+        sends = {"token": user.issue, "validation": user.validate, "write": user.write}
+        if user.image_url:
+            sends |= {"upload": user.upload, "download": user.download}
+        self.streams = [Stream(kind, PACES[kind], send) for kind, send in sends.items()]
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._drive, args=(stream,), daemon=True) for stream in self.streams
+        ]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _drive(self, stream: Stream) -> None:
+        places = threading.Semaphore(IN_FLIGHT)
+
+        def one() -> None:
+            try:
+                stream.one()
+            finally:
+                places.release()
+
+        due = time.monotonic()
+        with ThreadPoolExecutor(max_workers=IN_FLIGHT) as pool:
+            while not self._end.wait(max(0.0, due - time.monotonic())):
+                due += stream.pace
+                places.acquire()
+                pool.submit(one)
+
+    def steady(self, since: float, count: int) -> bool:
+        """Whether of each kind ``count`` requests sent after ``since`` succeeded."""
+        return all(stream.good_since(since) >= count for stream in self.streams)
