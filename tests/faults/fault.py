@@ -10,7 +10,7 @@ from typing import Any
 from tests.faults.client import Gateway, Refused, User
 from tests.faults.health import problems
 from tests.faults.load import Load
-from tests.lab.deployment import Cloud, wait_until
+from tests.lab.deployment import Cloud
 
 # Requests of each kind that prove that the load is served.
 STEADY = 5
@@ -68,7 +68,8 @@ def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
     user = User(cloud.stack.workspace.clouds, Gateway(cloud.virtual_address, cloud.authority))
     with Load(user) as load:
         began = time.monotonic()
-        wait_until("all kinds of requests are served", lambda: load.steady(began, STEADY), STEADY_SECONDS)
+        served = _holds(lambda: load.steady(began, STEADY), STEADY_SECONDS)
+        assert served, f"not served before {fault.name}: {[stream.summary() for stream in load.streams]}"
         struck, struck_at = time.time(), time.monotonic()
         fault.strike(cloud)
         mended = struck
