@@ -8,11 +8,13 @@ import json
 import socket
 import ssl
 import threading
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -21,8 +23,26 @@ import yaml
 PATIENCE_SECONDS = 5.0
 
 
+# What is asked before and after the load is asked again for so long: there the answer counts, not the time.
+INSIST_SECONDS = 120.0
+
+T = TypeVar("T")
+
+
 class Refused(Exception):
     """A request that was not answered as it should be."""
+
+
+def insist(ask: Callable[[], T]) -> T:
+    """What ``ask`` answers, asked again until it does. Raises what it raised last."""
+    deadline = time.monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            return ask()
+        except (OSError, Refused):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 class Gateway:
@@ -86,19 +106,23 @@ class User:
         self._gateway = gateway
         self._url = str(auth["auth_url"])
         self._admin = _password_request(auth["username"], auth["password"], auth["project_name"])
-        name = f"faults-{uuid.uuid4().hex[:8]}"
-        password = uuid.uuid4().hex
         self._lock = threading.Lock()
         # By id: the digest of what was acknowledged.
         self.credentials: dict[str, str] = {}
         self.images: dict[str, str] = {}
+        insist(self._prepare)
+
+    def _prepare(self) -> None:
+        """Makes the user and the project, of another name each time: an answer may be lost, its work done."""
+        name = f"faults-{uuid.uuid4().hex[:8]}"
+        password = uuid.uuid4().hex
         token, _ = self._issue(self._admin)
         self.project = self._made(token, "project", {"name": name, "domain_id": "default"})
         self.id = self._made(token, "user", {"name": name, "domain_id": "default", "password": password})
         roles = self._read(token, f"{self._url}/roles")["roles"]
         # Keystone's own: every deployment has them (keystone-manage bootstrap).
         member = next(role["id"] for role in roles if role["name"] == "member")
-        gateway.ask(
+        self._gateway.ask(
             "PUT",
             f"{self._url}/projects/{self.project}/users/{self.id}/roles/{member}",
             204,
@@ -175,23 +199,22 @@ class User:
 
     def lost(self) -> list[str]:
         """What was acknowledged and is not there, or is another."""
-        self.issue()
-        found = self._read(self.token, f"{self._url}/credentials?user_id={self.id}")["credentials"]
+        insist(self.issue)
+        url = f"{self._url}/credentials?user_id={self.id}"
+        found = insist(lambda: self._read(self.token, url))["credentials"]
         blobs = {each["id"]: each["blob"] for each in found}
         missing = [f"credential {key}" for key, blob in self.credentials.items() if blobs.get(key) != blob]
         for image, digest in self.images.items():
             try:
-                if self._digest(image, patience=60) == digest:
-                    continue
-            except Refused as error:
+                if insist(partial(self._digest, image, patience=60)) != digest:
+                    missing.append(f"image {image}: another content")
+            except (OSError, Refused) as error:
                 missing.append(f"image {image}: {error}")
-            else:
-                missing.append(f"image {image}: another content")
         return missing
 
     def leave(self) -> None:
         """Removes what was made for the load; a user's credentials go with it."""
-        token, _ = self._issue(self._admin)
+        token, _ = insist(lambda: self._issue(self._admin))
         for image in self.images:
             self._gateway.ask("DELETE", f"{self.image_url}/v2/images/{image}", 204, token=token, patience=60)
         for kind, key in (("users", self.id), ("projects", self.project)):
