@@ -16,6 +16,13 @@ class Service(Section):
     replicas: int = Field(default=2, ge=1, le=64)
     options: dict[str, Option] = Field(default_factory=dict)
     processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
+    threads: int = Field(default=4, ge=1, le=256, description="requests at once of one process")
+
+    @property
+    def at_once(self) -> int:
+        """How many requests the gateway gives one replica at once. A thread of each process is left for
+        probes: a replica that is busy must not look as if it were gone."""
+        return max(1, self.processes * (self.threads - 1))
 
 
 class Keystone(Service):
@@ -41,6 +48,7 @@ class Glance(Service):
     """The image service."""
 
     quotas: ImageQuotas = Field(default_factory=ImageQuotas)
+    # Uploads and downloads wait for others most of the time.
     threads: int = Field(default=16, ge=1, le=256, description="requests at once of one process")
     staging_gib: int = Field(
         default=40, ge=1, description="space of one replica for imports: an image, and what it becomes"

@@ -35,8 +35,6 @@ CLIENT = "glance"
 POOL = "images"
 # Seconds that an upload, a download or an import has to end when its pod is replaced.
 DRAIN = 1200
-# Requests of a pod that are left for probes while uploads and downloads take the others.
-_SPARE = 4
 _CEPH = "/etc/ceph"
 _SCRATCH = "/var/lib/glance"
 # What is staged for an import lies in one pod: another that is asked to import it hands the request on.
@@ -50,7 +48,7 @@ def glance_route(env: Environment) -> Route:
         name="glance",
         host=f"image.{env.networks.domain}",
         service=f"glance.{env.openstack.namespace}",
-        requests=max(1, settings.processes * settings.threads - _SPARE),
+        requests=settings.at_once,
         patience=600,
     )
 
@@ -146,7 +144,6 @@ class Glance(Component, token="openstack:Glance"):
                 scratch={_SCRATCH: settings.staging_gib},
                 addressed=_ADDRESSED,
                 memory_mib=1024,
-                threads=settings.threads,
                 drain=DRAIN,
             ),
             self.child(),

@@ -57,6 +57,7 @@ def keystone_route(env: Environment) -> Route:
         name="keystone",
         host=f"identity.{env.networks.domain}",
         service=f"keystone.{env.openstack.namespace}",
+        requests=env.openstack.keystone.at_once,
         repeatable_posts=["/v3/auth/tokens"],
     )
 

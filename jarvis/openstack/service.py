@@ -70,8 +70,7 @@ class ServiceArgs:
       ``fill`` moves the data in between.
     - ``identity``: how it is known to Keystone, where it checks tokens; Keystone itself has none.
     - ``scratch``, ``addressed``: see ``PodArgs``; the latter by ``group.option``.
-    - ``memory_mib``: most memory of a pod. ``threads``: requests at once of a process. ``drain``: seconds
-      that requests under way have when a pod ends.
+    - ``memory_mib``: most memory of a pod. ``drain``: seconds that requests under way have when a pod ends.
     """
 
     platform: Platform
@@ -91,7 +90,6 @@ class ServiceArgs:
     scratch: Mapping[str, int] = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 512
-    threads: int = 1
     drain: int = DRAIN
 
 
@@ -259,7 +257,7 @@ class Service(Component, token="openstack:Service"):
                         module=args.module,
                         port=args.port,
                         processes=args.settings.processes,
-                        threads=args.threads,
+                        threads=args.settings.threads,
                         drain=args.drain,
                     ),
                     port=args.port,

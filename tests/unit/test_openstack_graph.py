@@ -322,5 +322,5 @@ def test_a_wrong_option_of_glance_is_known_before_there_is_any_resource(options:
 
 
 def test_a_pod_of_glance_keeps_places_for_its_probes() -> None:
-    assert glance_route(_environment(glance={"processes": 2, "threads": 8})).requests == 12
+    assert glance_route(_environment(glance={"processes": 2, "threads": 8})).requests == 14
     assert glance_route(_environment(glance={"processes": 1, "threads": 1})).requests == 1
