@@ -33,6 +33,11 @@ ADDRESS = "POD_ADDRESS"
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
 SCRIPTS_FOLDER = "/etc/jarvis/scripts"
+# What uWSGI itself says, and what anybody prints beside the log, in the form of the service's own JSON.
+_SERVER_LINE = (
+    '{"asctime": "${strftime:%Y-%m-%d %H:%M:%S}", "name": "uwsgi", "levelname": "INFO", '
+    '"message": "${msg}"}\n'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,16 @@ def uwsgi_command(
         "--add-header=Connection: close",
         # The gateway logs each request, and the service what it does about it.
         "--disable-logging",
-        "--log-date=%Y-%m-%dT%H:%M:%S",
+        # All output passes the master: a line that is JSON as it is, any other as the message of one.
+        "--log-master",
+        # Longer lines would be cut, and no longer be JSON: those with a traceback are the longest.
+        "--log-master-bufsize=65536",
+        "--logger=service stdio",
+        "--logger=server stdio",
+        r"--log-drain=^\s*$",
+        r"--log-route=service ^\{",
+        "--log-route=server ^[^{]",
+        f"--log-encoder=json:server {_SERVER_LINE}",
     ]
 
 

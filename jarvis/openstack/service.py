@@ -30,9 +30,10 @@ from jarvis.openstack.registration import (
 from jarvis.stateful import Account, AccountArgs
 from jarvis.stateful.mariadb import database_url
 
-# What every service is told, by ``group.option``. Logs go to the container's output, as JSON.
+# What every service is told, by ``group.option``. Logs go to the container's standard output, as JSON.
 COMMON: Mapping[str, Option] = {
-    "DEFAULT.use_stderr": True,
+    # Where there is no other place, oslo.log writes to standard output.
+    "DEFAULT.use_stderr": False,
     "DEFAULT.use_json": True,
     # The gateway says what the client asked for (X-Forwarded-*); it alone reaches the pods.
     "oslo_middleware.enable_proxy_headers_parsing": True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,19 @@ def test_a_service_may_have_longer_for_what_is_under_way() -> None:
     assert template["spec"]["termination_grace_period_seconds"] > GOODBYE + 900
     command = uwsgi_command(module="m", port=1, processes=3, threads=5, drain=900)
     assert {"--worker-reload-mercy=900", "--threads=5"} <= set(command)
+
+
+def test_what_a_web_server_says_beside_the_services_log_becomes_json_as_well() -> None:
+    command = uwsgi_command(module="m", port=1, processes=3)
+    rules = dict(word.partition("=")[2].split(" ", 1) for word in command if word.startswith("--log-route="))
+    for line in ('{"message": "of the service"}', "spawned uWSGI worker 1", "[x] a warning"):
+        assert [bool(re.search(rule, line)) for rule in rules.values()].count(True) == 1, line
+    [encoder] = [word for word in command if word.startswith("--log-encoder=json:")]
+    target, _, form = encoder.removeprefix("--log-encoder=json:").partition(" ")
+    assert re.search(rules[target], "spawned uWSGI worker 1")
+    # Without an end of its own, two messages would be on one line.
+    assert form.endswith("\n")
+    assert json.loads(form.replace("${msg}", "spawned"))["message"] == "spawned"
 
 
 def test_a_pods_address_is_known_before_what_names_it_and_scratch_space_has_a_limit() -> None:
