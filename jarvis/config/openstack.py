@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from jarvis.config.types import DnsLabel, Option, Section
+
+Rotation = Literal["daily", "weekly", "monthly"]
 
 
 class Service(Section):
@@ -30,6 +34,8 @@ class Keystone(Service):
 
     admin_user: str = "admin"
     admin_project: str = "admin"
+    fernet_rotation: Rotation = Field(default="daily", description="of the keys that encrypt tokens")
+    credential_rotation: Rotation = Field(default="monthly", description="of those for credentials")
 
 
 class ImageQuotas(Section):

@@ -1,25 +1,44 @@
 """Rings of symmetric keys, in the form that Keystone reads: a folder of files named by numbers.
 
-File 0 is the staged key, which will encrypt next; the highest number is the primary, which encrypts; the rest
-decrypt only. A rotation turns the staged key into the primary. While pods change over one by one, those of
-the old ring decrypt by their staged key what those of the new one encrypt: no token is refused.
+They are made and rotated in the cluster (``jarvis/files/openstack/rotate_keys.py``), and are in no state:
+docs/decisions/020-key-rotation.md.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pulumi
+from pulumi_kubernetes.batch import v1 as batch
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.rbac import v1 as rbac
 
+from jarvis.config.openstack import Rotation
 from jarvis.core.component import Component
-from jarvis.pki import RandomKey, RandomKeyArgs
+from jarvis.core.pods import labels
+from jarvis.openstack.jobs import Task, TaskArgs
+from jarvis.openstack.platform import Platform
+from jarvis.openstack.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_template
+from jarvis.remote.script import read_file
 
-# How often the fernet keys may be rotated, in seconds: once a day at most.
-SHORTEST_ROTATION = 86_400
+# Cron's notation, UTC, and the shortest time between two, in seconds.
+SCHEDULES: Mapping[Rotation, tuple[str, int]] = {
+    "daily": ("17 3 * * *", 86_400),
+    "weekly": ("17 3 * * 0", 7 * 86_400),
+    "monthly": ("17 3 1 * *", 28 * 86_400),
+}
+# Seconds until every pod has a changed Secret: kubelet looks at a pod's volumes every 60 s and up to half of
+# that more (kubelet's syncFrequency and its jitter), and then some.
+SETTLE = 120
+# Seconds after which a rotation that does not succeed is given up; the next one is due later than that.
+_PATIENCE = 3600
+_SCRIPT = "rotate_keys.py"
 
 
-def max_active_keys(*, expiration: int, allow_expired_window: int, rotation: int = SHORTEST_ROTATION) -> int:
+def max_active_keys(*, expiration: int, allow_expired_window: int, rotation: int) -> int:
     """How many keys there must be for a token to be read as long as it may be: the formula of Keystone's
     documentation ("Fernet - Frequently Asked Questions"), all in seconds.
 
@@ -29,39 +48,161 @@ def max_active_keys(*, expiration: int, allow_expired_window: int, rotation: int
     return math.ceil((expiration + allow_expired_window) / rotation) + 2
 
 
-def ring(rotation: int, count: int) -> dict[str, int]:
-    """The generation of the key in each file after ``rotation`` rotations, with ``count`` keys at most.
-
-    Generation 0 is the first primary. Raises ``ValueError`` for fewer than two keys.
-    """
-    if count < 2:
-        raise ValueError(f"a ring of {count} keys has no staged and primary key")
-    oldest = max(0, rotation + 2 - count)
-    return {
-        "0": rotation + 1,
-        **{str(generation + 1): generation for generation in range(oldest, rotation + 1)},
-    }
-
-
 @dataclass(frozen=True, kw_only=True)
 class KeyRingArgs:
-    """``rotation``: raised by one, never by more, to encrypt with the next key. ``count``: keys at most."""
+    """A ring of keys.
 
-    rotation: int = 0
-    count: int = 3
+    - ``secret``: name of the Secret. ``before``: URN of what was its parent, where it had another.
+    - ``pod``: of the service that reads it, whose environment a rotation has if it is to ``migrate``.
+    - ``rotation``: how often. ``most``, ``lifetime``: beyond so many keys go those which nothing that is
+      younger than ``lifetime`` seconds was encrypted with.
+    - ``migrate``: a command that encrypts all anew with the ring in the folder that ``variable`` names.
+    """
+
+    platform: Platform
+    pod: PodArgs
+    secret: str
+    before: pulumi.Input[str]
+    rotation: Rotation
+    most: int
+    lifetime: int = 0
+    migrate: Sequence[str] = ()
+    variable: str = ""
 
 
 class KeyRing(Component, token="openstack:KeyRing"):
-    """A ring of fernet keys (32 random bytes in URL-safe base64). ``files``: each key, secret, by file."""
+    """A Secret of Fernet keys that a Job fills once and a CronJob rotates; both may read and replace this one
+    Secret, and nothing else.
 
-    files: dict[str, pulumi.Output[str]]
+    ``secret``: the resource; its name is ``name``. ``ready``: the resource after which there are keys.
+    """
+
+    name: str
+    secret: core.Secret
+    ready: pulumi.Resource
 
     def __init__(self, name: str, args: KeyRingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
-        self.files = {
-            file: RandomKey(
-                f"{name}-{generation}", RandomKeyArgs(bytes=32, encoding="urlsafe"), self.child()
-            ).value
-            for file, generation in ring(args.rotation, args.count).items()
+        platform, self.name = args.platform, args.secret
+        metadata = {
+            "name": name,
+            "namespace": platform.namespace,
+            "labels": labels(args.pod.service, "keys", "openstack"),
         }
+        own = self.in_cluster(platform.provider, depends_on=[platform])
+        self.secret = core.Secret(
+            args.secret,
+            metadata={
+                **metadata,
+                "name": args.secret,
+                "labels": labels(args.pod.service, "api", "openstack"),
+            },
+            # Its data is the CronJob's. Where a former version gave some, that stays until it is rotated.
+            opts=self.in_cluster(
+                platform.provider,
+                depends_on=[platform],
+                ignore_changes=["data"],
+                aliases=[pulumi.Alias(parent=args.before)],
+            ),
+        )
+        made = [
+            core.ConfigMap(
+                name, metadata=metadata, data={_SCRIPT: read_file(f"openstack/{_SCRIPT}")}, opts=own
+            )
+        ]
+        access = self._access(name, metadata, args)
+        schedule, _ = SCHEDULES[args.rotation]
+        pod = replace(args.pod, account=name)
+        access_to = {
+            "RING_API": "https://kubernetes.default.svc",
+            "RING_ACCOUNT": ACCOUNT_FOLDER,
+            "RING_NAMESPACE": platform.namespace,
+            "RING_NAME": args.secret,
+        }
+        variables = {
+            **access_to,
+            "RING_MOST": str(args.most),
+            # So long a pod that does not know of a rotation yet goes on with the key before.
+            "RING_LIFETIME": str(args.lifetime + SETTLE),
+            "RING_SETTLE": str(SETTLE),
+            "RING_MIGRATE": json.dumps(list(args.migrate)),
+            "RING_VARIABLE": args.variable,
+        }
+        # It needs nothing of the service, whose schema is migrated meanwhile.
+        alone = replace(pod, config_maps=[], secrets=[], folders={}, memory_mib=128)
+        self.ready = Task(
+            f"{name}-create",
+            TaskArgs(
+                platform=platform,
+                pod=alone,
+                task="create-keys",
+                command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}", "create"],
+                variables=access_to,
+                scripts=name,
+            ),
+            self.child(),
+            after=[self.secret, *made, *access],
+        ).job
+        batch.CronJob(
+            name,
+            metadata=metadata,
+            spec={
+                "schedule": schedule,
+                "concurrency_policy": "Forbid",
+                "starting_deadline_seconds": _PATIENCE,
+                "successful_jobs_history_limit": 1,
+                "failed_jobs_history_limit": 1,
+                "job_template": {
+                    "spec": {
+                        "backoff_limit": 100,
+                        "active_deadline_seconds": _PATIENCE,
+                        "template": job_template(
+                            pod if args.migrate else alone,
+                            task="rotate-keys",
+                            command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}", "rotate"],
+                            variables=variables,
+                            secrets={},
+                            scripts=name,
+                            revision=None,
+                        ),
+                    }
+                },
+            },
+            opts=self.in_cluster(platform.provider, depends_on=[self.ready]),
+        )
         self.register_outputs({})
+
+    def _access(self, name: str, metadata: Mapping[str, object], args: KeyRingArgs) -> list[pulumi.Resource]:
+        """A service account that may read and replace the one Secret."""
+        group = "rbac.authorization.k8s.io"
+        own = self.in_cluster(args.platform.provider, depends_on=[args.platform])
+        return [
+            core.ServiceAccount(
+                name,
+                metadata=metadata,
+                automount_service_account_token=False,
+                opts=own,
+            ),
+            rbac.Role(
+                name,
+                metadata=metadata,
+                rules=[
+                    {
+                        "api_groups": [""],
+                        "resources": ["secrets"],
+                        "resource_names": [args.secret],
+                        "verbs": ["get", "update"],
+                    }
+                ],
+                opts=own,
+            ),
+            rbac.RoleBinding(
+                name,
+                metadata=metadata,
+                role_ref={"api_group": group, "kind": "Role", "name": name},
+                subjects=[
+                    {"kind": "ServiceAccount", "name": name, "namespace": args.platform.namespace},
+                ],
+                opts=own,
+            ),
+        ]

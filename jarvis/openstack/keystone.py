@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pulumi
 from pulumi_kubernetes.core import v1 as core
@@ -14,11 +15,12 @@ from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
-from jarvis.openstack.config import encoded
+from jarvis.openstack.config import encoded, variable
 from jarvis.openstack.jobs import Task, TaskArgs
-from jarvis.openstack.keys import KeyRing, KeyRingArgs, max_active_keys
+from jarvis.openstack.keys import SCHEDULES, KeyRing, KeyRingArgs, max_active_keys
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
+from jarvis.openstack.pods import PodArgs
 from jarvis.openstack.registration import Administrator
 from jarvis.openstack.service import Service, ServiceArgs, merged_options
 from jarvis.pki import Password, PasswordArgs
@@ -64,10 +66,9 @@ def keystone_route(env: Environment) -> Route:
 
 def keystone_options(settings: Settings) -> dict[str, Option]:
     """What Jarvis tells Keystone, by ``group.option``, where the operator's ``settings`` do not."""
-    keys = max_active_keys(
-        expiration=_number(settings, "token.expiration", EXPIRATION),
-        allow_expired_window=_number(settings, "token.allow_expired_window", ALLOW_EXPIRED_WINDOW),
-    )
+    expiration, window = _lifetime(settings)
+    _, rotation = SCHEDULES[settings.fernet_rotation]
+    keys = max_active_keys(expiration=expiration, allow_expired_window=window, rotation=rotation)
     return {
         "DEFAULT.default_log_levels": ",".join(_LOG_LEVELS),
         # bcrypt reads no more of a password, and Keystone would say so at each.
@@ -79,6 +80,14 @@ def keystone_options(settings: Settings) -> dict[str, Option]:
         "fernet_receipts.max_active_keys": keys,
         "credential.key_repository": _CREDENTIAL,
     }
+
+
+def _lifetime(settings: Settings) -> tuple[int, int]:
+    """How long a token may be used, and how long after that a service may still read it, in seconds."""
+    return (
+        _number(settings, "token.expiration", EXPIRATION),
+        _number(settings, "token.allow_expired_window", ALLOW_EXPIRED_WINDOW),
+    )
 
 
 def _number(settings: Settings, name: str, default: int) -> int:
@@ -122,18 +131,7 @@ class Keystone(Component, token="openstack:Keystone"):
         settings = env.openstack.keystone
         self.url = f"{route_url(env, keystone_route(env).host)}/v3"
         own = keystone_options(settings)
-        keys = _number(settings, "fernet_tokens.max_active_keys", int(own["fernet_tokens.max_active_keys"]))
-        fernet = KeyRing(
-            f"{name}-fernet",
-            KeyRingArgs(rotation=env.rotations.get(f"{name}-fernet", 0), count=keys),
-            self.child(),
-        )
-        credential_rotation = env.rotations.get(f"{name}-credential", 0)
-        credential = KeyRing(
-            f"{name}-credential",
-            KeyRingArgs(rotation=credential_rotation, count=_CREDENTIAL_KEYS),
-            self.child(),
-        )
+        rings = self._rings(name, args, most=int(own["fernet_tokens.max_active_keys"]))
         self.service = Service(
             name,
             ServiceArgs(
@@ -146,26 +144,12 @@ class Keystone(Component, token="openstack:Keystone"):
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
                 options=own,
-                folders={_FERNET: fernet.files, _CREDENTIAL: credential.files},
+                rings=rings,
                 memory_mib=768,
             ),
             self.child(),
         )
-        bootstrap = self._bootstrap(name, platform)
-        if credential_rotation:
-            # Encrypts with the new primary key what the one before had encrypted, before that may go.
-            Task(
-                f"{name}-credential-migrate",
-                TaskArgs(
-                    platform=platform,
-                    pod=self.service.pod,
-                    task="credential-migrate",
-                    command=["keystone-manage", "credential_migrate"],
-                    revision=str(credential_rotation),
-                ),
-                self.child(),
-                after=[self.service.deployment],
-            )
+        bootstrap = self._bootstrap(name, platform, [ring.ready for ring in rings.values()])
         self.ready = [self.service.deployment, bootstrap.job]
         self.administrator = Administrator(
             url=self.url,
@@ -177,7 +161,43 @@ class Keystone(Component, token="openstack:Keystone"):
         )
         self.register_outputs({"url": self.url})
 
-    def _bootstrap(self, name: str, platform: Platform) -> Task:
+    def _rings(self, name: str, args: KeystoneArgs, most: int) -> dict[str, KeyRing]:
+        """Its keys, by the path where it reads them."""
+        settings = args.platform.env.openstack.keystone
+        pod = PodArgs(service=name, image=args.image, config_maps=[name], secrets=[name])
+        # Where a former version had the Secrets.
+        before = pulumi.create_urn(name, f"jarvis:{Service.token}", parent=self)
+        fernet = KeyRing(
+            f"{name}-fernet",
+            KeyRingArgs(
+                platform=args.platform,
+                pod=pod,
+                secret=f"{name}-fernet-keys",
+                before=before,
+                rotation=settings.fernet_rotation,
+                most=_number(settings, "fernet_tokens.max_active_keys", most),
+                lifetime=sum(_lifetime(settings)),
+            ),
+            self.child(),
+        )
+        credential = KeyRing(
+            f"{name}-credential",
+            KeyRingArgs(
+                platform=args.platform,
+                # keystone-manage wants to see the other ring as well.
+                pod=replace(pod, folders={_FERNET: fernet.name}),
+                secret=f"{name}-credential-keys",
+                before=before,
+                rotation=settings.credential_rotation,
+                most=_CREDENTIAL_KEYS,
+                migrate=["keystone-manage", "credential_migrate"],
+                variable=variable("credential.key_repository"),
+            ),
+            self.child(),
+        )
+        return {_FERNET: fernet, _CREDENTIAL: credential}
+
+    def _bootstrap(self, name: str, platform: Platform, after: Sequence[pulumi.Resource]) -> Task:
         env = platform.env
         settings = env.openstack.keystone
         self.admin_password = Password(
@@ -218,5 +238,5 @@ class Keystone(Component, token="openstack:Keystone"):
                 revision=revision,
             ),
             self.child(),
-            after=[self.service.migrated, secret],
+            after=[self.service.migrated, secret, *after],
         )

@@ -33,6 +33,10 @@ ADDRESS = "POD_ADDRESS"
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
 SCRIPTS_FOLDER = "/etc/jarvis/scripts"
+# Where a pod that speaks to the API of Kubernetes has its token, and the authority of that API.
+ACCOUNT_FOLDER = "/etc/jarvis/account"
+# Seconds that such a token is good for: the least that Kubernetes gives.
+_TOKEN_SECONDS = 600
 # What uWSGI itself says, and what anybody prints beside the log, in the form of the service's own JSON.
 _SERVER_LINE = (
     '{"asctime": "${strftime:%Y-%m-%d %H:%M:%S}", "name": "uwsgi", "levelname": "INFO", '
@@ -50,6 +54,7 @@ class PodArgs:
     - ``scratch``: GiB of space by the path of a folder for files that go with the pod.
     - ``addressed``: variables in which ``$(POD_ADDRESS)`` is the pod's address.
     - ``memory_mib``: what a container may use at most; half of it is set aside.
+    - ``account``: the service account by whose token it speaks to Kubernetes; most have none.
     """
 
     service: str
@@ -60,6 +65,7 @@ class PodArgs:
     scratch: Mapping[str, int] = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 512
+    account: str | None = None
 
 
 def uwsgi_command(
@@ -168,6 +174,9 @@ def job_template(
         {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
         for variable, (secret, key) in secrets.items()
     ]
+    if args.account is not None:
+        label = "metadata.labels['batch.kubernetes.io/controller-uid']"
+        container["env"].append({"name": "RING_JOB", "value_from": {"field_ref": {"field_path": label}}})
     pod = _pod(args, container)
     if scripts is not None:
         container["volume_mounts"].append(
@@ -192,7 +201,9 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
     scratch = [
         {"name": _volume(path), "empty_dir": {"size_limit": f"{gib}Gi"}} for path, gib in args.scratch.items()
     ]
+    account = [] if args.account is None else [_account_volume()]
     return {
+        **({} if args.account is None else {"service_account_name": args.account}),
         "automount_service_account_token": False,
         "enable_service_links": False,
         "security_context": restricted_pod(USERS[args.service]),
@@ -202,8 +213,17 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
             {"name": AUTHORITIES, "config_map": {"name": AUTHORITIES}},
             *folders,
             *scratch,
+            *account,
         ],
     }
+
+
+def _account_volume() -> dict[str, Any]:
+    """A short-lived token of the pod's service account, and the authority of the API that it is for."""
+    token = {"path": "token", "expiration_seconds": _TOKEN_SECONDS}
+    authority = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    sources = [{"service_account_token": token}, {"config_map": authority}]
+    return {"name": "account", "projected": {"sources": sources}}
 
 
 def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, Any]:
@@ -213,6 +233,9 @@ def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, An
         {"name": secret, "mount_path": path, "read_only": True} for path, secret in args.folders.items()
     ]
     scratch = [{"name": _volume(path), "mount_path": path} for path in args.scratch]
+    account = (
+        [] if args.account is None else [{"name": "account", "mount_path": ACCOUNT_FOLDER, "read_only": True}]
+    )
     variables: list[dict[str, Any]] = [
         {"name": name, "value": text} for name, text in sorted(args.addressed.items())
     ]
@@ -237,6 +260,7 @@ def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, An
             {"name": AUTHORITIES, "mount_path": AUTHORITIES_FOLDER, "read_only": True},
             *folders,
             *scratch,
+            *account,
         ],
     }
 

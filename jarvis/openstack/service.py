@@ -17,6 +17,7 @@ from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels, selector
 from jarvis.openstack.config import encoded, environment, variable
 from jarvis.openstack.jobs import Task, TaskArgs
+from jarvis.openstack.keys import KeyRing
 from jarvis.openstack.options import OptionList, check_options
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import DRAIN, PATIENCE, PodArgs, uwsgi_command, web_template
@@ -66,7 +67,8 @@ class ServiceArgs:
     - ``module``: its WSGI application. ``port``, ``health``: where it answers, and that it does.
     - ``options``: what Jarvis tells it, by ``group.option``, beyond ``COMMON``; the operator's win.
     - ``secrets``: secret options, by ``group.option``; these are not the operator's to set.
-    - ``folders``: secret files by name, by the path of their folder.
+    - ``folders``: secret files by name, by the path of their folder. ``rings``: of keys, likewise; the
+      processes read those anew at each use.
     - ``expand``, ``contract``: commands that migrate the schema before the pods are replaced, and after;
       ``fill`` moves the data in between.
     - ``identity``: how it is known to Keystone, where it checks tokens; Keystone itself has none.
@@ -88,6 +90,7 @@ class ServiceArgs:
     options: Mapping[str, Option] = field(default_factory=dict)
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     folders: Mapping[str, Mapping[str, pulumi.Input[str]]] = field(default_factory=dict)
+    rings: Mapping[str, KeyRing] = field(default_factory=dict)
     scratch: Mapping[str, int] = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 512
@@ -213,7 +216,7 @@ class Service(Component, token="openstack:Service"):
             image=args.image,
             config_maps=[name],
             secrets=[name],
-            folders={path: folders[path] for path in args.folders},
+            folders={**folders, **{path: ring.name for path, ring in args.rings.items()}},
             scratch=args.scratch,
             addressed={variable(each): text for each, text in args.addressed.items()},
             memory_mib=args.memory_mib,
@@ -222,7 +225,7 @@ class Service(Component, token="openstack:Service"):
             f"{name}-expand",
             TaskArgs(platform=platform, pod=self.pod, task="expand", command=args.expand),
             self.child(),
-            after=[self.account, *configured],
+            after=[self.account, *configured, *(ring.secret for ring in args.rings.values())],
         )
         # Everything that a process reads when it starts. The key was generated, so that the digest, which
         # stands in the open, tells nothing of the secrets.
@@ -268,7 +271,13 @@ class Service(Component, token="openstack:Service"):
                 ),
             },
             opts=self.in_cluster(
-                platform.provider, depends_on=[self.migrated, *self.registered, *configured]
+                platform.provider,
+                depends_on=[
+                    self.migrated,
+                    *self.registered,
+                    *configured,
+                    *(ring.ready for ring in args.rings.values()),
+                ],
             ),
         )
         policy.PodDisruptionBudget(

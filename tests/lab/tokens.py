@@ -22,11 +22,12 @@ PAUSE_SECONDS = 0.2
 class TokenLoop:
     """Asks the gateway for tokens, by a new connection each, from a thread of its own, until it is left.
 
+    With ``validate`` each token, and the very first one, must be found valid as well, by itself.
     ``answers``: moment (seconds of the monotonic clock) and outcome of each: an empty text for a token, or
     what was wrong.
     """
 
-    def __init__(self, clouds: Path, authority: Path) -> None:
+    def __init__(self, clouds: Path, authority: Path, *, validate: bool = False) -> None:
         auth: dict[str, Any] = yaml.safe_load(clouds.read_text(encoding="utf-8"))["clouds"]["jarvis"]["auth"]
         user = {"name": auth["username"], "password": auth["password"], "domain": {"name": "Default"}}
         project = {"name": auth["project_name"], "domain": {"name": "Default"}}
@@ -39,6 +40,8 @@ class TokenLoop:
         self._body = json.dumps(body).encode()
         self._url = f"{auth['auth_url']}/auth/tokens"
         self._tls = ssl.create_default_context(cafile=str(authority))
+        self._validate = validate
+        self._first = ""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self.answers: list[tuple[float, str]] = []
@@ -57,14 +60,20 @@ class TokenLoop:
             self._end.wait(PAUSE_SECONDS)
 
     def _ask(self) -> str:
-        request = urllib.request.Request(
-            self._url, data=self._body, headers={"Content-Type": "application/json"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=self._tls) as answer:
-                return "" if answer.headers["X-Subject-Token"] else "no token in the answer"
+            token = self._call(self._body, {"Content-Type": "application/json"})
+            self._first = self._first or token
+            for each in (token, self._first) if self._validate else ():
+                self._call(None, {"X-Auth-Token": each, "X-Subject-Token": each})
+            return "" if token else "no token in the answer"
         except OSError as error:
             return str(error) or type(error).__name__
+
+    def _call(self, body: bytes | None, headers: dict[str, str]) -> str:
+        """A token that is issued, or validated; the answer names it."""
+        request = urllib.request.Request(self._url, data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=self._tls) as answer:
+            return answer.headers["X-Subject-Token"] or ""
 
     def tokens_since(self, moment: float) -> int:
         """How many tokens were issued after ``moment``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import tomllib
@@ -17,7 +18,7 @@ from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.config import encoded, environment
-from jarvis.openstack.keys import max_active_keys, ring
+from jarvis.openstack.keys import max_active_keys
 from jarvis.openstack.options import OptionList, check_options, read_option_list
 from jarvis.openstack.pods import DRAIN, GOODBYE, USERS, PodArgs, job_template, uwsgi_command, web_template
 
@@ -98,31 +99,9 @@ def test_a_missing_list_of_options_says_what_to_type(tmp_path: Path) -> None:
 
 def test_tokens_can_be_read_as_long_as_they_may() -> None:
     # An hour, two days of grace, one rotation a day: 49 hours are three days begun, and two more keys.
-    assert max_active_keys(expiration=3600, allow_expired_window=172_800) == 5
+    assert max_active_keys(expiration=3600, allow_expired_window=172_800, rotation=86_400) == 5
     assert max_active_keys(expiration=86_400, allow_expired_window=0, rotation=86_400) == 3
     assert max_active_keys(expiration=86_401, allow_expired_window=0, rotation=86_400) == 4
-
-
-def test_a_ring_begins_with_a_staged_and_a_primary_key() -> None:
-    assert ring(0, 5) == {"0": 1, "1": 0}
-
-
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_a_rotation_makes_the_staged_key_the_primary_one(count: int) -> None:
-    for rotation in range(12):
-        now, then = ring(rotation, count), ring(rotation + 1, count)
-        primary = max(then, key=int)
-        assert then[primary] == now["0"]
-        assert int(primary) == int(max(now, key=int)) + 1
-        assert len(then) <= count
-        # Each key keeps its file once it is no more the staged one, and the newest ones are kept.
-        assert all(then[file] == key for file, key in now.items() if file in then and file != "0")
-        assert sorted(then.values(), reverse=True) == list(range(rotation + 2, rotation + 2 - len(then), -1))
-
-
-def test_a_ring_has_two_keys_at_least() -> None:
-    with pytest.raises(ValueError, match="no staged and primary"):
-        ring(0, 1)
 
 
 def test_a_fingerprint_tells_parts_and_keys_apart() -> None:
@@ -151,10 +130,14 @@ def _templates() -> list[dict[str, Any]]:
     job = job_template(
         POD, task="expand", command=["x"], variables={}, secrets={}, scripts="x", revision=None
     )
-    return [web, job]
+    speaker = job_template(
+        dataclasses.replace(POD, account="x"),
+        task="keys", command=["x"], variables={}, secrets={}, scripts=None, revision=None,
+    )  # fmt: skip
+    return [web, job, speaker]
 
 
-@pytest.mark.parametrize("template", _templates(), ids=["web", "job"])
+@pytest.mark.parametrize("template", _templates(), ids=["web", "job", "speaker"])
 def test_every_pod_keeps_to_the_restricted_standard(template: dict[str, Any]) -> None:
     spec = template["spec"]
     assert spec["security_context"]["run_as_non_root"]
@@ -173,6 +156,16 @@ def test_every_pod_keeps_to_the_restricted_standard(template: dict[str, Any]) ->
         }
     for volume in spec["volumes"]:
         assert volume.get("secret", {}).get("default_mode", 0o440) == 0o440
+
+
+def test_a_pod_has_a_token_of_kubernetes_only_where_it_speaks_to_it() -> None:
+    web, job, speaker = (template["spec"] for template in _templates())
+    for spec in (web, job):
+        assert "service_account_name" not in spec
+        assert not [volume for volume in spec["volumes"] if "projected" in volume]
+    assert speaker["service_account_name"] == "x"
+    [volume] = [volume for volume in speaker["volumes"] if "projected" in volume]
+    assert volume["projected"]["sources"][0]["service_account_token"]["expiration_seconds"] == 600
 
 
 def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:

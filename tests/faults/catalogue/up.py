@@ -35,6 +35,7 @@ def faults(cloud: Cloud) -> Iterator[Fault]:
     flags = now.get("kubernetes", {}).get("apiserver_flags", {})
     # Another value than there is, so that each run has something to change.
     inflight = 402 if flags.get("max-requests-inflight") == 401 else 401
+    options = now.get("openstack", {}).get("keystone", {}).get("options", {})
     turn = now.get("rotations", {}).get("etcd-" + second, 0) + 1
     yield killed("etcd", "a member of etcd", command, f"etcd-{second}", rotations={f"etcd-{second}": turn})
     yield killed(
@@ -59,5 +60,5 @@ def faults(cloud: Cloud) -> Iterator[Fault]:
         "Keystone's pods",
         "kubernetes:apps/v1:Deployment ",
         "keystone",
-        rotations={"keystone-fernet": turn},
+        openstack={"keystone": {"options": {**options, "token.expiration": 3600 + turn}}},
     )
