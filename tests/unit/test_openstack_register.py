@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.unit.fake_keystone import FakeKeystone
+from tests.unit.fakes import load_script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "jarvis/files/openstack/register.py"
 ENVIRONMENT = {
     "REGISTER_NAME": "glance",
     "REGISTER_TYPE": "image",
@@ -33,11 +31,7 @@ def keystone() -> FakeKeystone:
 @pytest.fixture
 def register(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Runs the script with a changed environment; returns what it made or changed."""
-    spec = importlib.util.spec_from_file_location("register", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("openstack/register.py")
     monkeypatch.setattr(script.Keystone, "call", lambda self, *words: keystone.call(*words))
 
     def run(**changed: str) -> list[str]:
