@@ -126,7 +126,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
             "RING_LIFETIME": str(args.lifetime + SETTLE),
             "RING_SETTLE": str(SETTLE),
             "RING_MIGRATE": json.dumps(list(args.migrate)),
-            "RING_VARIABLE": args.variable,
+            **({"RING_VARIABLE": args.variable} if args.migrate else {}),
         }
         # It needs nothing of the service, whose schema is migrated meanwhile.
         alone = replace(pod, config_maps=[], secrets=[], folders={}, memory_mib=128)

@@ -186,7 +186,7 @@ def job_template(
     return {
         "metadata": {
             "labels": labels(args.service, task, "openstack"),
-            "annotations": {"jarvis.internal/revision": revision} if revision is not None else {},
+            **({} if revision is None else {"annotations": {"jarvis.internal/revision": revision}}),
         },
         # In place and again until it succeeds: it never counts as failed, and the next `pulumi up` waits on.
         "spec": {**pod, "restart_policy": "OnFailure", "tolerations": leave_lost_servers()},
@@ -207,7 +207,8 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
         "automount_service_account_token": False,
         "enable_service_links": False,
         "security_context": restricted_pod(USERS[args.service]),
-        "containers": [container],
+        # Kubernetes keeps no empty list, and after a refresh one would look like a change.
+        "containers": [{key: value for key, value in container.items() if value != []}],
         "volumes": [
             {"name": "tmp", "empty_dir": {"size_limit": "64Mi"}},
             {"name": AUTHORITIES, "config_map": {"name": AUTHORITIES}},

@@ -168,6 +168,18 @@ def test_a_pod_has_a_token_of_kubernetes_only_where_it_speaks_to_it() -> None:
     assert volume["projected"]["sources"][0]["service_account_token"]["expiration_seconds"] == 600
 
 
+def test_what_kubernetes_would_not_keep_is_in_no_template() -> None:
+    """It would show as a change after a refresh."""
+    bare = dataclasses.replace(POD, config_maps=[], secrets=[], addressed={})
+    for revision in (None, "1"):
+        template = job_template(
+            bare, task="x", command=["x"], variables={}, secrets={}, scripts=None, revision=revision
+        )
+        assert ("annotations" in template["metadata"]) == (revision is not None)
+        [container] = template["spec"]["containers"]
+        assert not {"env", "env_from"} & container.keys()
+
+
 def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
     spec = _templates()[0]["spec"]
     assert spec["containers"][0]["lifecycle"]["pre_stop"]["sleep"]["seconds"] == GOODBYE
