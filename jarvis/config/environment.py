@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
-from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Versions
+from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Storage, Versions
 from jarvis.config.rotations import secret_names
 from jarvis.config.server import Preflight, Role, Server, Ssh
 from jarvis.config.types import DnsLabel, Rotation, Section
@@ -43,6 +43,7 @@ class Environment(Section):
     kubernetes: Kubernetes = Field(default_factory=Kubernetes)
     registry: Registry = Field(default_factory=Registry)
     database: Database = Field(default_factory=Database)
+    storage: Storage = Field(default_factory=Storage)
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
@@ -53,6 +54,11 @@ class Environment(Section):
     def with_role(self, role: Role) -> list[Server]:
         """The servers that have ``role``, in the order of the configuration."""
         return [server for server in self.servers if role in server.roles]
+
+    @property
+    def copies(self) -> int:
+        """How many copies of each object the storage keeps, on as many servers."""
+        return self.storage.copies or min(3, len(self.with_role(Role.STORAGE)))
 
     def index(self, server: Server) -> int:
         """The place of ``server`` in the configuration, from 0; its pod network follows from it."""
@@ -121,9 +127,17 @@ def _roles(env: Environment) -> Iterator[Mistake]:
                 ("servers",),
                 f"{count} servers have the role etcd; an even number adds no safety: use 1, 3 or 5",
             )
+        if role is Role.STORAGE and count and count % 2 == 0:
+            text = "each has a monitor, and an even number adds no safety: use 1, 3 or 5"
+            yield ("servers",), f"{count} servers have the role storage; {text}"
+        if role is Role.STORAGE and (env.storage.copies or 0) > count > 0:
+            text = f"{env.storage.copies} copies need as many servers of the role storage; there are {count}"
+            yield ("storage", "copies"), text
         if role is Role.DATABASE and count > 1:
             yield ("servers",), f"{count} servers have the role database; it runs on one"
     for at, server in enumerate(env.servers):
+        if "osd" in server.model_fields_set and Role.STORAGE not in server.roles:
+            yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"
         for role in (Role.CONTROL_PLANE, Role.GATEWAY):
             if role in server.roles and Role.WORKER not in server.roles:
                 text = f"{server.name} has the role {role.value} and so needs the role worker"

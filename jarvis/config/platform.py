@@ -47,6 +47,19 @@ class Database(Section):
     buffer_pool_mib: int = Field(default=256, ge=16)
 
 
+class Storage(Section):
+    """Ceph on the servers with the role storage: its options beyond those that Jarvis sets have their names
+    in the section [global] of ceph.conf."""
+
+    copies: int | None = Field(
+        default=None, ge=1, le=9, description="of each object, on as many servers; 3, or one for each server"
+    )
+    # https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/: 4 GiB by default, and no
+    # less than 896 MiB is taken.
+    osd_memory_mib: int = Field(default=4096, ge=896, description="what each osd tries to keep to")
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
 class Registry(Section):
     """The registry of images on the servers."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jarvis.config.types import Address, DnsLabel, HostKey, Port, Section
 
@@ -43,6 +43,31 @@ class Preflight(Section):
     require_time_sync: bool = Field(default=True, description="a time service must be at work on the server")
 
 
+class Osd(Section):
+    """Where a server with the role storage keeps its share: a file, or a whole block device.
+
+    The device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
+    """
+
+    path: str = Field(
+        default="/var/lib/ceph/osd.img",
+        pattern=r"^(/[A-Za-z0-9._-]+)+$",
+        description="a file, made sparse, that serves as a disk",
+    )
+    size_gib: int = Field(default=8, ge=2, description="of that file")
+    device: str | None = Field(
+        default=None,
+        pattern=r"^/dev(/[A-Za-z0-9._:+@-]+)+$",
+        description="a block device with nothing on it, instead of a file",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Osd:
+        if self.device and self.model_fields_set & {"path", "size_gib"}:
+            raise ValueError("either a device, or a path and its size_gib")
+        return self
+
+
 class Server(Section):
     """One server. The host key stands here, or in a file (which the lab of servers in a box writes)."""
 
@@ -63,3 +88,4 @@ class Server(Section):
     roles: frozenset[Role] = Field(min_length=1)
     labels: dict[str, str] = Field(default_factory=dict, description="labels of its Kubernetes node")
     sysctls: dict[str, str] = Field(default_factory=dict)
+    osd: Osd = Field(default_factory=Osd, description="the disk of a server with the role storage")

@@ -33,6 +33,7 @@ _ROLE_PACKAGES = {
     Role.CONTROL_PLANE: ("keepalived",),
     Role.GATEWAY: ("keepalived",),
     Role.DATABASE: ("mariadb-server",),
+    Role.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
 }
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
 _SYSCTLS = {

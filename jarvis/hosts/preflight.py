@@ -20,6 +20,7 @@ _PORTS = {
     Role.CONTROL_PLANE: (6443, 10257, 10259),
     Role.WORKER: (7443, 10248, 10249, 10250, 10256),
     Role.DATABASE: (3307,),
+    Role.STORAGE: (3300,),
 }
 # Of the proxy to stateful services, which every server has: the database's and the queue's.
 _LINK_PORTS = {3306, 5671}

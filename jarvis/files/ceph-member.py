@@ -1,0 +1,383 @@
+#!/usr/bin/python3
+"""What Ceph's daemons of this server need beyond their units: to be made, changed one by one, and to leave.
+
+    ceph-member mon make|gate|ready|leave
+    ceph-member mgr make
+    ceph-member osd make|gate|ready|leave
+    ceph-member pool NAME COPIES MIN_SIZE     makes the pool for RBD, or brings it to these numbers
+    ceph-member client KEYRING                what the keyring's clients may do becomes what it says
+    ceph-member health                        waits until the cluster is whole; prints what Ceph says of it
+
+`/etc/ceph/jarvis.json` says what this server is: name, fsid, mons ({name: address}), copies, and osd ({path,
+size_gib} or {device}). All verbs may run any number of times and be killed anywhere: a store that was not
+finished has no mark of it (`done`, BlueStore's own `mkfs_done`), and is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
+PATIENCE = float(os.environ.get("JARVIS_PATIENCE", "120"))
+PORT = int(os.environ.get("JARVIS_CEPH_PORT", "3300"))
+CONFIG = ROOT / "etc/ceph"
+STORES = ROOT / "var/lib/ceph"
+MON, MGR, OSD = (STORES / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
+# How long one question to the cluster may take, in seconds; each is asked again.
+ANSWER = 5
+ME = json.loads((CONFIG / "jarvis.json").read_text())
+
+
+class Problem(Exception):
+    """A condition that does not hold yet, or that an operator has to mend."""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def die(text: str) -> NoReturn:
+    say(f"error: {socket.gethostname()}: ceph: {text}")
+    raise SystemExit(1)
+
+
+def run(*words: str, stdin: str = "") -> str:
+    """What a command prints. Raises `Problem` with its last line where it fails, or takes a minute."""
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise Problem(f"{words[0]} did not end within a minute") from None
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
+        raise Problem(f"{words[0]}: {lines[-1]}")
+    return done.stdout
+
+
+def ceph(*words: str, stdin: str = "") -> str:
+    return run("ceph", "--connect-timeout", str(ANSWER), *words, stdin=stdin)
+
+
+def ask(*words: str) -> Any:
+    return json.loads(ceph(*words, "--format", "json"))
+
+
+def wait(what: Any, patience: float = PATIENCE) -> Any:
+    """The result of `what` once it raises no `Problem`; the last one ends the program after `patience` s."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return what()
+        except Problem as problem:
+            if time.monotonic() >= deadline:
+                die(f"{problem} (for {patience:.0f} s; look with: ceph -s)")
+        time.sleep(0.3)
+
+
+def running(kind: str) -> bool:
+    unit = f"jarvis-ceph-{kind}.service"
+    return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
+
+
+def empty(folder: Path, keep: tuple[str, ...] = ()) -> None:
+    """`folder` is there, Ceph's alone, with nothing in it but `keep`."""
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    shutil.chown(folder, "ceph", "ceph")
+
+
+def write(path: Path, text: str) -> None:
+    """A file of Ceph's alone, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    shutil.chown(part, "ceph", "ceph")
+    part.rename(path)
+
+
+def silent(address: str) -> bool:
+    """Whether a server gives no answer at all: neither a monitor's, nor that none listens."""
+    try:
+        socket.create_connection((address, PORT), timeout=3).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def unknown() -> None:
+    """Raises `Problem` while it cannot be told whether there is a cluster that this server belongs to."""
+    others = {name: address for name, address in ME["mons"].items() if name != ME["name"]}
+    mute = [name for name, address in others.items() if silent(address)]
+    if not mute and not (OSD / "mkfs_done").exists():
+        return
+    why = f"no answer from {' and '.join(mute)}" if mute else "its disk is of a cluster that does not answer"
+    try:
+        ceph("quorum_status")
+    except Problem as problem:
+        raise Problem(
+            f"{ME['name']} has no monitor's store, and is not given a new one: {why}; a new one beside "
+            f"servers that hold the old one could begin a second cluster. Start those first ({problem})"
+        ) from None
+
+
+def mon_make() -> None:
+    if (MON / "done").exists():
+        return
+    wait(unknown)
+    empty(MON)
+    # Beside the store: Ceph takes a folder that is not empty for a store, and says so with status 0.
+    monmap = MON.with_name(".jarvis-monmap")
+    members = [
+        word for name, address in ME["mons"].items() for word in ("--addv", name, f"[v2:{address}:{PORT}]")
+    ]
+    try:
+        run("monmaptool", "--create", "--clobber", "--fsid", ME["fsid"], *members, str(monmap))
+        shutil.chown(monmap, "ceph", "ceph")
+        user = ("--setuser", "ceph", "--setgroup", "ceph")
+        keyring = str(CONFIG / "jarvis-mon.keyring")
+        run(
+            *("ceph-mon", "--mkfs", "--id", ME["name"], "--monmap", str(monmap)),
+            *("--keyring", keyring, "--mon-data", str(MON), *user),
+        )
+    except Problem as problem:
+        die(f"the monitor's store could not be made: {problem}")
+    monmap.unlink()
+    if not (MON / "store.db").is_dir():
+        die(f"ceph-mon --mkfs has made no store in {MON}")
+    run("sync", "-f", str(MON))
+    write(MON / "done", f"{ME['fsid']}\n")
+    say(f"ceph: {ME['name']} has a new monitor's store")
+
+
+def mon_ready() -> None:
+    """The monitor is in the quorum, or there never was one: the first waits for nobody."""
+    status = json.loads(run("ceph", "daemon", f"mon.{ME['name']}", "mon_status"))
+    if status["state"] not in ("leader", "peon") and status["monmap"]["epoch"] > 0:
+        raise Problem(f"mon.{ME['name']} is {status['state']}: it is not in the quorum")
+
+
+def mon_gate() -> None:
+    if len(ME["mons"]) == 1 or not running("mon"):
+        return
+    wait(lambda: ceph("mon", "ok-to-stop", ME["name"]))
+
+
+def mon_leave() -> None:
+    try:
+        if len(ask("mon", "dump")["mons"]) > 1:
+            ceph("mon", "remove", ME["name"])
+    except Problem as problem:
+        say(f"ceph: mon.{ME['name']} may still be known to the others: {problem}")
+
+
+def admin() -> None:
+    """The administrator's key becomes the one that this server was given, by the monitors' own right."""
+    keyring = CONFIG / "ceph.client.admin.keyring"
+    monitor = ("--name", "mon.", "--keyring", str(MON / "keyring"))
+    given = run("ceph-authtool", str(keyring), "--name", "client.admin", "--print-key").strip()
+    if ceph(*monitor, "auth", "print-key", "client.admin").strip() != given:
+        ceph(*monitor, "auth", "import", "-i", str(keyring))
+
+
+def mgr_make() -> None:
+    wait(admin)
+    rights = ("mon", "allow profile mgr", "osd", "allow *", "mds", "allow *")
+    keyring = wait(lambda: ceph("auth", "get-or-create", f"mgr.{ME['name']}", *rights))
+    if not MGR.exists():
+        empty(MGR)
+    write(MGR / "keyring", keyring)
+
+
+def holds_something(path: Path) -> str:
+    """What a device or a file holds, in words; nothing where it is free."""
+    if "device" in ME["osd"]:
+        if not path.is_block_device() and not os.environ.get("JARVIS_ROOT"):
+            return "it is not a block device"
+        return " ".join(run("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(path)).split())
+    return "a file" if path.exists() else ""
+
+
+def block() -> Path:
+    """The disk of this server's osd."""
+    osd = ME["osd"]
+    return ROOT / str(osd.get("device") or osd["path"]).lstrip("/")
+
+
+def osd_make() -> None:
+    if (OSD / "mkfs_done").exists():
+        return
+    path = block()
+    if not (OSD / "fsid").exists():
+        # From here to the mark below nothing is written to the disk: what it holds is not ours.
+        found = holds_something(path)
+        if found:
+            die(
+                f"{path} holds something ({found}), and is not made an osd: take another one for the osd of "
+                f"{ME['name']}, or clear it (wipefs --all {path}; rm for a file), and then: pulumi up"
+            )
+        empty(OSD)
+        key = run("ceph-authtool", "--gen-print-key").strip()
+        write(OSD / "key", f"{key}\n")
+        write(OSD / "fsid", f"{uuid.uuid4()}\n")
+    empty(OSD, keep=("key", "fsid"))
+    unique, key = ((OSD / name).read_text().strip() for name in ("fsid", "key"))
+    number = wait(
+        lambda: ceph("osd", "new", unique, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
+    ).strip()
+    write(OSD / "keyring", f"[osd.{number}]\n\tkey = {key}\n")
+    write(OSD / "id.env", f"OSD_ID={number}\n")
+    monmap = OSD / "monmap"
+    try:
+        wait(lambda: ceph("mon", "getmap", "-o", str(monmap)))
+        shutil.chown(monmap, "ceph", "ceph")
+        if "device" not in ME["osd"]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as stream:
+                stream.truncate(ME["osd"]["size_gib"] * 2**30)
+        shutil.chown(path, "ceph", "ceph")
+        run(
+            *("ceph-osd", "--mkfs", "--id", number, "--osd-uuid", unique, "--monmap", str(monmap)),
+            *("--osd-data", str(OSD), "--setuser", "ceph", "--setgroup", "ceph", "--no-mon-config"),
+        )
+    except (Problem, OSError) as problem:
+        die(f"osd.{number} could not be made on {path}: {problem}")
+    monmap.unlink()
+    say(f"ceph: {ME['name']} has osd.{number} on {path}")
+
+
+def osd_number() -> str:
+    return (OSD / "id.env").read_text().strip().partition("=")[2]
+
+
+def osd_ready() -> None:
+    """The osd is up, and where all servers have theirs, every placement group is whole again."""
+    number = int(osd_number())
+    state = {one["osd"]: one for one in ask("osd", "dump")["osds"]}
+    if not state.get(number, {}).get("up"):
+        raise Problem(f"osd.{number} is not up")
+    if len(state) >= len(ME["mons"]):
+        whole(ask("status"))
+
+
+def whole(status: Any) -> None:
+    """Raises `Problem` with what is missing of a cluster whose `ceph status` is `status`."""
+    missing = []
+    absent = sorted(set(ME["mons"]) - set(status["quorum_names"]))
+    if absent:
+        missing.append(f"not in the quorum: {', '.join(absent)}")
+    if not status["mgrmap"]["available"]:
+        missing.append("no manager")
+    osds = status["osdmap"]
+    if min(osds["num_up_osds"], osds["num_in_osds"]) < max(osds["num_osds"], len(ME["mons"])):
+        missing.append(f"{osds['num_up_osds']} of {len(ME['mons'])} osds are up")
+    states = {one["state_name"]: one["count"] for one in status["pgmap"].get("pgs_by_state", [])}
+    unclean = {name: count for name, count in states.items() if not name.startswith("active+clean")}
+    missing += [f"{count} placement groups are {name}" for name, count in unclean.items()]
+    if missing:
+        raise Problem("; ".join(missing))
+
+
+def osd_gate() -> None:
+    if ME["copies"] == 1 or not running("osd"):
+        return
+    wait(lambda: ceph("osd", "ok-to-stop", osd_number()))
+
+
+def osd_leave() -> None:
+    """The osd and the manager are forgotten, and the disk is free."""
+    subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service", "jarvis-ceph-mgr.service"], check=False)
+    try:
+        if (OSD / "id.env").exists():
+            ceph("osd", "purge", osd_number(), "--force", "--yes-i-really-mean-it")
+        ceph("auth", "rm", f"mgr.{ME['name']}")
+    except Problem as problem:
+        say(f"ceph: the others may still know of {ME['name']}: {problem}")
+    if "device" in ME["osd"] and (OSD / "fsid").exists():
+        path = block()
+        run("wipefs", "--all", str(path))
+        # BlueStore's label is in the first block, and wipefs takes its magic away alone.
+        run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+
+
+def pool(name: str, copies: str, least: str) -> None:
+    def make() -> None:
+        if name not in ask("osd", "pool", "ls"):
+            ceph("osd", "pool", "create", name, "32", "32", "replicated")
+        one = ("--yes-i-really-mean-it",) if copies == "1" else ()
+        if str(ask("osd", "pool", "get", name, "size")["size"]) != copies:
+            ceph("osd", "pool", "set", name, "size", copies, *one)
+        if str(ask("osd", "pool", "get", name, "min_size")["min_size"]) != least:
+            ceph("osd", "pool", "set", name, "min_size", least)
+        if "rbd" not in ask("osd", "pool", "application", "get", name):
+            run("rbd", "pool", "init", name)
+
+    wait(make)
+    wait(lambda: whole(ask("status")))
+
+
+def client(keyring: str) -> None:
+    wait(lambda: ceph("auth", "import", "-i", keyring))
+
+
+def forget(names: list[str]) -> None:
+    try:
+        for name in names:
+            ceph("auth", "rm", f"client.{name}")
+    except Problem as problem:
+        say(f"ceph: {' '.join(names)} may still be let in: {problem}")
+
+
+def health() -> None:
+    wait(lambda: whole(ask("status")), 5 * PATIENCE)
+    print(ceph("health").strip())
+
+
+def main(words: list[str]) -> None:
+    verbs: dict[tuple[str, ...], Any] = {
+        ("mon", "make"): mon_make,
+        ("mon", "gate"): mon_gate,
+        ("mon", "ready"): mon_ready,
+        ("mon", "leave"): mon_leave,
+        ("mgr", "make"): mgr_make,
+        ("osd", "make"): osd_make,
+        ("osd", "gate"): osd_gate,
+        ("osd", "ready"): osd_ready,
+        ("osd", "leave"): osd_leave,
+        ("health",): health,
+    }
+    if tuple(words) in verbs:
+        verbs[tuple(words)]()
+    elif words[:1] == ["pool"] and len(words) == 4:
+        pool(*words[1:])
+    elif words[:1] == ["client"] and len(words) == 2:
+        client(words[1])
+    elif words[:1] == ["forget"] and len(words) > 1:
+        forget(words[1:])
+    else:
+        die(f"not a verb: {' '.join(words)}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Problem as problem:
+        die(str(problem))

@@ -1,0 +1,100 @@
+"""A client of the storage, with the least rights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki import RandomKey, RandomKeyArgs
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.stateful.ceph import text
+from jarvis.stateful.ceph.pool import Pool
+from jarvis.stateful.ceph.storage import Storage
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_FOLDER = "/var/lib/jarvis/ceph"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CephClientArgs:
+    """``storage``: where. ``client``: its name, such as ``glance``. ``pools``: whose images it may read and
+    write, and nothing else. ``rotation``: of its key; raised by one, never by more, to make it anew.
+
+    Raises ``ValueError`` for a name of another form than lower-case letters, digits and ``-``, and for no
+    pool.
+    """
+
+    storage: Storage
+    client: str
+    pools: Sequence[Pool]
+    rotation: int = 0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.client) or self.client == "admin":
+            raise ValueError(f"{self.client!r} is not a client's name of 1 to 32 letters, digits and -")
+        if not self.pools:
+            raise ValueError(f"the client {self.client} has no pool")
+
+
+class CephClient(Component, token="ceph:Client"):
+    """A client with a key of its own, that may use RBD images in its pools and nothing else.
+
+    Each rotation is a user of its own, and the one before is let in too: pods change over one by one, and
+    none is refused. After a theft rotate twice.
+
+    - ``user``: the name by which it comes (``rbd_store_user`` of Glance): ``glance``, later ``glance.1``.
+    - ``keyring``: text of its keyring, secret. ``config``: text of ceph.conf. Both belong below
+      ``/etc/ceph``: as ``ceph.client.<user>.keyring`` and ``ceph.conf``.
+    - ``applied``: the resource after which it is let in.
+    """
+
+    user: str
+    keyring: pulumi.Output[str]
+    config: pulumi.Output[str]
+    applied: HostService
+
+    def __init__(self, name: str, args: CephClientArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        caps = text.rbd_caps([pool.pool for pool in args.pools])
+        keys = {
+            number: RandomKey(f"{name}-{number}", RandomKeyArgs(rotation=number), self.child()).value.apply(
+                text.cephx_key
+            )
+            for number in (args.rotation, args.rotation - 1)
+            if number >= 0
+        }
+        users = {number: f"{args.client}.{number}" if number else args.client for number in keys}
+        self.user = users[args.rotation]
+        self.keyring = pulumi.Output.secret(
+            keys[args.rotation].apply(lambda key: text.keyring(f"client.{self.user}", key, {}))
+        )
+        self.config = args.storage.fsid.apply(lambda unique: text.client_conf(unique, args.storage.monitors))
+        numbers = list(keys)
+        rights = pulumi.Output.all(*keys.values()).apply(
+            lambda known: "\n".join(
+                text.keyring(f"client.{users[number]}", key, caps)
+                for number, key in zip(numbers, known, strict=True)
+            )
+        )
+        file = f"{_FOLDER}/{args.client}.keyring"
+        gone = [f"{args.client}.{args.rotation - 2}" if args.rotation > 2 else args.client]
+        self.applied = HostService(
+            name,
+            f"ceph-client-{args.client}",
+            HostServiceArgs(
+                target=args.storage.admin,
+                files=[Directory(path=_FOLDER, mode="0700")],
+                secret_files=[File(path=file, content=rights, mode="0600")],
+                after=[
+                    f"{text.TOOL} client {file}",
+                    *([f"{text.TOOL} forget {' '.join(gone)}"] if args.rotation > 1 else []),
+                ],
+                undo=[f"{text.TOOL} forget {' '.join(users.values())}"],
+            ),
+            self.child(depends_on=[args.storage, *args.pools]),
+        )
+        self.register_outputs({"user": self.user})

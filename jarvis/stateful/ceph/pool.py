@@ -1,0 +1,71 @@
+"""A pool of the storage."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.remote import HostService, HostServiceArgs
+from jarvis.stateful.ceph import text
+from jarvis.stateful.ceph.storage import Storage
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolArgs:
+    """``storage``: where. ``pool``: its name. ``copies``: of each object, as many as the storage keeps unless
+    said otherwise; ``min_size``: how many of them there must be for I/O to go on.
+
+    Raises ``ValueError`` for a name of another form than lower-case letters, digits and ``-``, and for
+    numbers that do not go together or with the number of servers.
+    """
+
+    storage: Storage
+    pool: str
+    copies: int | None = None
+    min_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.pool):
+            raise ValueError(f"{self.pool!r} is not a name of 1 to 32 lower-case letters, digits and -")
+        copies, least, servers = self.size, self.least, len(self.storage.monitors)
+        if not 1 <= least <= copies <= servers:
+            raise ValueError(
+                f"the pool {self.pool} with {copies} copies, of which {least} suffice, does not go with "
+                f"{servers} servers (1 <= min_size <= copies <= servers)"
+            )
+
+    @property
+    def size(self) -> int:
+        return self.copies or self.storage.copies
+
+    @property
+    def least(self) -> int:
+        return self.min_size or text.least(self.size)
+
+
+class Pool(Component, token="ceph:Pool"):
+    """A pool of RBD images. Destroying it keeps the data: that ends with the storage.
+
+    - ``pool``: its name. ``health``: what Ceph said of itself once the pool was there and whole.
+    """
+
+    pool: str
+    applied: HostService
+
+    def __init__(self, name: str, args: PoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self.pool = args.pool
+        self.applied = HostService(
+            name,
+            f"ceph-pool-{args.pool}",
+            HostServiceArgs(
+                target=args.storage.admin, after=[f"{text.TOOL} pool {args.pool} {args.size} {args.least}"]
+            ),
+            self.child(depends_on=[args.storage]),
+        )
+        self.register_outputs({"pool": self.pool})

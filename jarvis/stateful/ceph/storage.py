@@ -1,0 +1,86 @@
+"""A Ceph cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment
+from jarvis.core.component import Component
+from jarvis.pki import RandomKey, RandomKeyArgs
+from jarvis.remote import HostService, Target
+from jarvis.stateful.ceph import text
+from jarvis.stateful.ceph.member import CephIdentity, monitor_service, osd_service
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageArgs:
+    """``hosts``: the servers with the role storage, an odd number, in the configuration's order. ``env``:
+    theirs."""
+
+    hosts: Sequence[Host]
+    env: Environment
+
+
+class Storage(Component, token="ceph:Storage"):
+    """A monitor, a manager and an osd on each server; changed one server after the other.
+
+    No monitor waits for a quorum at its first start, and no osd before all monitors have been started. Later
+    a daemon is restarted only where the others can spare it, and the next one only when it is back.
+
+    - ``fsid``: the cluster's UUID. ``monitors``: their addresses by server. ``copies``: of each object.
+    - ``admin``: the server where pools and clients are made. ``ready``: what to depend on for that.
+    """
+
+    fsid: pulumi.Output[str]
+    monitors: dict[str, str]
+    copies: int
+    admin: Target
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env = args.env
+        cluster = RandomKey(name, RandomKeyArgs(), self.child())
+        admin = RandomKey(
+            f"{name}-admin", RandomKeyArgs(rotation=env.rotations.get(f"{name}-admin", 0)), self.child()
+        )
+        self.fsid = pulumi.Output.unsecret(cluster.value.apply(text.fsid))
+        self.monitors = {host.server.name: str(host.server.address) for host in args.hosts}
+        self.copies = env.copies
+        self.admin = args.hosts[0].target
+        identity = CephIdentity(
+            fsid=self.fsid,
+            monitors=self.monitors,
+            copies=self.copies,
+            monitor_key=cluster.value.apply(text.cephx_key),
+            admin_key=admin.value.apply(text.cephx_key),
+            settings=env.storage,
+        )
+        last: list[pulumi.Resource] = []
+        for host in args.hosts:
+            last = [
+                HostService(
+                    f"{name}-{host.server.name}-mon",
+                    "ceph-mon",
+                    monitor_service(host, identity),
+                    self.child(depends_on=[host, *last]),
+                )
+            ]
+        for host in args.hosts:
+            last = [
+                HostService(
+                    f"{name}-{host.server.name}-osd",
+                    "ceph-osd",
+                    osd_service(host, identity),
+                    self.child(depends_on=last),
+                )
+            ]
+        self.ready = last
+        self.register_outputs({"fsid": self.fsid, "monitors": self.monitors})
