@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
+from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
@@ -13,13 +14,21 @@ from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
 from jarvis.openstack.clouds import clouds_yaml
+from jarvis.openstack.glance import (
+    CLIENT,
+    POOL,
+    Glance,
+    GlanceArgs,
+    check_glance,
+    glance_route,
+)
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
 from jarvis.stateful.link import cluster_name
 
-IMAGES = ("pause", "coredns", "haproxy", "keystone")
+IMAGES = ("pause", "coredns", "haproxy", "keystone", "glance")
 CLOUD = "jarvis"
 # What clouds.yaml has for the folder that it is written to: who writes it knows that, the program does not.
 FOLDER = "@FOLDER@"
@@ -62,8 +71,9 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     Raises ``ConfigurationError`` where they do not go together, before there is any resource.
     """
     check(env, artifacts)
-    known = read_option_list("keystone", artifacts.images["keystone"].path)
-    check_keystone(env, known)
+    known = {name: read_option_list(name, artifacts.images[name].path) for name in ("keystone", "glance")}
+    check_keystone(env, known["keystone"])
+    check_glance(env, known["glance"])
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
     hosts = {
@@ -83,6 +93,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
     links = LinkProxies("link", LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env)]))
+    storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env))
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(
@@ -109,7 +120,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             provider=cluster.provider,
             env=env,
             image=images.reference("haproxy"),
-            routes=[keystone_route(env)],
+            routes=[keystone_route(env), glance_route(env)],
         ),
         in_cluster,
     )
@@ -127,8 +138,26 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     )
     keystone = Keystone(
         "keystone",
-        KeystoneArgs(platform=platform, image=images.reference("keystone"), known=known),
+        KeystoneArgs(platform=platform, image=images.reference("keystone"), known=known["keystone"]),
         in_cluster,
+    )
+    pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
+    ceph = CephClient(
+        "glance-ceph",
+        CephClientArgs(
+            storage=storage, client=CLIENT, pools=[pool], rotation=env.rotations.get("glance-ceph", 0)
+        ),
+    )
+    Glance(
+        "glance",
+        GlanceArgs(
+            platform=platform,
+            image=images.reference("glance"),
+            known=known["glance"],
+            administrator=keystone.administrator,
+            ceph=ceph,
+        ),
+        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, ceph]),
     )
     settings = env.openstack.keystone
     return Cloud(
@@ -145,7 +174,10 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
                     password=password,
                     project=settings.admin_project,
                     authority_file=f"{FOLDER}/gateway.pem",
-                    endpoints={"identity": f"{gateway.address_urls['keystone']}/v3"},
+                    endpoints={
+                        "identity": f"{gateway.address_urls['keystone']}/v3",
+                        "image": gateway.address_urls["glance"],
+                    },
                 )
             )
         ),

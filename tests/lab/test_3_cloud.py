@@ -35,8 +35,10 @@ def test_all_pods_run(cloud: Cloud) -> None:
     pods = cloud.objects("pods", "--all-namespaces")
     phases = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
     assert {name: phase for name, phase in phases.items() if phase not in ("Running", "Succeeded")} == {}
-    keystone = [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "api"]
-    assert len({pod["spec"]["nodeName"] for pod in keystone}) == len(keystone) == 2
+    for service in ("keystone", "glance"):
+        api = {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "api"}.items()
+        nodes = [pod["spec"]["nodeName"] for pod in pods if api <= pod["metadata"]["labels"].items()]
+        assert len(set(nodes)) == len(nodes) == 2, service
 
 
 def test_no_unit_has_failed(cloud: Cloud) -> None:
@@ -60,7 +62,9 @@ def test_the_cluster_names_are_known_in_a_pod(cloud: Cloud) -> None:
 
 def keystone_pods(cloud: Cloud) -> list[str]:
     """The pods that answer for Keystone."""
-    pods = cloud.objects("pods", "-n", "openstack", "-l", "app.kubernetes.io/component=api")
+    pods = cloud.objects(
+        "pods", "-n", "openstack", "-l", "app.kubernetes.io/name=keystone,app.kubernetes.io/component=api"
+    )
     return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"]
 
 
@@ -69,7 +73,7 @@ def test_a_token_through_the_gateway(cloud: Cloud) -> None:
     token = json.loads(cloud.tool(*command, "token", "issue", "-f", "json").stdout)
     assert re.fullmatch(r"gAAAA[\w-]{100,}={0,2}", token["id"])
     users = json.loads(cloud.tool(*command, "user", "list", "-f", "json").stdout)
-    assert [user["Name"] for user in users] == ["admin"]
+    assert sorted(user["Name"] for user in users) == ["admin", "glance"]
 
 
 def test_the_gateway_is_not_believed_without_its_authority(cloud: Cloud) -> None:
@@ -121,9 +125,11 @@ v3_endpoint_type = public
 [identity-feature-enabled]
 api_v2 = false
 api_v3 = true
+[image-feature-enabled]
+import_image = true
 [service_available]
 cinder = false
-glance = false
+glance = true
 neutron = false
 nova = false
 swift = false
@@ -131,13 +137,14 @@ swift = false
     return folder
 
 
-def test_tempest_smoke_tests_of_identity(cloud: Cloud, tempest: Path) -> None:
+def test_tempest_smoke_tests_of_identity_and_image(cloud: Cloud, tempest: Path) -> None:
     """The catalogue has the gateway's name, which this machine does not know: in a mount namespace of
     tempest's own, /etc/hosts does."""
     hosts = tempest / "hosts"
-    hosts.write_text(f"{Path('/etc/hosts').read_text()}\n{cloud.virtual_address} identity.jarvis.internal\n")
+    names = "identity.jarvis.internal image.jarvis.internal"
+    hosts.write_text(f"{Path('/etc/hosts').read_text()}\n{cloud.virtual_address} {names}\n")
     # OpenStack's own expression for smoke tests (tempest's documentation, "tempest run").
-    smoke = r"(?=.*\[.*\bsmoke\b.*\])(^tempest\.api\.identity)"
+    smoke = r"(?=.*\[.*\bsmoke\b.*\])(^tempest\.api\.(identity|image))"
     run = subprocess.run(
         ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "-",
          str(hosts), "tempest", "run", "--concurrency", str(WORKERS), "--regex", smoke],
