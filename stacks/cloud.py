@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
@@ -26,6 +25,7 @@ from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, ke
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
+from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 from jarvis.stateful.link import cluster_name
 
 IMAGES = ("pause", "coredns", "haproxy", "keystone", "glance")
@@ -93,7 +93,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
     links = LinkProxies("link", LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env)]))
-    storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env))
+    storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(

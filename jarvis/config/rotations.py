@@ -15,6 +15,9 @@ _ONCE = (
     "etcd-authority",
     "gateway",
     "gateway-certificate",
+    "glance-ceph",
+    "glance-database",
+    "glance-register",
     "keystone-admin",
     "keystone-database",
     "kubernetes-admin",
@@ -32,6 +35,7 @@ _ONCE = (
     "registry-authority",
     "registry-client",
     "registry-pusher",
+    "storage-admin",
 )
 # One for each server that has the role, as <prefix>-<server>.
 _BY_SERVER = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -115,7 +116,9 @@ def generated(name: str, inputs: Mapping[str, Any]) -> str:
     if kind == "password":
         # Of letters and digits alone, as the generator's are.
         return f"password{''.join(filter(str.isalnum, name))}r{request.get('rotation')}"
-    return json.dumps(made[kind]) if kind in made else key if kind else "1"
+    if kind == "random-key":
+        return base64.b64encode(key.encode()).decode()
+    return json.dumps(made[kind]) if kind in made else "1"
 
 
 def record(program: Callable[[], Any], stack: str = "test") -> Graph:
