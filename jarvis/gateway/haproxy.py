@@ -34,6 +34,9 @@ class Route:
       byte of an answer after which the gateway gives up.
     - ``repeatable_posts``: paths to which a POST may be sent twice without harm. Those, like every GET, HEAD
       and OPTIONS, are tried on another pod when a pod dies over them.
+    - ``self_links``: the only paths at which the service is told of the prefix that it is found under, since
+      it has links to itself there; all where there is none. Glance sends requests on to other pods by the
+      path it was told, and pods have no prefix.
 
     Raises ``ValueError`` for a field of another form.
     """
@@ -45,6 +48,7 @@ class Route:
     requests: int | None = None
     patience: int = 60
     repeatable_posts: Sequence[str] = ()
+    self_links: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for what, value, form in (
@@ -52,7 +56,7 @@ class Route:
             ("host", self.host, _HOST),
             ("service", self.service, _HOST),
             ("health path", self.health, _PATH),
-            *(("path", path, _PATH) for path in self.repeatable_posts),
+            *(("path", path, _PATH) for path in (*self.repeatable_posts, *self.self_links)),
         ):
             if not form.fullmatch(value):
                 raise ValueError(f"the route {self.name!r}: {value!r} is not a {what}")
@@ -109,6 +113,7 @@ def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
     unless = "unless METH_GET or METH_HEAD or METH_OPTIONS"
     if posts:
         unless += f" or METH_POST {{ path {posts} }}"
+    links = f" {{ path {' '.join(route.self_links)} }}" if route.self_links else ""
     most = f"\n    default-server maxconn {route.requests}" if route.requests else ""
     return f"""
 backend {route.name}
@@ -119,8 +124,8 @@ backend {route.name}
     http-check expect status 200
     # Under the gateway's bare address; the service heeds the prefix in the links that it answers with.
     acl by_prefix var(txn.host) -m str {address}
-    http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix
     http-request replace-path {route.prefix}/?(.*) /\\1 if by_prefix
+    http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix{links}
     # A pod that dies over a request is replaced by another where the request may be sent twice.
     retry-on conn-failure empty-response
     http-request disable-l7-retry {unless}

@@ -50,6 +50,7 @@ def glance_route(env: Environment) -> Route:
         service=f"glance.{env.openstack.namespace}",
         requests=settings.at_once,
         patience=600,
+        self_links=["/", "/versions", "/v2", "/v2/"],
     )
 
 
