@@ -54,9 +54,10 @@ def _holds(true: Callable[[], bool], seconds: float, pause: float = 0.5) -> bool
 def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
     """Tries a fault; what was seen:
 
-    ``kinds``: by kind of request what ``Stream.summary`` says. ``acknowledged``: writes. ``lost``: those of
-    them that are gone. ``health_seconds``: from the fault, or from the begin of its ``mend``, until nothing
-    is wrong any more; ``None`` when that never was, and ``unwell`` says what is wrong.
+    ``kinds``: by kind of request what ``Stream.summary`` says. ``without``: whether all kinds were served
+    while what was taken was gone, ``None`` where nothing is given back. ``acknowledged``: writes. ``lost``:
+    those of them that are gone. ``health_seconds``: from the fault, or from the begin of its ``mend``, until
+    nothing is wrong any more; ``None`` when that never was, and ``unwell`` says what is wrong.
     """
     unwell: list[str] = []
 
@@ -72,11 +73,13 @@ def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
         assert served, f"not served before {fault.name}: {[stream.summary() for stream in load.streams]}"
         struck, struck_at = time.time(), time.monotonic()
         fault.strike(cloud)
-        mended = struck
+        mended, without = struck, None
         if fault.mend is not None:
-            _holds(lambda: fault.noticed(cloud), STEADY_SECONDS, LOOK_SECONDS)
+            noticed = _holds(lambda: fault.noticed(cloud), STEADY_SECONDS, LOOK_SECONDS)
             now = time.monotonic()
-            _holds(lambda: load.steady(now, STEADY), STEADY_SECONDS / 2)
+            # What takes everything serves nobody: no need to wait for that.
+            patience = STEADY_SECONDS if fault.one_server else 2 * LOOK_SECONDS
+            without = noticed and _holds(lambda: load.steady(now, STEADY), patience)
             mended = time.time()
             fault.mend(cloud)
         healed = _holds(lambda: well(struck, fault.powerless), HEALTH_SECONDS, LOOK_SECONDS)
@@ -95,6 +98,7 @@ def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
         "title": fault.title,
         "one_server": fault.one_server,
         "kinds": {stream.kind: stream.summary() for stream in load.streams},
+        "without": without,
         "acknowledged": acknowledged,
         "lost": lost,
         "health_seconds": round(health, 1) if healed else None,
@@ -110,6 +114,8 @@ def verdict(row: dict[str, Any]) -> str:
         wrong.append(
             f"{len(row['lost'])} of {row['acknowledged']} acknowledged writes lost: {row['lost'][:5]}"
         )
+    if row["one_server"] and not row["without"]:
+        wrong.append("not served by the servers that were left")
     if row["health_seconds"] is None:
         wrong.append(f"not well within {HEALTH_SECONDS} s: {', '.join(row['unwell'][:5])}")
     return "; ".join(wrong)

@@ -27,6 +27,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "name": "power-a",
         "title": "power of a",
         "one_server": True,
+        "without": True,
         "kinds": {"token": summary},
         "acknowledged": 7,
         "lost": [],
@@ -63,6 +64,8 @@ def test_a_failed_request_is_counted_and_ends_nothing(error: Exception) -> None:
 def test_losses_and_what_does_not_heal_are_wrong_and_times_are_not() -> None:
     assert verdict(row(health_seconds=599.0)) == ""
     assert "1 of 7 acknowledged writes lost" in verdict(row(lost=["credential x"]))
+    assert "not served" in verdict(row(without=False))
+    assert verdict(row(without=None, one_server=False)) == ""
     assert "etcd" in verdict(row(health_seconds=None, unwell=["etcd: not all"]))
 
 
