@@ -133,8 +133,9 @@ def _roles(env: Environment) -> Iterator[Mistake]:
         if role is Role.STORAGE and (env.storage.copies or 0) > count > 0:
             text = f"{env.storage.copies} copies need as many servers of the role storage; there are {count}"
             yield ("storage", "copies"), text
-        if role is Role.DATABASE and count > 1:
-            yield ("servers",), f"{count} servers have the role database; it runs on one"
+        if role is Role.DATABASE and count and count % 2 == 0:
+            text = "an even number adds no safety: use 1, 3 or 5"
+            yield ("servers",), f"{count} servers have the role database; {text}"
     for at, server in enumerate(env.servers):
         if "osd" in server.model_fields_set and Role.STORAGE not in server.roles:
             yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"

@@ -32,7 +32,7 @@ _ROLE_PACKAGES = {
     Role.WORKER: ("ethtool", "iptables", "jq"),
     Role.CONTROL_PLANE: ("keepalived",),
     Role.GATEWAY: ("keepalived",),
-    Role.DATABASE: ("mariadb-server",),
+    Role.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
     Role.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
 }
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")

@@ -75,7 +75,7 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     if Role.DATABASE in own:
         found += [
             Opening(use="MariaDB and its health", ports=[3307, 3308], sources=servers),
-            Opening(use="Galera", ports=[4444, 4567, 4568], sources=having(Role.DATABASE)),
+            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(Role.DATABASE)),
         ]
     if Role.QUEUE in own:
         found += [

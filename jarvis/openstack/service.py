@@ -29,7 +29,7 @@ from jarvis.openstack.registration import (
     account_secrets,
 )
 from jarvis.stateful import Account, AccountArgs
-from jarvis.stateful.mariadb import database_url
+from jarvis.stateful.database.mariadb import database_url
 
 # What every service is told, by ``group.option``. Logs go to the container's standard output, as JSON.
 COMMON: Mapping[str, Option] = {

@@ -1,7 +1,6 @@
 """What keeps state, on servers and outside the cluster, and how it is given a name inside the cluster."""
 
-from jarvis.stateful.account import Account, AccountArgs
-from jarvis.stateful.database import Database, DatabaseArgs, database_link
+from jarvis.stateful.database import Account, AccountArgs, Database, DatabaseArgs, database_link
 from jarvis.stateful.link import Link, LinkArgs, LinkedService, LinkProxies, LinkProxiesArgs
 
 __all__ = [

@@ -336,10 +336,7 @@ class Cloud:
 
 
 def lab_environment(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment of the stack dev, on the servers of the lab that ``facts`` describe.
-
-    The database is on the last server instead of the first: a deployment other than the one of `make up`.
-    """
+    """The environment of the stack dev, on the servers of the lab that ``facts`` describe."""
     document = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
     environment: dict[str, Any] = document["config"]["jarvis:environment"]
     environment["name"] = "test"
@@ -355,6 +352,4 @@ def lab_environment(facts: Mapping[str, Any]) -> dict[str, Any]:
     for server, fact in zip(environment["servers"], facts["servers"], strict=True):
         server["name"], server["address"] = fact["name"], fact["address"]
         server["host_key_file"] = facts["known_hosts_path"]
-        server["roles"] = [role for role in server["roles"] if role != "database"]
-    environment["servers"][-1]["roles"].append("database")
     return environment

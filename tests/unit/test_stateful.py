@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jarvis.stateful.database import DatabaseArgs
-from jarvis.stateful.mariadb import account_statements, database_url, option_file
+from jarvis.stateful.database.mariadb import account_statements, database_url, option_file
 from tests.unit.fakes import FILES, Commands
 
 

@@ -9,8 +9,8 @@ import pulumi
 from jarvis.core.component import Component
 from jarvis.pki import Password, PasswordArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
-from jarvis.stateful.database import Database
-from jarvis.stateful.mariadb import SQL_FOLDER, account_statements
+from jarvis.stateful.database.cluster import Database
+from jarvis.stateful.database.mariadb import SQL_FOLDER, account_statements
 
 
 @dataclass(frozen=True, kw_only=True)

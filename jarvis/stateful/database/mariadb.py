@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from jarvis.config.types import Option
 
 # Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
-PORT, MEMBER_PORT = 3306, 3307
+PORT, MEMBER_PORT, HEALTH_PORT = 3306, 3307, 3308
 TLS_FOLDER = "/etc/mysql/jarvis"
 SQL_FOLDER = "/var/lib/jarvis/database"
+# Debian's package fills /var/lib/mysql with a database of its own as soon as it is installed.
+DATA = "/var/lib/mariadb"
+# What a member remembers beside its data (jarvis/files/database/member.py).
+STATE = "/var/lib/jarvis-database"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 
 # Each acknowledged transaction is on the disk (the MariaDB manual, "innodb_flush_log_at_trx_commit" and
 # "sync_binlog"): anything weaker has lost acknowledged writes of OpenStack at a loss of power. Row format and
-# interleaved auto-increment are what Galera asks for, so that a database made today can join one later.
+# interleaved auto-increment are what Galera asks for.
+# https://mariadb.com/docs/galera-cluster/galera-management/configuration/configuring-mariadb-galera-cluster
 _DURABLE: dict[str, Option] = {
     "innodb_flush_log_at_trx_commit": 1,
     "sync_binlog": 1,
@@ -29,13 +34,42 @@ _DURABLE: dict[str, Option] = {
 }
 
 
-def option_file(*, address: str, buffer_pool_mib: int, options: Mapping[str, Option]) -> str:
-    """The text of the option file for a server that listens on ``address`` and on the local socket.
+# How Galera's members know each other, encrypt, and give a silent one up: 5 and 15 s by default, which is how
+# long no transaction commits when a server loses its power.
+# https://galeracluster.com/library/documentation/galera-parameters.html
+_GALERA = {
+    "socket.ssl": "yes",
+    "socket.ssl_ca": f"{TLS_FOLDER}/authority.pem",
+    "socket.ssl_cert": f"{TLS_FOLDER}/server.pem",
+    "socket.ssl_key": f"{TLS_FOLDER}/server.key",
+    # What a member missed while its server was restarted comes from here, and not as a whole copy.
+    "gcache.size": "256M",
+    # Who may begin the cluster again is decided before MariaDB starts (jarvis/files/database).
+    "pc.recovery": "no",
+    "evs.keepalive_period": "PT0.5S",
+    "evs.inactive_check_period": "PT0.5S",
+    "evs.suspect_timeout": "PT3S",
+    "evs.inactive_timeout": "PT8S",
+    "evs.install_timeout": "PT8S",
+}
+
+
+def option_file(
+    *,
+    name: str,
+    cluster: str,
+    addresses: Mapping[str, str],
+    buffer_pool_mib: int,
+    options: Mapping[str, Option],
+) -> str:
+    """The text of the option file for the member ``name`` of ``cluster``, which listens on its one of the
+    ``addresses`` and on the local socket.
 
     ``options`` are the operator's and win over the ones set here, but for TLS and addresses.
 
     Raises ``ValueError`` for an option of another form than a name, or a value of several lines.
     """
+    address = addresses[name]
     settings: dict[str, Option] = {
         **_DURABLE,
         "innodb_buffer_pool_size": f"{buffer_pool_mib}M",
@@ -43,7 +77,8 @@ def option_file(*, address: str, buffer_pool_mib: int, options: Mapping[str, Opt
         "max_connections": 1000,
         "skip_name_resolve": 1,
         "performance_schema": 0,
-        **{_checked(name): value for name, value in options.items()},
+        **{_checked(option): value for option, value in options.items()},
+        "datadir": DATA,
         "bind_address": address,
         "port": MEMBER_PORT,
         "require_secure_transport": 1,
@@ -51,13 +86,25 @@ def option_file(*, address: str, buffer_pool_mib: int, options: Mapping[str, Opt
         "ssl_ca": f"{TLS_FOLDER}/authority.pem",
         "ssl_cert": f"{TLS_FOLDER}/server.pem",
         "ssl_key": f"{TLS_FOLDER}/server.key",
+        "wsrep_on": "ON",
+        "wsrep_provider": "/usr/lib/galera/libgalera_smm.so",
+        "wsrep_cluster_name": cluster,
+        "wsrep_cluster_address": f"gcomm://{','.join(addresses.values())}",
+        "wsrep_node_name": name,
+        "wsrep_node_address": address,
+        "wsrep_sst_method": "mariabackup",
+        # The donor comes through the local socket as the system's user mysql: there is no password.
+        "wsrep_sst_auth": "mysql:",
+        "wsrep_provider_options": f'"{";".join(f"{key}={value}" for key, value in _GALERA.items())}"',
     }
     lines = []
-    for name, value in settings.items():
+    for option, value in settings.items():
         text = str(int(value)) if isinstance(value, bool) else str(value)
         if "\n" in text:
-            raise ValueError(f"database.options.{name}: a value is one line")
-        lines.append(f"{name} = {text}")
+            raise ValueError(f"database.options.{option}: a value is one line")
+        lines.append(f"{option} = {text}")
+    # A whole copy goes from member to member by TLS, both ends verified (mode 4 of wsrep_sst_mariabackup).
+    lines += ["[sst]", "encrypt = 4"]
     return "# Written by Jarvis; options belong into the environment, section database.\n[mariadbd]\n" + (
         "\n".join(lines) + "\n"
     )

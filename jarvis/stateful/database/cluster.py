@@ -1,4 +1,4 @@
-"""The database of all services."""
+"""The cluster that all services' databases are in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from jarvis.config import Environment, Role
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs
 from jarvis.remote import Target
-from jarvis.stateful.link.service import LinkedService, cluster_name, members, names, tcp
-from jarvis.stateful.mariadb import MEMBER_PORT, PORT
-from jarvis.stateful.member import DatabaseMember, DatabaseMemberArgs
+from jarvis.stateful.database.mariadb import HEALTH_PORT, MEMBER_PORT, PORT
+from jarvis.stateful.database.member import (
+    DatabaseAgent,
+    DatabaseAgentArgs,
+    DatabaseMember,
+    DatabaseMemberArgs,
+)
+from jarvis.stateful.link.service import LinkedService, cluster_name, http, members, names
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
@@ -30,28 +35,35 @@ def database_link(env: Environment) -> LinkedService:
         port=PORT,
         members=members(env, Role.DATABASE),
         member_port=MEMBER_PORT,
-        check=tcp(),
+        check=http(HEALTH_PORT),
         one_writer=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """``hosts``: the servers that hold it; today exactly one. ``env``: the environment.
+    """``hosts``: the servers that hold it, an odd number, in the configuration's order: the first that is
+    well is the one that takes writes. ``env``: the environment.
 
-    Raises ``ValueError`` for another number of servers.
+    Raises ``ValueError`` for an even number of servers.
     """
 
     hosts: Sequence[Host]
     env: Environment
 
     def __post_init__(self) -> None:
-        if len(self.hosts) != 1:
-            raise ValueError(f"the database runs on one server, not on {len(self.hosts)}")
+        if len(self.hosts) % 2 == 0:
+            raise ValueError(
+                f"{len(self.hosts)} servers for the database: it needs an odd number, of which most are left"
+            )
 
 
 class Database(Component, token="stateful:Database"):
-    """MariaDB on the servers, outside the cluster.
+    """MariaDB with Galera on the servers, outside the Kubernetes cluster.
+
+    All members' agents run before the first MariaDB starts: a cluster is begun only by one that knows of each
+    other member that it has no data (``jarvis/files/database/decision.py``). Changes reach one member after
+    the other, the next only once the one before is in step again.
 
     - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is
       in every certificate.
@@ -72,20 +84,37 @@ class Database(Component, token="stateful:Database"):
             AuthorityArgs(common_name=f"{env.name} database", rotation=env.rotations.get(name, 0)),
             self.child(),
         )
-        self.members = [
-            DatabaseMember(
+        addresses = {host.server.name: str(host.server.address) for host in args.hosts}
+        agents = [
+            DatabaseAgent(
                 f"{name}-{host.server.name}",
-                DatabaseMemberArgs(
+                DatabaseAgentArgs(
                     host=host,
+                    addresses=addresses,
                     authority=self.authority,
                     dns_names=names(env, SERVICE),
-                    buffer_pool_mib=env.database.buffer_pool_mib,
-                    options=env.database.options,
                     rotation=env.rotations.get(f"{name}-{host.server.name}", 0),
                 ),
                 self.child(),
-            )
+            ).applied
             for host in args.hosts
         ]
+        self.members = []
+        before: list[pulumi.Resource] = [*agents]
+        for host in args.hosts:
+            member = DatabaseMember(
+                f"{name}-{host.server.name}",
+                DatabaseMemberArgs(
+                    host=host,
+                    cluster=env.name,
+                    addresses=addresses,
+                    buffer_pool_mib=env.database.buffer_pool_mib,
+                    options=env.database.options,
+                ),
+                self.child(),
+                after=before,
+            )
+            self.members.append(member)
+            before = [member.applied]
         self.writer = args.hosts[0].target
         self.register_outputs({"host": self.host})

@@ -1,0 +1,167 @@
+"""One server of the database: the agent that knows when MariaDB may start, and MariaDB itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config.types import Option
+from jarvis.core.component import Component
+from jarvis.pki import Authority, Certificate, CertificateArgs
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.remote.script import read_file
+from jarvis.stateful.database.mariadb import DATA, SQL_FOLDER, STATE, TLS_FOLDER, option_file
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+_TOOLS = "/var/lib/jarvis/lib/database"
+_MEMBER = f"{_TOOLS}/member.py"
+_BASE_SQL = f"{_TOOLS}/base.sql"
+_AGENT = "jarvis-database-agent.service"
+# Certificates are read anew without a restart, and without dropping a connection. MariaDB may be waiting for
+# the other members, and then reads them when it starts.
+_RELOAD_TLS = (
+    "! mariadb --batch --execute 'SELECT 1' >/dev/null 2>&1"
+    " || mariadb --batch --execute \"FLUSH SSL; SET GLOBAL wsrep_provider_options='socket.ssl_reload=1'\""
+)
+# A member that has been away for long is sent the whole database.
+_TIMEOUT = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseAgentArgs:
+    """``host``: the server. ``addresses``: of all members by server, in the configuration's order.
+    ``authority``: signs the member's certificate, which holds for ``dns_names`` and the server's name and
+    address. ``rotation``: of the certificate."""
+
+    host: Host
+    addresses: Mapping[str, str]
+    authority: Authority
+    dns_names: Sequence[str]
+    rotation: int = 0
+
+
+class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
+    """What a member has by which the others know it, before it has any data: its certificate, and the agent
+    that tells its health and its position. ``applied``: the resource after which it answers."""
+
+    applied: HostService
+
+    def __init__(
+        self, name: str, args: DatabaseAgentArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, opts)
+        server = args.host.server
+        certificate = Certificate(
+            name,
+            CertificateArgs(
+                authority=args.authority,
+                common_name=server.name,
+                dns_names=[server.name, *args.dns_names],
+                addresses=[str(server.address)],
+                # Members are each other's clients.
+                client=True,
+                server=True,
+                rotation=args.rotation,
+            ),
+            self.child(),
+        )
+        told = json.dumps({"name": server.name, "members": dict(args.addresses), "data": DATA}, indent=1)
+        self.applied = HostService(
+            f"{name}-agent",
+            "database-agent",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    Directory(path=TLS_FOLDER),
+                    File(path=f"{TLS_FOLDER}/authority.pem", content=args.authority.certificate),
+                    File(path=f"{TLS_FOLDER}/server.pem", content=certificate.chain),
+                    File(path=f"{TLS_FOLDER}/member.json", content=told),
+                    File(
+                        path=f"{_TOOLS}/decision.py", content=read_file("database/decision.py"), mode="0755"
+                    ),
+                    File(path=_MEMBER, content=read_file("database/member.py"), mode="0755"),
+                    File(path=f"/etc/systemd/system/{_AGENT}", content=read_file("database/agent.service")),
+                ],
+                secret_files=[
+                    File(
+                        path=f"{TLS_FOLDER}/server.key",
+                        content=certificate.key,
+                        mode="0400",
+                        owner="mysql:mysql",
+                    )
+                ],
+                units=[_AGENT],
+                after=[_RELOAD_TLS],
+                purge=[STATE, "/run/jarvis-database"],
+            ),
+            self.child(depends_on=[args.host]),
+        )
+        self.register_outputs({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseMemberArgs:
+    """``host``: the server. ``cluster``: its name. ``addresses``: of all members by server.
+    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.Database``."""
+
+    host: Host
+    cluster: str
+    addresses: Mapping[str, str]
+    buffer_pool_mib: int
+    options: Mapping[str, Option]
+
+
+class DatabaseMember(Component, token="stateful:DatabaseMember"):
+    """MariaDB on one server, from Debian's package, with TLS and nobody but root let in.
+
+    ``after``: what is there before it starts. ``applied``: the resource after which it is in step with the
+    cluster.
+    """
+
+    applied: HostService
+
+    def __init__(
+        self,
+        name: str,
+        args: DatabaseMemberArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        after: Sequence[pulumi.Resource] = (),
+    ) -> None:
+        super().__init__(name, opts)
+        settings = option_file(
+            name=args.host.server.name,
+            cluster=args.cluster,
+            addresses=args.addresses,
+            buffer_pool_mib=args.buffer_pool_mib,
+            options=args.options,
+        )
+        self.applied = HostService(
+            name,
+            "database",
+            HostServiceArgs(
+                target=args.host.target,
+                files=[
+                    Directory(path=SQL_FOLDER, mode="0700"),
+                    File(path="/etc/mysql/mariadb.conf.d/90-jarvis.cnf", content=settings),
+                    File(
+                        path="/etc/systemd/system/mariadb.service.d/jarvis.conf",
+                        content=read_file("database/mariadb.conf"),
+                    ),
+                    File(path=_BASE_SQL, content=read_file("database/base.sql")),
+                ],
+                units=["mariadb.service"],
+                gate=f"{_MEMBER} gate",
+                ready=f"{_MEMBER} ready",
+                timeout=_TIMEOUT,
+                purge=[DATA],
+            ),
+            self.child(depends_on=[args.host, *after]),
+        )
+        self.register_outputs({})
