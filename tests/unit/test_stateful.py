@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from jarvis.stateful.database import DatabaseArgs
 from jarvis.stateful.database.mariadb import account_statements, database_url, option_file
-from tests.unit.fakes import FILES, Commands
+
+ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
+TEXT = option_file(name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={})
 
 
 def _settings(**options: str | int | bool) -> dict[str, str]:
-    text = option_file(address="192.0.2.1", buffer_pool_mib=64, options=options)
+    text = option_file(
+        name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options=options
+    ).partition("[sst]")[0]
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert lines[0] == "[mariadbd]"
     pairs = [line.split(" = ", 1) for line in lines[1:]]
@@ -49,7 +50,9 @@ def test_an_operators_option_wins_by_either_spelling() -> None:
 )
 def test_an_option_cannot_smuggle_in_another(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"database\.options"):
-        option_file(address="192.0.2.1", buffer_pool_mib=64, options={name: value})
+        option_file(
+            name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={name: value}
+        )
 
 
 def test_an_account_reaches_its_own_database_and_no_other() -> None:
@@ -88,80 +91,21 @@ def test_a_url_says_whom_to_trust() -> None:
     assert parse_qs(url.query)["ssl_ca"] == ["/ca.pem"]
 
 
-def test_the_database_is_on_one_server() -> None:
-    with pytest.raises(ValueError, match="on one server, not on 2"):
+def test_the_database_is_on_an_odd_number_of_servers() -> None:
+    with pytest.raises(ValueError, match="2 servers for the database"):
         DatabaseArgs(hosts=[None, None], env=None)  # type: ignore[list-item, arg-type]
 
 
-class Server:
-    """A server as ``mariadb-init.sh`` sees it: its commands, and the data directory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.commands = Commands(folder / "bin")
-        self.data = folder / "mysql"
-        for each in ("systemctl", "chown", "sync"):
-            self.commands.add(each)
-        self.commands.add("install", f'mkdir -p "{self.data}"')
-        self.commands.add("mariadb-install-db", f'mkdir "{self.data}/mysql"; touch "{self.data}/ibdata1"')
-
-    def run(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(FILES / "mariadb-init.sh"), str(self.data)],
-            env={"PATH": f"{self.commands.folder}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def made(self) -> int:
-        return len(self.commands.calls("mariadb-install-db"))
-
-    def files(self) -> set[str]:
-        return {path.name for path in self.data.iterdir()}
+def test_members_know_and_encrypt_each_other() -> None:
+    settings = _settings()
+    assert settings["wsrep_cluster_address"] == "gcomm://192.0.2.1,192.0.2.2"
+    assert (settings["wsrep_node_name"], settings["wsrep_node_address"]) == ("one", "192.0.2.1")
+    provider = dict(pair.split("=") for pair in settings["wsrep_provider_options"].strip('"').split(";"))
+    assert provider["socket.ssl"] == "yes"
+    assert provider["socket.ssl_ca"] == settings["ssl_ca"]
+    # Who begins the cluster is decided by positions, never by who was connected last.
+    assert provider["pc.recovery"] == "no"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server(tmp_path)
-
-
-def test_a_database_is_made_once(server: Server) -> None:
-    assert server.run().returncode == 0
-    assert server.run().returncode == 0
-    assert server.made() == 1
-    assert server.files() == {"mysql", "ibdata1"}
-
-
-def test_an_existing_database_is_kept(server: Server) -> None:
-    (server.data / "mysql").mkdir(parents=True)
-    assert server.run().returncode == 0
-    assert server.made() == 0
-
-
-def test_an_interrupted_beginning_is_begun_again(server: Server) -> None:
-    server.commands.add("mariadb-install-db", f'mkdir -p "{server.data}/mysql"; kill -9 $PPID; exit 1')
-    assert server.run().returncode != 0
-    assert server.files() == {"mysql", ".jarvis-initialising"}
-    server.commands.add(
-        "mariadb-install-db", f'mkdir "{server.data}/mysql" && touch "{server.data}/mysql/new"'
-    )
-    assert server.run().returncode == 0
-    assert server.files() == {"mysql"}
-    assert (server.data / "mysql" / "new").exists()
-
-
-def test_a_disk_of_its_own_is_an_empty_directory(server: Server) -> None:
-    (server.data / "lost+found").mkdir(parents=True)
-    assert server.run().returncode == 0
-    assert server.files() == {"mysql", "ibdata1", "lost+found"}
-
-
-def test_what_is_no_database_is_not_touched(server: Server) -> None:
-    server.data.mkdir()
-    (server.data / "accounts.xls").touch()
-    done = server.run()
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert f"{server.data}/accounts.xls" in done.stderr
-    assert "pulumi up" in done.stderr
-    assert (server.made(), server.files()) == (0, {"accounts.xls"})
+def test_a_copy_of_the_database_is_encrypted() -> None:
+    assert TEXT.endswith("[sst]\nencrypt = 4\n")

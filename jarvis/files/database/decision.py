@@ -48,7 +48,8 @@ def decide(
     forgotten: Collection[str] = (),
 ) -> Decision:
     """What ``me`` does. ``members``: all, in the same order everywhere. ``states``: by member, ``None`` where
-    there was no answer. ``forgotten``: those that an operator has declared lost for good.
+    there was no answer. ``forgotten``: those that an operator has declared lost for good; what one of them
+    says counts all the same.
 
     A cluster is begun only where no member can know more than the one that begins it: each has said what it
     has, and none is at work. Nothing else than silence or doubt of a member that is not forgotten makes one
@@ -69,7 +70,7 @@ def decide(
 
     doubts = []
     for name, each in others.items():
-        if name in forgotten:
+        if name in forgotten and (each is None or each.state == UNKNOWN):
             continue
         if each is None:
             doubts.append(f"no answer from {name}")
@@ -83,7 +84,7 @@ def decide(
     known = {
         name: each
         for name, each in [*others.items(), (me, mine)]
-        if each is not None and name not in forgotten
+        if each is not None and each.state != UNKNOWN
     }
     uuids = {each.uuid for each in known.values() if each.uuid}
     if len(uuids) > 1:

@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -46,6 +47,9 @@ RUN = ROOT / "run/jarvis-database"
 # What outlives the data: that this server had some, and whom an operator has given up.
 KEPT = ROOT / "var/lib/jarvis-database"
 POSITION, START, REASON, MEMBER = RUN / "position", RUN / "start", RUN / "reason", KEPT / "member"
+SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
+# Where Debian's package, and Jarvis before there was a cluster, kept the database.
+FORMER = ROOT / "var/lib/mysql"
 PORT, HEALTH_PORT, STATE_PORT = 3307, 3308, 3309
 # Seconds for which what MariaDB said holds, and between two questions.
 FRESH, PAUSE = 3.0, 0.5
@@ -164,6 +168,7 @@ class Observer:
         self._said: dict[str, str] = {}
         self._when = 0.0
         self._lost_since: float | None = None
+        self._cut_since: float | None = None
 
     def watch(self) -> NoReturn:
         while True:
@@ -174,6 +179,7 @@ class Observer:
                 self._synced()
             with contextlib.suppress(Exception):
                 self._without_majority()
+            self._cut_off(said)
             time.sleep(PAUSE)
 
     def _synced(self) -> None:
@@ -197,11 +203,26 @@ class Observer:
             say(f"the cluster is begun here again: {decision.reason}")
             mariadb("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'")
 
+    def _cut_off(self, said: dict[str, str]) -> None:
+        """Galera leaves a MariaDB running that it has taken out of the cluster for good, such as after a
+        transfer that failed ("node restart required"). It is ended, and systemd starts it again."""
+        if said.get("wsrep_cluster_status") != "Disconnected":
+            self._cut_since = None
+            return
+        self._cut_since = self._cut_since or time.monotonic()
+        if time.monotonic() - self._cut_since < SETTLED:
+            return
+        self._cut_since = None
+        say("MariaDB runs without a cluster: it is restarted")
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(PID.read_text()), signal.SIGTERM)
+
     def _fresh(self) -> dict[str, str]:
         return self._said if time.monotonic() - self._when < FRESH else {}
 
     def state(self) -> State:
-        said = self._fresh()
+        # Asked now: another member may begin the cluster on the word of this answer.
+        said = mariadb(_STATUS) if SOCKET.exists() else {}
         if not said:
             return written() or (State(UNKNOWN, why="MariaDB is starting") if alive() else on_disk())
         size = int(said.get("wsrep_cluster_size", "0"))
@@ -327,6 +348,13 @@ def stranger() -> str:
     return next((path.name for path in DATA.iterdir() if path.name not in galera), "")
 
 
+def former() -> str:
+    """A database of somebody in the folder that Debian's package makes, or nothing."""
+    own = ("mysql", "performance_schema", "sys", "test", "lost+found")
+    folders = (path.name for path in FORMER.iterdir() if path.is_dir()) if FORMER.is_dir() else ()
+    return next((name for name in folders if name not in own), "")
+
+
 def prepare() -> None:
     RUN.mkdir(exist_ok=True)
     REASON.unlink(missing_ok=True)
@@ -350,6 +378,11 @@ def prepare() -> None:
         lines = []
         if decision.verb == "bootstrap":
             if mine.state == EMPTY:
+                if name := former():
+                    die(
+                        f"{FORMER} has a database {name}, and an empty one would be begun in {DATA}:"
+                        f" keep it by mv {FORMER} {DATA}, or move it away; then: pulumi up"
+                    )
                 initialise()
             state = DATA / "grastate.dat"
             if state.exists():
