@@ -122,8 +122,8 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
     "host bits": (_set("networks", "management", to="10.88.0.1/24"), "networks.management: "),
     "even etcd": (_set("servers", 2, "roles", to=["worker"]), "servers: 2 servers have the role etcd"),
     "two databases": (
-        _set("servers", 1, "roles", to=["etcd", "control-plane", "worker", "registry", "database"]),
-        "servers: 2 servers have the role database",
+        _set("servers", 1, "roles", to=["etcd", "worker", "registry", "queue", "storage"]),
+        "servers: 2 servers have the role database; an even number",
     ),
     **{
         f"nobody is {role}": (_without_role(role), f"servers: no server has the role {role}")
