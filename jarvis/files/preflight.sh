@@ -7,6 +7,8 @@
 # time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
 # max_skew: by how many seconds the clock may be behind it. ports: TCP ports, with commas, that must be free.
 #
+# osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
+#
 # All that is wrong comes as one list on stderr. Otherwise stdout has what only all servers together can tell.
 set -euo pipefail
 
@@ -137,6 +139,29 @@ check_ports() {
   done
 }
 
+check_osd() {
+  local path=${want[osd_device]:-} found free
+  # What an osd of ours lies on is its own.
+  [ ! -e "$ROOT/var/lib/ceph/osd/jarvis/fsid" ] || return 0
+  if [ -n "$path" ]; then
+    if [ ! -b "$ROOT$path" ]; then
+      fail "osd: $path is not a block device (field osd.device of the server)"
+    elif ! found=$(lsblk --noheadings --output TYPE,FSTYPE,MOUNTPOINT "$ROOT$path" 2>&1); then
+      fail "osd: $path cannot be looked at: $found"
+    elif [ "$(wc -l <<<"$found")" -gt 1 ] || [ "$(wc -w <<<"$found")" -gt 1 ]; then
+      fail "osd: $path is in use: $(tr -s ' \n' ' ' <<<"$found")(another osd.device; or, to lose what is there: wipefs --all $path)"
+    fi
+  elif [ -n "${want[osd_file]:-}" ]; then
+    path=${want[osd_file]}
+    free=$(df --output=avail --block-size=1M "$ROOT/var" | tail -n 1 | tr -d ' ')
+    if [ -e "$ROOT$path" ]; then
+      fail "osd: $path is there, and no osd's of this server (another osd.path; or, to lose what is there: rm $path)"
+    elif [ "$free" -lt $((want[osd_gib] * 1024)) ]; then
+      fail "osd: $free MiB free below /var; ${want[osd_gib]} GiB are asked for (field osd.size_gib of the server)"
+    fi
+  fi
+}
+
 main() {
   local word ours=no failure
   for word in "$@"; do want[${word%%=*}]=${word#*=}; done
@@ -147,6 +172,7 @@ main() {
   check_time
   check_identity
   check_ports
+  check_osd
   if [ ${#failures[@]} -gt 0 ]; then
     echo "error: server ${want[server]} is not fit; nothing has been changed there:" >&2
     for failure in "${failures[@]}"; do echo "  - $failure" >&2; done

@@ -14,12 +14,12 @@ from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScript
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
 # (https://kubernetes.io/docs/reference/networking/ports-and-protocols/, kube-proxy's health and metrics, the
-# local way to the API servers), MariaDB.
+# local way to the API servers), MariaDB with its agent and Galera, a monitor of Ceph.
 _PORTS = {
     Role.ETCD: (2379, 2380, 2381),
     Role.CONTROL_PLANE: (6443, 10257, 10259),
     Role.WORKER: (7443, 10248, 10249, 10250, 10256),
-    Role.DATABASE: (3307,),
+    Role.DATABASE: (3307, 3308, 3309, 4567),
     Role.STORAGE: (3300,),
 }
 # Of the proxy to stateful services, which every server has: the database's and the queue's.
@@ -62,7 +62,15 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "time_sync": "yes" if wanted.require_time_sync else "no",
         "max_skew": str(wanted.max_clock_skew_seconds),
         "ports": ",".join(map(str, ports(env, server))),
+        **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
+
+
+def _disk(server: Server) -> dict[str, str]:
+    """Where the osd of ``server`` is to be."""
+    if server.osd.device:
+        return {"osd_device": server.osd.device}
+    return {"osd_file": server.osd.path, "osd_gib": str(server.osd.size_gib)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,3 +212,30 @@ def test_a_clock_ahead_is_found() -> None:
     assert disagreements({"a": _output(time="1005")}, 5, 1000) == []
     (found,) = disagreements({"a": _output(time="1007")}, 5, 1000)
     assert found.startswith("time: the clock of a is 7 s ahead")
+
+
+def test_an_osd_takes_no_file_that_is_there(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.wanted |= {"osd_file": "/var/lib/ceph/osd.img", "osd_gib": "8"}
+    assert box.check()[0] == 0
+    box.write("var/lib/ceph/osd.img", "somebody's")
+    _, _, failures = box.check()
+    assert [line for line in failures if "osd: /var/lib/ceph/osd.img is there" in line]
+    box.write("var/lib/ceph/osd/jarvis/fsid", "ours")
+    assert box.check()[0] == 0
+
+
+def test_an_osd_wants_the_space_it_is_given(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.wanted |= {"osd_file": "/var/lib/ceph/osd.img", "osd_gib": "21"}
+    _, _, failures = box.check()
+    assert failures == [
+        "osd: 20480 MiB free below /var; 21 GiB are asked for (field osd.size_gib of the server)"
+    ]
+
+
+def test_an_osd_wants_a_device_that_is_one(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.wanted |= {"osd_device": "/dev/disk/by-id/none"}
+    _, _, failures = box.check()
+    assert failures == ["osd: /dev/disk/by-id/none is not a block device (field osd.device of the server)"]

@@ -146,7 +146,9 @@ def test_pods_start_after_the_schema_and_the_schema_after_the_account(graph: Gra
     account = "command:remote:Command keystone-database"
     assert account in _before(graph, expand)
     assert "command:remote:Command database-one" in _before(graph, account)
-    assert "command:remote:Command database-one-agent" in _before(graph, "command:remote:Command database-one")
+    assert "command:remote:Command database-one-agent" in _before(
+        graph, "command:remote:Command database-one"
+    )
 
 
 def test_bootstrap_and_pods_do_not_wait_for_each_other(graph: Graph) -> None:
