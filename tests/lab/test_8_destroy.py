@@ -16,8 +16,13 @@ FOLDERS = (
     "/var/lib/containerd",
     "/var/lib/jarvis",
     "/var/lib/kubelet",
-    # (The folder itself comes with Debian's package.)
-    "/var/lib/mysql/keystone",
+    "/var/lib/mariadb",
+    "/var/lib/jarvis-database",
+    # (The folders themselves come with Debian's packages.)
+    "/etc/ceph/ceph.conf",
+    "/var/lib/ceph/mon/jarvis",
+    "/var/lib/ceph/osd/jarvis",
+    "/var/lib/ceph/osd.img",
     "/etc/mysql/mariadb.conf.d/90-jarvis.cnf",
     "/var/lib/registry",
     "/var/lib/extensions/jarvis.raw",
@@ -46,7 +51,7 @@ def test_no_unit_is_left(destroyed: Cloud) -> None:
 
 
 def test_no_process_is_left(destroyed: Cloud) -> None:
-    names = "'etcd|kube|containerd|registry|haproxy|keepalived|mariadbd|coredns|uwsgi|pause'"
+    names = "'etcd|kube|containerd|registry|haproxy|keepalived|mariadbd|coredns|uwsgi|pause|ceph'"
     assert dict(destroyed.each(f"ps -eo comm= | grep -E {names}; true")) == dict.fromkeys(
         destroyed.servers, ""
     )

@@ -54,6 +54,18 @@ class Graph:
             blocks.append("\n".join(lines))
         return "\n".join(blocks) + "\n"
 
+    def before(self, label: str) -> set[str]:
+        """The labels of all that must be there before ``label``. What its component waits for it waits for
+        too: a child is registered after its parent, and the parent after what that depends on."""
+        seen: set[str] = set()
+        rest = [label]
+        while rest:
+            one = self.resources[rest.pop()]
+            for each in {*one.depends, one.parent} & self.resources.keys() - seen:
+                seen.add(each)
+                rest.append(each)
+        return seen
+
 
 def label_of(urn: str) -> str:
     """``<type> <name>`` of a URN; an empty string for none and for the stack."""

@@ -116,19 +116,6 @@ def graph() -> Graph:
     return _graph()
 
 
-def _before(graph: Graph, label: str) -> set[str]:
-    """The labels of all that must be there before ``label``. What its component waits for it waits for too:
-    a child is registered after its parent, and the parent after what that depends on."""
-    seen: set[str] = set()
-    rest = [label]
-    while rest:
-        one = graph.resources[rest.pop()]
-        for each in {*one.depends, one.parent} & graph.resources.keys() - seen:
-            seen.add(each)
-            rest.append(each)
-    return seen
-
-
 def _changed(one: Graph, other: Graph) -> set[str]:
     """The labels of what is not the same in both."""
     return {
@@ -142,25 +129,23 @@ def _changed(one: Graph, other: Graph) -> set[str]:
 
 def test_pods_start_after_the_schema_and_the_schema_after_the_account(graph: Graph) -> None:
     expand = "kubernetes:batch/v1:Job keystone-expand"
-    assert expand in _before(graph, DEPLOYMENT)
+    assert expand in graph.before(DEPLOYMENT)
     account = "command:remote:Command keystone-database"
-    assert account in _before(graph, expand)
-    assert "command:remote:Command database-one" in _before(graph, account)
-    assert "command:remote:Command database-one-agent" in _before(
-        graph, "command:remote:Command database-one"
-    )
+    assert account in graph.before(expand)
+    assert "command:remote:Command database-one" in graph.before(account)
+    assert "command:remote:Command database-one-agent" in graph.before("command:remote:Command database-one")
 
 
 def test_bootstrap_and_pods_do_not_wait_for_each_other(graph: Graph) -> None:
     bootstrap = "kubernetes:batch/v1:Job keystone-bootstrap"
-    assert bootstrap not in _before(graph, DEPLOYMENT)
-    assert DEPLOYMENT not in _before(graph, bootstrap)
-    assert "kubernetes:batch/v1:Job keystone-expand" in _before(graph, bootstrap)
+    assert bootstrap not in graph.before(DEPLOYMENT)
+    assert DEPLOYMENT not in graph.before(bootstrap)
+    assert "kubernetes:batch/v1:Job keystone-expand" in graph.before(bootstrap)
 
 
 def test_the_schema_shrinks_after_the_last_old_pod_and_others_register_after_keystone(graph: Graph) -> None:
-    assert DEPLOYMENT in _before(graph, "kubernetes:batch/v1:Job keystone-contract")
-    register = _before(graph, "kubernetes:batch/v1:Job glance-register")
+    assert DEPLOYMENT in graph.before("kubernetes:batch/v1:Job keystone-contract")
+    register = graph.before("kubernetes:batch/v1:Job glance-register")
     assert {DEPLOYMENT, "kubernetes:batch/v1:Job keystone-bootstrap"} <= register
 
 
@@ -278,6 +263,11 @@ def test_a_rotated_administrator_is_bootstrapped_again(graph: Graph) -> None:
     }
 
 
+def test_a_rotated_credential_key_is_followed_by_a_migration() -> None:
+    then = _graph(rotations={"keystone-credential": 1})
+    assert DEPLOYMENT in then.before("kubernetes:batch/v1:Job keystone-credential-migrate")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -295,21 +285,21 @@ def test_every_object_waits_for_its_namespace(graph: Graph) -> None:
     for one in graph.resources.values():
         namespace = one.inputs.get("metadata", {}).get("namespace")
         if one.kind.startswith("kubernetes:") and namespace:
-            assert f"kubernetes:core/v1:Namespace {namespace}" in _before(graph, one.label), one.label
+            assert f"kubernetes:core/v1:Namespace {namespace}" in graph.before(one.label), one.label
 
 
 GLANCE = "kubernetes:apps/v1:Deployment glance"
 
 
 def test_glance_starts_once_its_account_is_there_and_its_data_moves_after(graph: Graph) -> None:
-    assert "kubernetes:batch/v1:Job glance-register" in _before(graph, GLANCE)
+    assert "kubernetes:batch/v1:Job glance-register" in graph.before(GLANCE)
     fill, contract = (f"kubernetes:batch/v1:Job glance-{task}" for task in ("fill", "contract"))
-    assert GLANCE in _before(graph, fill)
-    assert fill in _before(graph, contract)
+    assert GLANCE in graph.before(fill)
+    assert fill in graph.before(contract)
 
 
 def test_the_schema_of_glance_does_not_wait_for_keystone(graph: Graph) -> None:
-    assert DEPLOYMENT not in _before(graph, "kubernetes:batch/v1:Job glance-expand")
+    assert DEPLOYMENT not in graph.before("kubernetes:batch/v1:Job glance-expand")
 
 
 def test_a_rotated_account_is_another_and_that_of_running_pods_stays(graph: Graph) -> None:
