@@ -252,7 +252,8 @@ class Service(Component, token="openstack:Service"):
                 "progress_deadline_seconds": PATIENCE,
                 "strategy": {
                     "type": "RollingUpdate",
-                    "rolling_update": {"max_unavailable": 0, "max_surge": 1},
+                    # All successors start side by side: each takes seconds to load its program.
+                    "rolling_update": {"max_unavailable": 0, "max_surge": "100%"},
                 },
                 "selector": {"match_labels": selector(name, "api")},
                 "template": web_template(

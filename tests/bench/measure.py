@@ -30,7 +30,7 @@ STATE = ROOT / ".jarvis"
 # Runs of what is over in seconds; the median is told.
 RUNS = 3
 # One line of a service's options, which is in use once its pods have been replaced.
-OPTION = ("keystone", "DEFAULT.max_param_size", 65)
+OPTION = ("glance", "DEFAULT.limit_param_default", 30)
 # What sshd writes for each connection that was let in. The journal is written out before it is read.
 _LOGINS = (
     "journalctl --sync; journalctl --quiet --boot --identifier sshd --grep 'Accepted publickey' --output cat"
