@@ -33,6 +33,10 @@ ADDRESS = "POD_ADDRESS"
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
 SCRIPTS_FOLDER = "/etc/jarvis/scripts"
+# Where a pod that speaks to the API of Kubernetes has its token, and the authority of that API.
+ACCOUNT_FOLDER = "/etc/jarvis/account"
+# Seconds that such a token is good for: the least that Kubernetes gives.
+_TOKEN_SECONDS = 600
 # What uWSGI itself says, and what anybody prints beside the log, in the form of the service's own JSON.
 _SERVER_LINE = (
     '{"asctime": "${strftime:%Y-%m-%d %H:%M:%S}", "name": "uwsgi", "levelname": "INFO", '
