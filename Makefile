@@ -64,6 +64,10 @@ test: ## every test, the real deployment included
 test-faults: tools artifacts ## power and processes taken away under load; written to .jarvis/faults.json
 	@$(PY) -m tests.faults
 
+.PHONY: audit
+audit: tools artifacts ## a deployment looked at by others' tools (docs/audits.md); fails on what is new
+	@$(PY) -m tests.audits
+
 .PHONY: bench
 bench: tools artifacts ## the figures of the documents, printed and written to .jarvis/bench.json
 	@$(PY) -m tests.bench

@@ -24,7 +24,16 @@ from jarvis.openstack.glance import (
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
-from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
+from jarvis.stateful import (
+    Database,
+    DatabaseArgs,
+    LinkProxies,
+    LinkProxiesArgs,
+    Queue,
+    QueueArgs,
+    database_link,
+    queue_link,
+)
 from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 from jarvis.stateful.link import cluster_name
 
@@ -92,7 +101,11 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    links = LinkProxies("link", LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env)]))
+    Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
+    links = LinkProxies(
+        "link",
+        LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
+    )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))

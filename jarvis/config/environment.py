@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
-from jarvis.config.platform import Database, Etcd, Kubernetes, Registry, Storage, Versions
+from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
 from jarvis.config.rotations import secret_names
 from jarvis.config.server import Preflight, Role, Server, Ssh
 from jarvis.config.types import DnsLabel, Rotation, Section
@@ -44,6 +44,7 @@ class Environment(Section):
     registry: Registry = Field(default_factory=Registry)
     database: Database = Field(default_factory=Database)
     storage: Storage = Field(default_factory=Storage)
+    queue: Queue = Field(default_factory=Queue)
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
@@ -122,10 +123,10 @@ def _roles(env: Environment) -> Iterator[Mistake]:
         count = len(env.with_role(role))
         if count == 0:
             yield ("servers",), f"no server has the role {role.value}"
-        if role is Role.ETCD and count and count % 2 == 0:
+        if role in (Role.ETCD, Role.QUEUE) and count and count % 2 == 0:
             yield (
                 ("servers",),
-                f"{count} servers have the role etcd; an even number adds no safety: use 1, 3 or 5",
+                f"{count} servers have the role {role.value}; an even number adds no safety: use 1, 3 or 5",
             )
         if role is Role.STORAGE and count and count % 2 == 0:
             text = "each has a monitor, and an even number adds no safety: use 1, 3 or 5"

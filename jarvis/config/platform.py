@@ -1,4 +1,4 @@
-"""etcd, Kubernetes, the registry and the database: versions and options."""
+"""etcd, Kubernetes, the registry, the database and the queue: versions and options."""
 
 from __future__ import annotations
 
@@ -58,6 +58,14 @@ class Storage(Section):
     # less than 896 MiB is taken.
     osd_memory_mib: int = Field(default=4096, ge=896, description="what each osd tries to keep to")
     options: dict[str, Option] = Field(default_factory=dict)
+
+
+class Queue(Section):
+    """RabbitMQ's options."""
+
+    memory_mib: int = Field(
+        default=512, ge=128, description="what a member uses before it makes publishers wait"
+    )
 
 
 class Registry(Section):

@@ -32,6 +32,8 @@ _ONCE = (
     "kubernetes-proxy",
     "kubernetes-scheduler",
     "kubernetes-service-accounts",
+    "queue",
+    "queue-cookie",
     "registry-authority",
     "registry-client",
     "registry-pusher",
@@ -43,6 +45,7 @@ _BY_SERVER = {
     "etcd": Role.ETCD,
     "kubernetes-apiserver": Role.CONTROL_PLANE,
     "kubernetes-kubelet": Role.WORKER,
+    "queue": Role.QUEUE,
     "registry": Role.REGISTRY,
 }
 

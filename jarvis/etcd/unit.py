@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jarvis.config.types import Option
+from jarvis.core.tls import CIPHER_SUITES
 
 TOOL = "/var/lib/jarvis/bin/etcd-member"
 CONFIG = "/etc/etcd"
@@ -49,6 +50,7 @@ def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str
         "peer-key-file": KEY,
         "peer-cert-allowed-cn": MEMBER_NAME,
         "tls-min-version": "TLS1.2",
+        "cipher-suites": ",".join(CIPHER_SUITES),
         "enable-grpc-gateway": False,
         # https://etcd.io/docs/v3.6/op-guide/maintenance/: 2 GiB unless said otherwise, at most 8 advised;
         # half of that fits the smallest disk that preflight accepts.

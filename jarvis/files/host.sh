@@ -12,7 +12,7 @@ readonly ROOT=${JARVIS_ROOT:-}
 readonly STATE=$ROOT/var/lib/jarvis
 readonly BEGIN="# begin: written by Jarvis, lost at its next change" END="# end: written by Jarvis"
 # Services that Debian starts as soon as they are installed, with a configuration that is not ours yet.
-readonly QUIET=(haproxy.service keepalived.service mariadb.service)
+readonly QUIET=(haproxy.service keepalived.service mariadb.service rabbitmq-server.service epmd.service epmd.socket)
 
 die() {
   printf 'error: %s: %s\n' "$(hostname)" "$*" >&2
@@ -137,6 +137,19 @@ restart_changed() { # unit file: only when the file is not the one that it was r
   replace "$mark" <<<"$digest"
 }
 
+# Not written there by the role itself: a file that sshd refuses would keep it from its next start.
+ssh_server() {
+  local file=$ROOT/etc/ssh/sshd_config.d/90-jarvis.conf problem
+  cmp -s "$STATE/sshd.conf" "$file" && return 0
+  mkdir -p "$(dirname "$file")"
+  replace "$file" <"$STATE/sshd.conf"
+  if ! problem=$(sshd -t 2>&1); then
+    rm -f "$file"
+    die "sshd refuses what Jarvis wants of it, and goes on as before: $problem"
+  fi
+  systemctl try-reload-or-restart ssh.service
+}
+
 setup() {
   install_packages "$@"
   systemd-sysusers "$ROOT/etc/sysusers.d/jarvis.conf"
@@ -149,9 +162,12 @@ setup() {
   restart_changed systemd-resolved.service "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf"
   restart_changed systemd-journald.service "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   upstream_unit
+  ssh_server
 }
 
 remove() {
+  rm -f "$ROOT/etc/ssh/sshd_config.d/90-jarvis.conf"
+  systemctl try-reload-or-restart ssh.service || true
   hosts_block
   rm -f "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf" "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   if [ -s "$STATE/upstream-dns" ]; then

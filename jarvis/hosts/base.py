@@ -34,6 +34,7 @@ _ROLE_PACKAGES = {
     Role.GATEWAY: ("keepalived",),
     Role.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
     Role.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
+    Role.QUEUE: ("rabbitmq-server",),
 }
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
 _SYSCTLS = {
@@ -102,6 +103,7 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
         Directory(path=STAGING, mode="0700"),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
+        File(path="/var/lib/jarvis/sshd.conf", content=read_file("sshd.conf")),
         File(path="/etc/sysusers.d/jarvis.conf", content=sysusers()),
         File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),

@@ -80,7 +80,12 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     if Role.QUEUE in own:
         found += [
             Opening(use="RabbitMQ", ports=[5673], sources=servers),
-            Opening(use="RabbitMQ members", ports=[4369, 25672], sources=having(Role.QUEUE)),
+            # Members answer their tools directly, on the ports that those listen on while they run.
+            Opening(
+                use="RabbitMQ members and tools",
+                ports=[4369, 25672, "35672-35682"],
+                sources=having(Role.QUEUE),
+            ),
         ]
     if Role.STORAGE in own:
         found.append(Opening(use="Ceph", ports=[3300, 6789, "6800-7300"], sources=[*servers, pods]))

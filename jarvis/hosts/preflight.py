@@ -14,13 +14,14 @@ from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScript
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
 # (https://kubernetes.io/docs/reference/networking/ports-and-protocols/, kube-proxy's health and metrics, the
-# local way to the API servers), MariaDB with its agent and Galera, a monitor of Ceph.
+# local way to the API servers), MariaDB with its agent and Galera, a monitor of Ceph, RabbitMQ.
 _PORTS = {
     Role.ETCD: (2379, 2380, 2381),
     Role.CONTROL_PLANE: (6443, 10257, 10259),
     Role.WORKER: (7443, 10248, 10249, 10250, 10256),
     Role.DATABASE: (3307, 3308, 3309, 4567),
     Role.STORAGE: (3300,),
+    Role.QUEUE: (5673, 25672),
 }
 # Of the proxy to stateful services, which every server has: the database's and the queue's.
 _LINK_PORTS = {3306, 5671}

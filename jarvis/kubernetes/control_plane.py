@@ -11,6 +11,7 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.config.types import Option
 from jarvis.core.component import Component
+from jarvis.core.tls import CIPHER_SUITES
 from jarvis.kubernetes.flags import command_line, merge_flags, template
 from jarvis.kubernetes.identity import FRONT_PROXY_CLIENT, Identities, credentials
 from jarvis.kubernetes.kubeconfig import file_kubeconfig
@@ -63,6 +64,7 @@ def apiserver_flags(
         "tls-cert-file": f"{APISERVER}/server.crt",
         "tls-private-key-file": f"{APISERVER}/server.key",
         "tls-min-version": "VersionTLS12",
+        "tls-cipher-suites": ",".join(CIPHER_SUITES),
         "etcd-servers": ",".join(etcd_endpoints),
         "etcd-cafile": f"{APISERVER}/etcd/ca.crt",
         "etcd-certfile": f"{APISERVER}/etcd/client.crt",
@@ -125,6 +127,7 @@ def _controller(name: str) -> dict[str, Option]:
         "leader-elect": True,
         "profiling": False,
         "tls-min-version": "VersionTLS12",
+        "tls-cipher-suites": ",".join(CIPHER_SUITES),
     }
 
 

@@ -11,6 +11,7 @@ import pulumi
 
 from jarvis.config import Environment, Role, Server
 from jarvis.core.component import Component
+from jarvis.core.tls import CIPHER_SUITES
 from jarvis.kubernetes.containerd import FOLDER as CONTAINERD
 from jarvis.kubernetes.containerd import REGISTRY_NAME, containerd_config, registry_hosts
 from jarvis.kubernetes.control_plane import NODE_LEASE_SECONDS
@@ -47,6 +48,7 @@ def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]
         "tlsCertFile": f"{KUBELET}/client.crt",
         "tlsPrivateKeyFile": f"{KUBELET}/client.key",
         "tlsMinVersion": "VersionTLS12",
+        "tlsCipherSuites": list(CIPHER_SUITES),
         "readOnlyPort": 0,
         "cgroupDriver": "systemd",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",

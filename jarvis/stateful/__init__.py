@@ -2,6 +2,7 @@
 
 from jarvis.stateful.database import Account, AccountArgs, Database, DatabaseArgs, database_link
 from jarvis.stateful.link import Link, LinkArgs, LinkedService, LinkProxies, LinkProxiesArgs
+from jarvis.stateful.queue import Queue, QueueAccount, QueueAccountArgs, QueueArgs, queue_link
 
 __all__ = [
     "Account",
@@ -13,5 +14,10 @@ __all__ = [
     "LinkProxies",
     "LinkProxiesArgs",
     "LinkedService",
+    "Queue",
+    "QueueAccount",
+    "QueueAccountArgs",
+    "QueueArgs",
     "database_link",
+    "queue_link",
 ]

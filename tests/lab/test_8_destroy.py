@@ -24,6 +24,8 @@ FOLDERS = (
     "/var/lib/ceph/osd/jarvis",
     "/var/lib/ceph/osd.img",
     "/etc/mysql/mariadb.conf.d/90-jarvis.cnf",
+    "/var/lib/rabbitmq",
+    "/etc/rabbitmq/jarvis",
     "/var/lib/registry",
     "/var/lib/extensions/jarvis.raw",
 )
@@ -42,7 +44,7 @@ def test_the_state_is_empty(destroyed: Cloud) -> None:
 
 
 def test_no_unit_is_left(destroyed: Cloud) -> None:
-    units = "'jarvis-*' 'etcd*' 'kube*' 'containerd*' 'haproxy*' 'keepalived*' 'mariadb*'"
+    units = "'jarvis-*' 'etcd*' 'kube*' 'containerd*' 'haproxy*' 'keepalived*' 'mariadb*' 'rabbit*' 'epmd*'"
     command = (
         f"systemctl list-units --plain --no-legend --state=active,activating,failed {units}; "
         "ls /etc/systemd/system | grep -E '^(jarvis|etcd|kube|containerd)'; true"
@@ -51,7 +53,7 @@ def test_no_unit_is_left(destroyed: Cloud) -> None:
 
 
 def test_no_process_is_left(destroyed: Cloud) -> None:
-    names = "'etcd|kube|containerd|registry|haproxy|keepalived|mariadbd|coredns|uwsgi|pause|ceph'"
+    names = "'etcd|kube|containerd|registry|haproxy|keepalived|mariadbd|coredns|uwsgi|pause|beam|epmd|ceph'"
     assert dict(destroyed.each(f"ps -eo comm= | grep -E {names}; true")) == dict.fromkeys(
         destroyed.servers, ""
     )

@@ -121,6 +121,10 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
     ),
     "host bits": (_set("networks", "management", to="10.88.0.1/24"), "networks.management: "),
     "even etcd": (_set("servers", 2, "roles", to=["worker"]), "servers: 2 servers have the role etcd"),
+    "even queue": (
+        _set("servers", 1, "roles", to=["etcd", "control-plane", "worker", "registry", "storage"]),
+        "servers: 2 servers have the role queue; an even number adds no safety",
+    ),
     "two databases": (
         _set("servers", 1, "roles", to=["etcd", "worker", "registry", "queue", "storage"]),
         "servers: 2 servers have the role database; an even number",

@@ -62,7 +62,7 @@ def test_a_server_opens_what_its_roles_need_and_no_more() -> None:
     assert set(_open(env, 2)) == {22, 3306, 5671, 10250}
     storage = _open(env, 1)
     assert storage[3307] == ALL
-    assert storage[4567] == storage[25672] == ["192.0.2.12"]
+    assert storage[4567] == storage[25672] == storage["35672-35682"] == ["192.0.2.12"]
     assert storage["6800-7300"] == [*ALL, "10.244.0.0/16"]
 
 

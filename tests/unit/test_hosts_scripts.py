@@ -10,6 +10,8 @@ import pytest
 
 from tests.unit.fakes import Commands
 
+SSHD = "etc/ssh/sshd_config.d/90-jarvis.conf"
+
 
 class Server:
     """A tree with what the scripts look at. `systemd-sysext` merges what the link points to."""
@@ -221,7 +223,8 @@ def _settled(server: Server) -> None:
     server.write("etc/systemd/resolved.conf.d/90-jarvis.conf", "[Resolve]\nDNS=10.96.0.10\n")
     server.write("etc/systemd/journald.conf.d/90-jarvis.conf", "[Journal]\n")
     (server.root / "etc/systemd/system").mkdir(parents=True)
-    for name in ("systemd-sysusers", "modprobe", "apt-get", "userdel"):
+    server.write("var/lib/jarvis/sshd.conf", "Ciphers new\n")
+    for name in ("systemd-sysusers", "modprobe", "apt-get", "userdel", "sshd"):
         server.commands.say(name, "")
     server.commands.say("dpkg-query", "installed")
 
@@ -258,6 +261,26 @@ def test_only_missing_packages_are_installed_and_do_not_start(server: Server) ->
     assert call.endswith(" install haproxy")
     steps = [c for c in server.commands.calls() if "haproxy.service" in c or c.startswith("apt-get")]
     assert [c.split()[1] for c in steps] == ["cat", "mask", "--yes", "unmask", "disable"]
+
+
+def test_sshd_is_told_once_and_only_what_it_takes(server: Server) -> None:
+    _settled(server)
+    for _ in range(2):
+        assert server.host("setup", "haproxy").returncode == 0
+    assert (server.root / SSHD).read_text() == "Ciphers new\n"
+    assert [call for call in server.commands.calls("systemctl") if "ssh.service" in call] == [
+        "systemctl try-reload-or-restart ssh.service"
+    ]
+
+
+def test_what_sshd_refuses_is_taken_away_again(server: Server) -> None:
+    _settled(server)
+    server.commands.say("sshd", "Bad SSH2 cipher spec 'new'.", 255)
+    run = server.host("setup", "haproxy")
+    assert run.returncode == 1
+    assert "Bad SSH2 cipher spec" in run.stderr
+    assert not (server.root / SSHD).exists()
+    assert not any("ssh.service" in call for call in server.commands.calls("systemctl"))
 
 
 def test_packages_can_be_installed_beside_a_merged_release(server: Server) -> None:

@@ -1,0 +1,14 @@
+"""What servers of TLS offer."""
+
+from __future__ import annotations
+
+# Of TLS 1.2, by their names in RFC 5289 and RFC 7905: forward secrecy and authenticated encryption. Those
+# of TLS 1.3 all are. HTTP/2 wants the first two (RFC 9113, section 9.2.2).
+CIPHER_SUITES = (
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)

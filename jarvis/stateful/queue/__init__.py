@@ -1,0 +1,6 @@
+"""RabbitMQ on the servers, and what services have of it."""
+
+from jarvis.stateful.queue.account import QueueAccount, QueueAccountArgs
+from jarvis.stateful.queue.cluster import Queue, QueueArgs, queue_link
+
+__all__ = ["Queue", "QueueAccount", "QueueAccountArgs", "QueueArgs", "queue_link"]

@@ -1,0 +1,72 @@
+"""A service's own part of the queue, and the account that it reaches it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.pki import Password, PasswordArgs
+from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.stateful.queue.cluster import Queue
+from jarvis.stateful.queue.rabbitmq import FOLDER, definitions, transport_url, users
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueAccountArgs:
+    """``queue``: where. ``service``: the name of the vhost, and the first part of its users'. ``rotation``:
+    of the password; raised by one, never by more, to make it anew."""
+
+    queue: Queue
+    service: str
+    rotation: int = 0
+
+
+class QueueAccount(Component, token="stateful:QueueAccount"):
+    """A vhost, and a user with all rights in it and none elsewhere.
+
+    Two users take turns at each rotation, and the one before goes on: clients change over one by one, and
+    none is refused. After a theft rotate twice. Destroying it deletes the users and keeps the vhost.
+
+    - ``url``: secret, as oslo.messaging's ``transport_url``. ``applied``: the resource after which it can be
+      used.
+    """
+
+    url: pulumi.Output[str]
+    applied: HostService
+
+    def __init__(self, name: str, args: QueueAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        turns = users(args.service, args.rotation)
+        passwords = {
+            user: Password(f"{name}-{number}", PasswordArgs(rotation=number), self.child()).value
+            for number, user in turns.items()
+        }
+        current = turns[args.rotation]
+        self.url = passwords[current].apply(
+            lambda password: transport_url(
+                user=current, password=password, host=args.queue.host, vhost=args.service
+            )
+        )
+        text = pulumi.Output.all(**passwords).apply(
+            lambda words: definitions(service=args.service, passwords=words)
+        )
+        file = f"{FOLDER}/{args.service}.json"
+        self.applied = HostService(
+            name,
+            f"queue-account-{args.service}",
+            HostServiceArgs(
+                target=args.queue.target,
+                files=[Directory(path=FOLDER, mode="0700")],
+                secret_files=[File(path=file, content=text, mode="0600")],
+                after=[f"rabbitmqctl --quiet import_definitions <{file}"],
+                undo=[
+                    "! systemctl is-active --quiet rabbitmq-server.service"
+                    f" || {{ rabbitmqctl --quiet delete_user {user}; }}"
+                    for user in users(args.service, 1).values()
+                ],
+            ),
+            self.child(depends_on=[args.queue]),
+        )
+        self.register_outputs({})

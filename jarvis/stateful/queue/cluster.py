@@ -1,0 +1,104 @@
+"""The message queue of all services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from jarvis.config import Environment, Role
+from jarvis.core.component import Component
+from jarvis.pki import Authority, AuthorityArgs, RandomKey, RandomKeyArgs
+from jarvis.remote import Target
+from jarvis.stateful.link.service import LinkedService, cluster_name, members, names, tls
+from jarvis.stateful.queue.member import QueueMember, QueueMemberArgs
+from jarvis.stateful.queue.rabbitmq import MEMBER_PORT, PORT
+
+if TYPE_CHECKING:
+    from jarvis.hosts import Host
+
+# The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificates.
+SERVICE = "queue"
+
+
+def queue_link(env: Environment) -> LinkedService:
+    """How clients reach the queue of ``env``: any member that serves, and its port everywhere.
+
+    A member that paused itself closes its port, so the handshake tells who serves.
+    """
+    return LinkedService(
+        name=SERVICE,
+        port=PORT,
+        members=members(env, Role.QUEUE),
+        member_port=MEMBER_PORT,
+        check=tls(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueArgs:
+    """``hosts``: the servers that hold it, an odd number, in the configuration's order. ``env``: theirs.
+
+    Raises ``ValueError`` for an even number, of which the larger part of one half each would pause.
+    """
+
+    hosts: Sequence[Host]
+    env: Environment
+
+    def __post_init__(self) -> None:
+        if len(self.hosts) % 2 == 0:
+            raise ValueError(f"the queue runs on an odd number of servers, not on {len(self.hosts)}")
+
+
+class Queue(Component, token="stateful:Queue"):
+    """RabbitMQ on the servers, whose members are made, and changed, one after the other.
+
+    - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is in
+      every certificate. ``target``: the server where accounts are made. ``members``: to depend on.
+    """
+
+    authority: Authority
+    host: str
+    target: Target
+    members: list[QueueMember]
+
+    def __init__(self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        env = args.env
+        self.host = cluster_name(env, SERVICE)
+        self.target = args.hosts[0].target
+        self.authority = Authority(
+            name,
+            AuthorityArgs(common_name=f"{env.name} queue", rotation=env.rotations.get(name, 0)),
+            self.child(),
+        )
+        cookie = RandomKey(
+            f"{name}-cookie",
+            RandomKeyArgs(encoding="urlsafe", rotation=env.rotations.get(f"{name}-cookie", 0)),
+            self.child(),
+        )
+        servers = [host.server.name for host in args.hosts]
+        self.members = []
+        for host in args.hosts:
+            member = f"{name}-{host.server.name}"
+            self.members.append(
+                QueueMember(
+                    member,
+                    QueueMemberArgs(
+                        host=host,
+                        others=[server for server in servers if server != host.server.name],
+                        first=not self.members,
+                        cluster=env.name,
+                        authority=self.authority,
+                        dns_names=names(env, SERVICE),
+                        cookie=cookie.value,
+                        memory_mib=env.queue.memory_mib,
+                        rotation=env.rotations.get(member, 0),
+                        after=self.members[-1:],
+                    ),
+                    self.child(),
+                )
+            )
+        self.register_outputs({"host": self.host})

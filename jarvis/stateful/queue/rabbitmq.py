@@ -1,0 +1,173 @@
+"""RabbitMQ's configuration and definitions, as pure functions."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+# Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
+PORT, MEMBER_PORT = 5671, 5673
+DISTRIBUTION_PORT, MAPPER_PORT = 25672, 4369
+CONFIG = "/etc/rabbitmq"
+TLS_FOLDER = f"{CONFIG}/jarvis"
+AUTHORITY, CERTIFICATE, KEY = (
+    f"{TLS_FOLDER}/{name}" for name in ("authority.pem", "member.pem", "member.key")
+)
+FOLDER = "/var/lib/jarvis/queue"
+DATA = "/var/lib/rabbitmq"
+TOOL = "/var/lib/jarvis/bin/rabbitmq-member"
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+# Forward secrecy and authenticated encryption only; the first three are TLS 1.3's.
+_CIPHERS = (
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+)
+
+
+def configuration(*, address: str, cluster: str, memory_mib: int) -> str:
+    """rabbitmq.conf of the member at ``address`` of the cluster called ``cluster``, which stops taking
+    messages from publishers once it uses ``memory_mib``."""
+    lines = [
+        "# Written by Jarvis.",
+        f"cluster_name = {cluster}",
+        "listeners.tcp = none",
+        f"listeners.ssl.default = {address}:{MEMBER_PORT}",
+        f"ssl_options.cacertfile = {AUTHORITY}",
+        f"ssl_options.certfile = {CERTIFICATE}",
+        f"ssl_options.keyfile = {KEY}",
+        "# Clients are known by their account.",
+        "ssl_options.verify = verify_none",
+        "ssl_options.fail_if_no_peer_cert = false",
+        "ssl_options.versions.1 = tlsv1.3",
+        "ssl_options.versions.2 = tlsv1.2",
+        *(f"ssl_options.ciphers.{at} = {cipher}" for at, cipher in enumerate(_CIPHERS, 1)),
+        "# Whoever is not with a majority stops serving until it is.",
+        "cluster_partition_handling = pause_minority",
+        "# A member without data waits for the others for ever, rather than begin a cluster of its own.",
+        "cluster_formation.discovery_retry_limit = 1000000",
+        "cluster_formation.discovery_retry_interval = 1000",
+        "# After a loss of power a member waits for the one that was stopped last, however long.",
+        "mnesia_table_loading_retry_timeout = 30000",
+        "mnesia_table_loading_retry_limit = 1000000",
+        "# What is not yet in a queue's segments is held in memory too: 512 MiB unless said otherwise.",
+        f"raft.wal_max_size_bytes = {64 * 1024**2}",
+        f"vm_memory_high_watermark.absolute = {memory_mib}MiB",
+        "disk_free_limit.absolute = 1GiB",
+        "log.console = true",
+        "log.console.level = info",
+        "log.file = false",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def environment(*, server: str, address: str) -> str:
+    """rabbitmq-env.conf of the member ``server`` at ``address``, a file of shell: nodes, and the tools that
+    speak to them, do so by mutual TLS."""
+    octets = ",".join(address.split("."))
+    tls = (
+        f"-pa $ERL_SSL_PATH -proto_dist inet_tls -ssl_dist_optfile {CONFIG}/distribution.config"
+        f" -kernel inet_dist_use_interface {{{octets}}}"
+    )
+    return "\n".join(
+        (
+            "# Written by Jarvis.",
+            "ERL_SSL_PATH=$(echo /usr/lib/erlang/lib/ssl-*/ebin)",
+            f"NODENAME=rabbit@{server}",
+            f"DIST_PORT={DISTRIBUTION_PORT}",
+            # A folder that is empty but for a member's first start: see rabbitmq.sh.
+            f'RABBITMQ_CONFIG_FILES="{DATA}/formation/*.conf"',
+            # Schedulers that share cores with everything else of the server must not spin (erl(1), +sbwt).
+            f'SERVER_ADDITIONAL_ERL_ARGS="{tls}'
+            # A lost leader of a queue is looked for each second, not every five (aten, poll_interval).
+            # Nodes lose each other after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
+            " -aten poll_interval 1000 -kernel net_ticktime 10"
+            ' +S 2:2 +SDio 8 +sbwt none +sbwtdcpu none +sbwtdio none"',
+            f'CTL_ERL_ARGS="{tls} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"',
+            "",
+        )
+    )
+
+
+def distribution() -> str:
+    """The options of TLS between nodes, as Erlang terms (ssl, "Using TLS for Erlang Distribution"). Both
+    sides show a certificate, and the one that connects checks the other's name."""
+    files = f'{{cacertfile, "{AUTHORITY}"}}, {{certfile, "{CERTIFICATE}"}}, {{keyfile, "{KEY}"}}'
+    common = f"{files}, {{verify, verify_peer}}, {{versions, ['tlsv1.3', 'tlsv1.2']}}"
+    return f"[{{server, [{common}, {{fail_if_no_peer_cert, true}}]}},\n {{client, [{common}]}}].\n"
+
+
+def mapper_socket(address: str) -> str:
+    """What Jarvis adds to Debian's epmd.socket: Erlang's port mapper listens to servers only."""
+    return (
+        "[Socket]\nListenStream=\n"
+        f"ListenStream=127.0.0.1:{MAPPER_PORT}\nListenStream={address}:{MAPPER_PORT}\nFreeBind=yes\n"
+    )
+
+
+def users(service: str, rotation: int) -> dict[int, str]:
+    """The users of ``service`` that may connect, by the rotation of their passwords, the current one first.
+
+    Two take turns: while clients change over from the one to the other, neither is refused.
+    """
+    return {number: f"{service}-{'ab'[number % 2]}" for number in (rotation, rotation - 1) if number >= 0}
+
+
+def definitions(*, service: str, passwords: Mapping[str, str]) -> str:
+    """The vhost ``service`` and its users, by their ``passwords``, as RabbitMQ imports them, however often.
+
+    A user has all rights in its vhost, and none elsewhere. A queue declared there without a type is a quorum
+    queue, where it can be one: a durable one that more than its maker uses.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits, ``_`` and ``-``.
+    """
+    for name in (service, *passwords):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits, _ and -")
+    return json.dumps(
+        {
+            "vhosts": [{"name": service, "default_queue_type": "quorum", "metadata": _metadata(service)}],
+            "users": [
+                {
+                    "name": user,
+                    "password_hash": password_hash(password),
+                    "hashing_algorithm": "rabbit_password_hashing_sha256",
+                    "tags": [],
+                    "limits": {},
+                }
+                for user, password in passwords.items()
+            ],
+            "permissions": [
+                {"user": user, "vhost": service, "configure": ".*", "write": ".*", "read": ".*"}
+                for user in passwords
+            ],
+        },
+        indent=1,
+    )
+
+
+def _metadata(service: str) -> dict[str, object]:
+    return {"description": f"of {service}", "tags": [], "default_queue_type": "quorum"}
+
+
+def password_hash(password: str) -> str:
+    """``password`` as RabbitMQ stores it: salt, and SHA-256 of salt and password, in base64.
+
+    The salt follows from the password, which is random and in use once: the same password has one hash.
+    """
+    salt = hashlib.sha256(f"salt of {password}".encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def transport_url(*, user: str, password: str, host: str, vhost: str) -> str:
+    """The URL by which oslo.messaging reaches ``vhost`` through the link; TLS is asked for beside it, by
+    ``oslo_messaging_rabbit.ssl``."""
+    return f"rabbit://{user}:{password}@{host}:{PORT}/{vhost}"
