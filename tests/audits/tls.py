@@ -27,6 +27,8 @@ PORTS = (
     Port("etcd, clients", 2379),
     Port("etcd, members", 2380),
     Port("MariaDB", 3307, starttls="mysql"),
+    Port("MariaDB, members' agents", 3309),
+    Port("Galera", 4567),
     Port("registry", 5000),
     Port("RabbitMQ", 5673),
     Port("Kubernetes API", 6443),
