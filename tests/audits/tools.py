@@ -143,12 +143,14 @@ def lynis(cloud: Cloud) -> Iterator[Finding]:
     try:
         report = cloud.ssh(
             server,
-            f"cd {there}/usr/share/lynis && bash {there}/usr/sbin/lynis audit system --quick --quiet"
-            f" --no-colors --profile {there}/etc/lynis/default.prf --logfile {there}/log"
+            f"rm -f /run/lynis.pid; cd {there}/usr/share/lynis && bash {there}/usr/sbin/lynis audit system"
+            f" --quick --quiet --no-colors --plugindir {there}/etc/lynis/plugins"
+            f" --profile {there}/etc/lynis/default.prf --logfile {there}/log"
             f" --report-file {there}/report </dev/null >/dev/null 2>&1; cat {there}/report",
         )
     finally:
         cloud.ssh(server, f"rm -rf {there}")
+    assert "finish=true" in report, f"lynis did not finish: {report[-500:]}"
     yield from read_lynis(report)
 
 
