@@ -30,8 +30,8 @@ _DURABLE: dict[str, Option] = {
     "innodb_autoinc_lock_mode": 2,
     "binlog_format": "ROW",
     "default_storage_engine": "InnoDB",
-    # With Galera only SUPER may create a trigger otherwise, which services' migrations do. Replication by rows
-    # carries what a trigger did, whatever it does.
+    # With Galera only SUPER may create a trigger otherwise, which services' migrations do. Replication by
+    # rows carries what a trigger did, whatever it does.
     # https://mariadb.com/docs/server/server-usage/stored-routines/binary-logging-of-stored-routines
     "log_bin_trust_function_creators": 1,
     "sql_mode": "TRADITIONAL",
