@@ -42,7 +42,8 @@ def _addresses(cloud: Cloud, namespace: str, label: str) -> list[str]:
 
 def test_a_stranger_among_the_pods_is_refused(cloud: Cloud, stranger: str) -> None:
     """On its own server and on others."""
-    keystones = _addresses(cloud, "openstack", "app.kubernetes.io/component=api")
+    label = "app.kubernetes.io/name=keystone,app.kubernetes.io/component=api"
+    keystones = _addresses(cloud, "openstack", label)
     assert len(keystones) == 2
     for address in keystones:
         assert _try(cloud, "default", stranger, address, 5000) == REFUSED
