@@ -11,12 +11,13 @@ from test_3_cloud import keystone_pods
 from test_3_firewall import REFUSED, TRY
 
 STRANGER = "stranger"
+KEYSTONE = "app.kubernetes.io/name=keystone,app.kubernetes.io/component=api"
 
 
 @pytest.fixture(scope="module")
 def stranger(cloud: Cloud) -> Iterator[str]:
     """A pod of a namespace that is nobody's, with Keystone's image for its Python."""
-    pod = cloud.objects("pods", "-n", "openstack", "-l", "app.kubernetes.io/component=api")[0]
+    pod = cloud.objects("pods", "-n", "openstack", "-l", KEYSTONE)[0]
     overrides = {"spec": {"automountServiceAccountToken": False, "enableServiceLinks": False}}
     cloud.kubectl(
         "run", STRANGER, "-n", "default", "--image", pod["spec"]["containers"][0]["image"], "--restart=Never",
@@ -42,8 +43,7 @@ def _addresses(cloud: Cloud, namespace: str, label: str) -> list[str]:
 
 def test_a_stranger_among_the_pods_is_refused(cloud: Cloud, stranger: str) -> None:
     """On its own server and on others."""
-    label = "app.kubernetes.io/name=keystone,app.kubernetes.io/component=api"
-    keystones = _addresses(cloud, "openstack", label)
+    keystones = _addresses(cloud, "openstack", KEYSTONE)
     assert len(keystones) == 2
     for address in keystones:
         assert _try(cloud, "default", stranger, address, 5000) == REFUSED
