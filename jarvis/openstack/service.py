@@ -252,8 +252,8 @@ class Service(Component, token="openstack:Service"):
                 "progress_deadline_seconds": PATIENCE,
                 "strategy": {
                     "type": "RollingUpdate",
-                    # All successors start side by side: each takes seconds to load its program.
-                    "rolling_update": {"max_unavailable": 0, "max_surge": "100%"},
+                    # One after the other: each takes seconds of CPU to load its program, beside requests.
+                    "rolling_update": {"max_unavailable": 0, "max_surge": 1},
                 },
                 "selector": {"match_labels": selector(name, "api")},
                 "template": web_template(
