@@ -21,6 +21,8 @@ import yaml
 
 # A client gives up after so long without a byte, and its user tries again.
 PATIENCE_SECONDS = 5.0
+# An upload is answered once three osds have it on their disks, and Glance has asked Keystone for limits.
+UPLOAD_SECONDS = 30.0
 
 
 # What is asked before and after the load is asked again for so long: there the answer counts, not the time.
@@ -177,10 +179,18 @@ class User:
         content = seed * (IMAGE_BYTES // len(seed))
         values = {"name": seed.hex(), "disk_format": "raw", "container_format": "bare"}
         url = f"{self.image_url}/v2/images"
-        _, text = self._gateway.ask("POST", url, 201, token=self.token, body=values)
+        _, text = self._gateway.ask("POST", url, 201, token=self.token, body=values, patience=UPLOAD_SECONDS)
         made = str(json.loads(text)["id"])
         kind = {"Content-Type": "application/octet-stream"}
-        self._gateway.ask("PUT", f"{url}/{made}/file", 204, token=self.token, headers=kind, body=content)
+        self._gateway.ask(
+            "PUT",
+            f"{url}/{made}/file",
+            204,
+            token=self.token,
+            headers=kind,
+            body=content,
+            patience=UPLOAD_SECONDS,
+        )
         with self._lock:
             self.images[made] = hashlib.sha256(content).hexdigest()
 
