@@ -130,8 +130,10 @@ def on_disk() -> State:
 def recovered() -> State:
     """What this member has, as InnoDB's own recovery finds it; MariaDB does not run."""
     state = on_disk()
-    if state.state in (EMPTY, STOPPED) or not (DATA / "ibdata1").exists():
-        return State(WAITING, state.uuid, state.seqno) if state.state == STOPPED else state
+    if state.state == STOPPED:
+        return State(WAITING, state.uuid, state.seqno)
+    if state.state == EMPTY or not (DATA / "ibdata1").exists():
+        return state
     log = RUN / "recovery.log"
     log.unlink(missing_ok=True)
     words = ["/usr/sbin/mariadbd", "--user=mysql", "--wsrep-recover", f"--log-error={log}"]
@@ -161,6 +163,16 @@ def written() -> State | None:
     return None
 
 
+def running(said: dict[str, str]) -> State | None:
+    """What this member has, of what its MariaDB said; `None` where that said nothing."""
+    if not said:
+        return None
+    size = int(said.get("wsrep_cluster_size", "0"))
+    uuid, seqno = said.get("wsrep_cluster_state_uuid", ""), int(said.get("wsrep_last_committed", "-1"))
+    primary = said.get("wsrep_cluster_status") == "Primary"
+    return State(PRIMARY if primary else NONPRIMARY, uuid, seqno, size)
+
+
 class Observer:
     """Asks MariaDB again and again; `state` and `problem` tell what it said last."""
 
@@ -178,7 +190,7 @@ class Observer:
             if said.get("wsrep_local_state_comment") == "Synced":
                 self._synced()
             with contextlib.suppress(Exception):
-                self._without_majority()
+                self._without_majority(said)
             self._cut_off(said)
             time.sleep(PAUSE)
 
@@ -188,10 +200,10 @@ class Observer:
         for path in KEPT.glob("forgotten-*"):
             path.unlink()
 
-    def _without_majority(self) -> None:
+    def _without_majority(self, said: dict[str, str]) -> None:
         """Where this member runs, nobody has the majority, and none has newer data: this one begins."""
-        mine = self.state()
-        if mine.state != NONPRIMARY:
+        mine = running(said)
+        if mine is None or mine.state != NONPRIMARY:
             self._lost_since = None
             return
         self._lost_since = self._lost_since or time.monotonic()
@@ -222,22 +234,16 @@ class Observer:
 
     def state(self) -> State:
         # Asked now: another member may begin the cluster on the word of this answer.
-        said = mariadb(_STATUS) if SOCKET.exists() else {}
-        if not said:
-            return written() or (State(UNKNOWN, why="MariaDB is starting") if alive() else on_disk())
-        size = int(said.get("wsrep_cluster_size", "0"))
-        uuid, seqno = said.get("wsrep_cluster_state_uuid", ""), int(said.get("wsrep_last_committed", "-1"))
-        primary = said.get("wsrep_cluster_status") == "Primary"
-        return State(PRIMARY if primary else NONPRIMARY, uuid, seqno, size)
+        mine = running(mariadb(_STATUS) if SOCKET.exists() else {})
+        return mine or written() or (State(UNKNOWN, why="MariaDB is starting") if alive() else on_disk())
 
     def problem(self) -> str:
         """Why clients are not to come here, or nothing."""
         said = self._fresh()
-        if not said:
+        if not said or said.get("wsrep_cluster_status") != "Primary":
             reason = REASON.read_text().strip() if REASON.exists() else ""
-            return reason or "MariaDB does not answer"
-        if said.get("wsrep_cluster_status") != "Primary":
-            reason = REASON.read_text().strip() if REASON.exists() else ""
+            if not said:
+                return reason or "MariaDB does not answer"
             return f"this member has lost the majority; {reason}".rstrip("; ")
         # A donor goes on: mariadb-backup holds no lock while it copies.
         if said.get("wsrep_local_state_comment") not in ("Synced", "Donor/Desynced"):
