@@ -118,25 +118,21 @@ def _networks(env: Environment) -> Iterator[Mistake]:
         yield ("networks", "pods"), f"too small for {len(env.servers)} servers: {error}"
 
 
+# What goes on as long as more than half of its members do.
+_QUORUM = (Role.ETCD, Role.DATABASE, Role.QUEUE, Role.STORAGE)
+
+
 def _roles(env: Environment) -> Iterator[Mistake]:
     for role in Role:
         count = len(env.with_role(role))
         if count == 0:
             yield ("servers",), f"no server has the role {role.value}"
-        if role in (Role.ETCD, Role.QUEUE) and count and count % 2 == 0:
-            yield (
-                ("servers",),
-                f"{count} servers have the role {role.value}; an even number adds no safety: use 1, 3 or 5",
-            )
-        if role is Role.STORAGE and count and count % 2 == 0:
-            text = "each has a monitor, and an even number adds no safety: use 1, 3 or 5"
-            yield ("servers",), f"{count} servers have the role storage; {text}"
+        if role in _QUORUM and count and count % 2 == 0:
+            text = "an even number adds no safety: use 1, 3 or 5"
+            yield ("servers",), f"{count} servers have the role {role.value}; {text}"
         if role is Role.STORAGE and (env.storage.copies or 0) > count > 0:
             text = f"{env.storage.copies} copies need as many servers of the role storage; there are {count}"
             yield ("storage", "copies"), text
-        if role is Role.DATABASE and count and count % 2 == 0:
-            text = "an even number adds no safety: use 1, 3 or 5"
-            yield ("servers",), f"{count} servers have the role database; {text}"
     for at, server in enumerate(env.servers):
         if "osd" in server.model_fields_set and Role.STORAGE not in server.roles:
             yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"
