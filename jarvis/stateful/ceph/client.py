@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.core.component import Component
 from jarvis.pki import RandomKey, RandomKeyArgs
+from jarvis.pki.rotation import accepted
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.stateful.ceph import text
 from jarvis.stateful.ceph.pool import Pool
@@ -64,8 +65,7 @@ class CephClient(Component, token="ceph:Client"):
             number: RandomKey(f"{name}-{number}", RandomKeyArgs(rotation=number), self.child()).value.apply(
                 text.cephx_key
             )
-            for number in (args.rotation, args.rotation - 1)
-            if number >= 0
+            for number in accepted(args.rotation)
         }
         users = {number: f"{args.client}.{number}" if number else args.client for number in keys}
         self.user = users[args.rotation]

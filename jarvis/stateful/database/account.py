@@ -8,6 +8,7 @@ import pulumi
 
 from jarvis.core.component import Component
 from jarvis.pki import Password, PasswordArgs
+from jarvis.pki.rotation import accepted
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.stateful.database.cluster import Database
 from jarvis.stateful.database.mariadb import SQL_FOLDER, account_statements
@@ -44,8 +45,7 @@ class Account(Component, token="stateful:Account"):
         self.service = args.service
         passwords = [
             Password(f"{name}-{number}", PasswordArgs(rotation=number), self.child()).value
-            for number in (args.rotation, args.rotation - 1)
-            if number >= 0
+            for number in accepted(args.rotation)
         ]
         self.password = passwords[0]
         statements = pulumi.Output.all(*passwords).apply(

@@ -8,6 +8,8 @@ import json
 import re
 from collections.abc import Mapping
 
+from jarvis.pki.rotation import accepted
+
 # Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
 PORT, MEMBER_PORT = 5671, 5673
 DISTRIBUTION_PORT, MAPPER_PORT = 25672, 4369
@@ -118,7 +120,7 @@ def users(service: str, rotation: int) -> dict[int, str]:
 
     Two take turns: while clients change over from the one to the other, neither is refused.
     """
-    return {number: f"{service}-{'ab'[number % 2]}" for number in (rotation, rotation - 1) if number >= 0}
+    return {number: f"{service}-{'ab'[number % 2]}" for number in accepted(rotation)}
 
 
 def definitions(*, service: str, passwords: Mapping[str, str]) -> str:
