@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment
 from jarvis.core.component import Component
+from jarvis.core.tls import CIPHER_SUITES
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -29,7 +30,13 @@ def registry_config(address: str, port: int) -> str:
     Whoever has a certificate of its authority may pull and push; nobody else gets an answer.
     """
     text: str = read_file("registry.yml")
-    for key, value in {"address": f"{address}:{port}", "folder": _FOLDER, "data": DATA}.items():
+    values = {
+        "address": f"{address}:{port}",
+        "folder": _FOLDER,
+        "data": DATA,
+        "ciphers": "\n".join(f"      - {suite}" for suite in CIPHER_SUITES),
+    }
+    for key, value in values.items():
         text = text.replace(f"{{{key}}}", value)
     return text
 
