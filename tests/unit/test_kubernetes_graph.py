@@ -55,15 +55,7 @@ def remote(graph: Graph) -> dict[str, Registered]:
 
 def before(graph: Graph, label: str) -> set[str]:
     """The names of all commands on servers that must have run before the resource ``label`` is made."""
-    seen: set[str] = set()
-    rest = [label]
-    while rest:
-        one = graph.resources.get(rest.pop())
-        # A resource is not made before its parent is, which waits for what it depends on itself.
-        found = ({*one.depends, one.parent} if one else set()) - seen
-        seen |= found
-        rest += found
-    return {label.split(" ", 1)[1] for label in seen if label.startswith(f"{REMOTE} ")}
+    return {one.split(" ", 1)[1] for one in graph.before(label) if one.startswith(f"{REMOTE} ")}
 
 
 @pytest.fixture(scope="module")
