@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -178,7 +179,9 @@ def test_without_a_certificate_of_the_authority_nothing_is_read(
         "inspect", f"--cert-dir={folder}", f"docker://{registry.endpoint}/hello@{registry.digest}"
     )
     assert refused.returncode != 0
-    assert "tls" in refused.stderr
+    assert not refused.stdout
+    # The registry ends the connection after its alert; a client that is still writing may hear only of the end.
+    assert re.search(r"remote error: tls: |connection reset by peer|broken pipe", refused.stderr)
 
 
 def test_another_servers_certificate_is_not_trusted(registry: Running) -> None:
