@@ -180,7 +180,7 @@ def test_without_a_certificate_of_the_authority_nothing_is_read(
     )
     assert refused.returncode != 0
     assert not refused.stdout
-    # The registry ends the connection after its alert; a client that is still writing may hear only of the end.
+    # The registry ends the connection after its alert; a client still writing may hear only of the end.
     assert re.search(r"remote error: tls: |connection reset by peer|broken pipe", refused.stderr)
 
 

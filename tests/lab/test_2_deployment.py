@@ -10,6 +10,13 @@ def test_a_deployment_that_was_killed_is_finished_by_the_next(cloud: Cloud) -> N
     assert not [one["urn"] for one in cloud.stack.state() if one.get("delete")]
 
 
+def test_the_state_has_no_file_that_is_written_in_place(cloud: Cloud) -> None:
+    """The file backend's sidecars are: a run that is killed in that moment leaves a state nobody can read."""
+    state = cloud.stack.workspace.folder / "state"
+    assert list(state.rglob("test.json"))
+    assert list(state.rglob("*.attrs")) == []
+
+
 def test_no_half_written_file_is_on_a_server(cloud: Cloud) -> None:
     """A run that was killed on the way to a rename leaves its temporary file at most until the next."""
     names = r"\( -name '.jarvis.*' -o -name '*.new' -o -name '.link.*' \)"

@@ -46,7 +46,9 @@ class Workspace:
         found = {
             "PATH": f"{self.root / '.venv' / 'bin'}:{self.state / 'bin'}",
             "PULUMI_HOME": str(self.state / "pulumi"),
-            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            # Without ``metadata=skip`` the backend keeps a sidecar for each file and writes it in place: a
+            # run killed then leaves an empty one, and no later run can read the state ("EOF").
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             # Our plugins stand on PATH only where the official ones cannot be had; the engine warns of that.
