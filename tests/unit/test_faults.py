@@ -37,13 +37,17 @@ def row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_the_longest_gap_is_between_successes() -> None:
+def test_the_longest_gap_is_while_somebody_asks_and_nobody_is_served() -> None:
     seen = stream((0, 1, ""), (2, 3, ""), (4, 5, "status 503"), (8, 9, ""), (10, 11, "")).summary()
-    assert seen == {"sent": 5, "failed": 1, "longest_gap_seconds": 6, "failures": {"status 503": 1}}
+    assert seen == {"sent": 5, "failed": 1, "longest_gap_seconds": 5, "failures": {"status 503": 1}}
+
+
+def test_a_gap_begins_with_a_success_where_others_wait_already() -> None:
+    assert stream((0, 1, ""), (0.5, 9, ""), (10, 11, "")).longest_gap() == 8
 
 
 def test_a_gap_that_has_no_end_counts() -> None:
-    assert stream((0, 1, ""), (2, 3, "reset"), (20, 25, "reset")).summary()["longest_gap_seconds"] == 24
+    assert stream((0, 1, ""), (2, 3, "reset"), (20, 25, "reset")).summary()["longest_gap_seconds"] == 23
 
 
 def test_a_load_that_never_succeeded_is_one_gap() -> None:
