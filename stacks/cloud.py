@@ -52,6 +52,7 @@ class Cloud:
     kubeconfig: pulumi.Output[str]
     clouds: pulumi.Output[str]
     gateway_authority: pulumi.Output[str]
+    storage: dict[str, pulumi.Output[str]]
 
 
 def check(env: Environment, artifacts: Artifacts) -> None:
@@ -195,4 +196,5 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             )
         ),
         gateway_authority=gateway.authority.certificate,
+        storage={pool.pool: pool.health},
     )

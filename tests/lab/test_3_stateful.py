@@ -87,6 +87,7 @@ def test_the_storage_is_whole(cloud: Cloud) -> None:
     assert status["osdmap"]["num_up_osds"] == status["osdmap"]["num_in_osds"] == 3
     assert status["mgrmap"]["available"]
     assert status["mgrmap"]["num_standbys"] == 2
+    assert json.loads(cloud.stack.query("stack", "output", "storage", "--json")) == {"images": "HEALTH_OK"}
 
 
 def test_images_are_kept_three_times(cloud: Cloud) -> None:

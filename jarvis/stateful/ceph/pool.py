@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.core.component import Component
-from jarvis.remote import HostService, HostServiceArgs
+from jarvis.remote import HostService, HostServiceArgs, RemoteScript, RemoteScriptArgs
 from jarvis.stateful.ceph import text
 from jarvis.stateful.ceph.storage import Storage
 
@@ -51,10 +51,11 @@ class PoolArgs:
 class Pool(Component, token="ceph:Pool"):
     """A pool of RBD images. Destroying it keeps the data: that ends with the storage.
 
-    - ``pool``: its name. ``health``: what Ceph said of itself once the pool was there and whole.
+    - ``pool``: its name. ``health``: what Ceph said of itself once the pool was there, and all of it whole.
     """
 
     pool: str
+    health: pulumi.Output[str]
     applied: HostService
 
     def __init__(self, name: str, args: PoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -68,4 +69,14 @@ class Pool(Component, token="ceph:Pool"):
             ),
             self.child(depends_on=[args.storage]),
         )
-        self.register_outputs({"pool": self.pool})
+        asked = RemoteScript(
+            f"{name}-health",
+            RemoteScriptArgs(
+                target=args.storage.admin,
+                script="ceph-health.sh",
+                arguments=[args.pool, str(args.size), str(args.least), *args.storage.monitors],
+            ),
+            self.child(depends_on=[self.applied]),
+        )
+        self.health = asked.stdout.apply(str.strip)
+        self.register_outputs({"pool": self.pool, "health": self.health})
