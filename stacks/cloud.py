@@ -102,7 +102,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
+    queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
         LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
@@ -144,6 +144,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             provider=cluster.provider,
             env=env,
             database=database,
+            queue=queue,
             links=links,
             nodes=having(Role.WORKER),
             authorities={"gateway": gateway.authority.certificate},

@@ -13,7 +13,7 @@ from pulumi_kubernetes.core import v1 as core
 from jarvis.config import Environment
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
-from jarvis.stateful import Database, Link, LinkArgs, LinkProxies
+from jarvis.stateful import Database, Link, LinkArgs, LinkProxies, Queue
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
@@ -25,13 +25,14 @@ AUTHORITIES_FOLDER = "/etc/jarvis/authorities"
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """``provider``: the cluster. ``database``: of all services. ``links``: the stateful services that get a
-    name here. ``nodes``: the servers of the cluster. ``authorities``: further ones to trust, as
+    """``provider``: the cluster. ``database``, ``queue``: of all services. ``links``: the stateful services
+    that get a name here. ``nodes``: the servers of the cluster. ``authorities``: further ones to trust, as
     certificates in PEM by a name, such as the gateway's."""
 
     provider: kubernetes.Provider
     env: Environment
     database: Database
+    queue: Queue
     links: LinkProxies
     nodes: Sequence[Host]
     authorities: Mapping[str, pulumi.Input[str]]
@@ -40,7 +41,7 @@ class PlatformArgs:
 class Platform(Component, token="openstack:Platform"):
     """The namespace ``openstack.namespace``, which admits pods of the standard "restricted" only.
 
-    - ``namespace``: its name. ``provider``, ``env``, ``database``: as given.
+    - ``namespace``: its name. ``provider``, ``env``, ``database``, ``queue``: as given.
     - ``trust``: the content of the ConfigMap ``AUTHORITIES``: certificates by file.
     """
 
@@ -48,6 +49,7 @@ class Platform(Component, token="openstack:Platform"):
     provider: kubernetes.Provider
     env: Environment
     database: Database
+    queue: Queue
     trust: pulumi.Output[dict[str, str]]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -55,7 +57,7 @@ class Platform(Component, token="openstack:Platform"):
         self.namespace = args.env.openstack.namespace
         self.provider = args.provider
         self.env = args.env
-        self.database = args.database
+        self.database, self.queue = args.database, args.queue
         namespace = core.Namespace(
             name,
             metadata={
@@ -79,7 +81,11 @@ class Platform(Component, token="openstack:Platform"):
                 ),
                 self.child(),
             )
-        trusted = {"database": args.database.authority.certificate, **args.authorities}
+        trusted = {
+            "database": args.database.authority.certificate,
+            "queue": args.queue.authority.certificate,
+            **args.authorities,
+        }
         self.trust = pulumi.Output.all(**{f"{each}.pem": text for each, text in trusted.items()})
         core.ConfigMap(
             f"{name}-{AUTHORITIES}",

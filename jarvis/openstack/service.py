@@ -19,7 +19,7 @@ from jarvis.openstack.config import encoded, environment, variable
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import KeyRing
 from jarvis.openstack.options import OptionList, check_options
-from jarvis.openstack.platform import Platform
+from jarvis.openstack.platform import AUTHORITIES_FOLDER, Platform
 from jarvis.openstack.pods import DRAIN, PATIENCE, PodArgs, uwsgi_command, web_template
 from jarvis.openstack.registration import (
     Administrator,
@@ -28,7 +28,16 @@ from jarvis.openstack.registration import (
     account_options,
     account_secrets,
 )
-from jarvis.stateful import Account, AccountArgs
+from jarvis.stateful import (
+    Account,
+    AccountArgs,
+    Grant,
+    GrantArgs,
+    QueueAccount,
+    QueueAccountArgs,
+    Schema,
+    SchemaArgs,
+)
 from jarvis.stateful.database.mariadb import database_url
 
 # What every service is told, by ``group.option``. Logs go to the container's standard output, as JSON.
@@ -44,7 +53,14 @@ COMMON: Mapping[str, Option] = {
     # Pods may start before the database does: they wait for it.
     "database.max_retries": -1,
     "database.retry_interval": 2,
+    # The service's own part of the queue: by TLS, in queues of which each server has a copy. Both are off
+    # by default.
+    "oslo_messaging_rabbit.ssl": True,
+    "oslo_messaging_rabbit.ssl_ca_file": f"{AUTHORITIES_FOLDER}/queue.pem",
+    "oslo_messaging_rabbit.rabbit_quorum_queue": True,
 }
+# Secret options that every service is told, by ``group.option``.
+_DATABASE, _QUEUE = "database.connection", "DEFAULT.transport_url"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +126,7 @@ def merged_options(
 
     Raises ``ConfigurationError`` for any that the service does not know, all at once, and for a secret one.
     """
-    secret = ["database.connection", *secrets]
+    secret = [_DATABASE, _QUEUE, *secrets]
     taken = sorted(set(secret) & set(settings.options))
     if taken:
         raise ConfigurationError(
@@ -122,18 +138,20 @@ def merged_options(
 
 
 class Service(Component, token="openstack:Service"):
-    """A database, a migrated schema, and pods that serve HTTP behind a name in DNS.
+    """A database with an account, a part of the queue, and pods that serve HTTP behind a name in DNS.
 
     The name ``<service>.<namespace>.svc`` leads to each ready pod, and ``_http._tcp`` before it to its port.
     A change replaces the pods one by one, each after its successor is ready; a changed secret is a change.
 
     - ``pod``: for further tasks. ``migrated``: the resource after which the schema is there.
-    - ``deployment``: the resource after which all pods are ready. ``account``: its database.
+    - ``deployment``: the resource after which all pods are ready. ``account``: in the
+      database. ``queue``: its vhost.
     - ``registered``: the resource after which Keystone knows it, where it has an ``identity``.
     """
 
     pod: PodArgs
     account: Account
+    queue: QueueAccount
     registered: list[pulumi.Resource]
     migrated: Task
     deployment: apps.Deployment
@@ -159,12 +177,21 @@ class Service(Component, token="openstack:Service"):
                 secrets=[*args.secrets, *known_by, *args.addressed],
             )
         )
+        schema = Schema(f"{name}-schema", SchemaArgs(database=platform.database, schema=name), self.child())
         self.account = Account(
             f"{name}-database",
             AccountArgs(
                 database=platform.database,
-                service=name,
+                user=name,
                 rotation=env.rotations.get(f"{name}-database", 0),
+            ),
+            self.child(),
+        )
+        grant = Grant(f"{name}-grant", GrantArgs(account=self.account, schema=schema), self.child())
+        self.queue = QueueAccount(
+            f"{name}-queue",
+            QueueAccountArgs(
+                queue=platform.queue, service=name, rotation=env.rotations.get(f"{name}-queue", 0)
             ),
             self.child(),
         )
@@ -177,9 +204,9 @@ class Service(Component, token="openstack:Service"):
                 authority=platform.authority_file("database"),
             )
         )
-        secrets = pulumi.Output.all(**{"database.connection": connection, **known_by, **args.secrets}).apply(
-            environment
-        )
+        secrets = pulumi.Output.all(
+            **{_DATABASE: connection, _QUEUE: self.queue.url, **known_by, **args.secrets}
+        ).apply(environment)
         folders = {path: f"{name}-{path.rpartition('/')[2]}" for path in args.folders}
 
         metadata = {
@@ -225,7 +252,7 @@ class Service(Component, token="openstack:Service"):
             f"{name}-expand",
             TaskArgs(platform=platform, pod=self.pod, task="expand", command=args.expand),
             self.child(),
-            after=[self.account, *configured, *(ring.secret for ring in args.rings.values())],
+            after=[grant, *configured, *(ring.secret for ring in args.rings.values())],
         )
         # Everything that a process reads when it starts. The key was generated, so that the digest, which
         # stands in the open, tells nothing of the secrets.
@@ -275,6 +302,7 @@ class Service(Component, token="openstack:Service"):
                 platform.provider,
                 depends_on=[
                     self.migrated,
+                    self.queue,
                     *self.registered,
                     *configured,
                     *(ring.ready for ring in args.rings.values()),

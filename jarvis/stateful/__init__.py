@@ -1,6 +1,16 @@
 """What keeps state, on servers and outside the cluster, and how it is given a name inside the cluster."""
 
-from jarvis.stateful.database import Account, AccountArgs, Database, DatabaseArgs, database_link
+from jarvis.stateful.database import (
+    Account,
+    AccountArgs,
+    Database,
+    DatabaseArgs,
+    Grant,
+    GrantArgs,
+    Schema,
+    SchemaArgs,
+    database_link,
+)
 from jarvis.stateful.link import Link, LinkArgs, LinkedService, LinkProxies, LinkProxiesArgs
 from jarvis.stateful.queue import Queue, QueueAccount, QueueAccountArgs, QueueArgs, queue_link
 
@@ -9,6 +19,8 @@ __all__ = [
     "AccountArgs",
     "Database",
     "DatabaseArgs",
+    "Grant",
+    "GrantArgs",
     "Link",
     "LinkArgs",
     "LinkProxies",
@@ -18,6 +30,8 @@ __all__ = [
     "QueueAccount",
     "QueueAccountArgs",
     "QueueArgs",
+    "Schema",
+    "SchemaArgs",
     "database_link",
     "queue_link",
 ]

@@ -19,7 +19,15 @@ from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, ke
 from jarvis.openstack.options import read_option_list
 from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.remote import Target
-from jarvis.stateful import Database, DatabaseArgs, LinkProxies, LinkProxiesArgs, database_link
+from jarvis.stateful import (
+    Database,
+    DatabaseArgs,
+    LinkProxies,
+    LinkProxiesArgs,
+    Queue,
+    QueueArgs,
+    database_link,
+)
 from tests.unit.harness import Graph, record
 
 KNOWN = read_option_list("keystone", str(Path(__file__).parent / "layout"))
@@ -51,7 +59,7 @@ def _environment(**openstack: Any) -> Environment:
     rotations = openstack.pop("rotations", {})
     glance = openstack.pop("glance", {})
     roles = ["etcd", "control-plane", "worker", "registry", "database", "gateway", "queue", "storage"]
-    env = parse_environment(
+    return parse_environment(
         {
             "name": "test",
             "networks": {"management": "192.0.2.0/24", "virtual_address": "192.0.2.100"},
@@ -59,11 +67,10 @@ def _environment(**openstack: Any) -> Environment:
                 {"name": "one", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "roles": roles}
             ],
             "openstack": {"keystone": openstack, "glance": glance},
+            "rotations": rotations,
         },
         "test",
     )
-    # Glance is in no stack yet, and so its counters are in no environment.
-    return env.model_copy(update={"rotations": rotations})
 
 
 def _graph(**openstack: Any) -> Graph:
@@ -73,6 +80,7 @@ def _graph(**openstack: Any) -> Graph:
         provider = kubernetes.Provider("cluster", kubeconfig="{}")
         hosts: Any = [Host(env)]
         database = Database("database", DatabaseArgs(hosts=hosts, env=env))
+        queue = Queue("queue", QueueArgs(hosts=hosts, env=env))
         links = LinkProxies("link", LinkProxiesArgs(hosts=hosts, services=[database_link(env)]))
         gateway = HttpGateway(
             "gateway",
@@ -89,6 +97,7 @@ def _graph(**openstack: Any) -> Graph:
                 provider=provider,
                 env=env,
                 database=database,
+                queue=queue,
                 links=links,
                 nodes=hosts,
                 authorities={"gateway": gateway.authority.certificate},
@@ -130,10 +139,33 @@ def _changed(one: Graph, other: Graph) -> set[str]:
 def test_pods_start_after_the_schema_and_the_schema_after_the_account(graph: Graph) -> None:
     expand = "kubernetes:batch/v1:Job keystone-expand"
     assert expand in graph.before(DEPLOYMENT)
-    account = "command:remote:Command keystone-database"
-    assert account in graph.before(expand)
+    account, schema, grant = (
+        f"command:remote:Command keystone-{each}" for each in ("database", "schema", "grant")
+    )
+    assert grant in graph.before(expand)
+    assert {account, schema} <= graph.before(grant)
+    # Side by side.
+    assert schema not in graph.before(account)
+    assert account not in graph.before(schema)
     assert "command:remote:Command database-one" in graph.before(account)
     assert "command:remote:Command database-one-agent" in graph.before("command:remote:Command database-one")
+
+
+def test_pods_have_a_part_of_the_queue_and_the_schema_does_not_wait_for_it(graph: Graph) -> None:
+    queue = "command:remote:Command keystone-queue"
+    assert queue in graph.before(DEPLOYMENT)
+    assert queue not in graph.before("kubernetes:batch/v1:Job keystone-expand")
+    assert "command:remote:Command queue-one" in graph.before(queue)
+    assert "OS_DEFAULT__TRANSPORT_URL" in graph.resources[f"{SECRET} keystone"].inputs["data"]
+
+
+def test_what_is_no_secret_of_the_database_shows_in_a_preview(graph: Graph) -> None:
+    grant = graph.resources["command:remote:Command glance-grant"].inputs
+    assert "GRANT ALL PRIVILEGES ON `glance`.* TO 'glance'@'%';" in grant["create"]
+    assert "stdin" not in grant
+    assert "CHARACTER SET utf8mb3" in graph.resources["command:remote:Command glance-schema"].inputs["create"]
+    account = graph.resources["command:remote:Command glance-database"]
+    assert "stdin" in account.secrets
 
 
 def test_bootstrap_and_pods_do_not_wait_for_each_other(graph: Graph) -> None:

@@ -7,7 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jarvis.stateful.database import DatabaseArgs
-from jarvis.stateful.database.mariadb import account_statements, database_url, option_file
+from jarvis.stateful.database.mariadb import (
+    account_statements,
+    database_url,
+    grant_statements,
+    option_file,
+    revoke_statements,
+    schema_statements,
+)
 
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 TEXT = option_file(name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={})
@@ -55,10 +62,24 @@ def test_an_option_cannot_smuggle_in_another(name: str, value: str) -> None:
         )
 
 
-def test_an_account_reaches_its_own_database_and_no_other() -> None:
-    text = account_statements(database="glance", user="glance", charset="utf8mb3", passwords=["new1", "old1"])
-    grants = [line for line in text.splitlines() if line.startswith("GRANT")]
-    assert grants == ["GRANT ALL PRIVILEGES ON `glance`.* TO 'glance'@'%';"]
+def test_a_schema_has_the_character_set_that_is_asked_for_now() -> None:
+    assert schema_statements(database="glance", charset="utf8mb4").splitlines() == [
+        "CREATE DATABASE IF NOT EXISTS `glance` CHARACTER SET utf8mb4;",
+        "ALTER DATABASE `glance` CHARACTER SET utf8mb4;",
+    ]
+
+
+def test_a_grant_is_of_one_database_and_can_be_taken_back() -> None:
+    grant = grant_statements(database="images", user="glance")
+    assert grant == "GRANT ALL PRIVILEGES ON `images`.* TO 'glance'@'%';\n"
+    assert "REVOKE ALL PRIVILEGES ON `images`.* FROM 'glance'@'%';" in revoke_statements(
+        database="images", user="glance"
+    )
+
+
+def test_an_account_may_log_in_by_both_passwords_and_do_nothing_else() -> None:
+    text = account_statements(user="glance", passwords=["new1", "old1"])
+    assert "GRANT" not in text
     assert text.count("REQUIRE SSL") == 2
     ways = "mysql_native_password USING PASSWORD('new1') OR mysql_native_password USING PASSWORD('old1')"
     assert text.count(f"IDENTIFIED VIA {ways} REQUIRE SSL;") == 2
@@ -71,15 +92,22 @@ def test_an_account_reaches_its_own_database_and_no_other() -> None:
         {"passwords": [""]},
         {"passwords": []},
         {"user": "a'b"},
-        {"database": "a`b"},
-        {"charset": "utf8; DROP"},
         {"user": "a" * 33},
     ],
 )
-def test_statements_are_made_of_plain_names_alone(change: dict[str, object]) -> None:
-    arguments = {"database": "glance", "user": "glance", "charset": "utf8mb3", "passwords": ["abc"], **change}
+def test_an_account_is_made_of_plain_names_alone(change: dict[str, object]) -> None:
+    arguments = {"user": "glance", "passwords": ["abc"], **change}
     with pytest.raises(ValueError, match="not"):
         account_statements(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("database", "other"), [("a`b", "glance"), ("glance", "utf8'; DROP"), ("", "a")])
+def test_statements_are_made_of_plain_names_alone(database: str, other: str) -> None:
+    with pytest.raises(ValueError, match="is not a name"):
+        schema_statements(database=database, charset=other)
+    for statements in (grant_statements, revoke_statements):
+        with pytest.raises(ValueError, match="is not a name"):
+            statements(database=database, user=other)
 
 
 def test_a_url_says_whom_to_trust() -> None:

@@ -120,27 +120,66 @@ def _checked(name: str) -> str:
     return name.replace("-", "_")
 
 
-def account_statements(*, database: str, user: str, charset: str, passwords: Sequence[str]) -> str:
-    """The statements that make ``database``, and ``user`` with all rights on it and on nothing else.
-
-    They may run any number of times. Each of ``passwords`` is accepted, over TLS only: during a rotation the
-    clients of the password before are not refused.
-
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``, for a character set
-    of another form, and for a password that has other characters than letters and digits.
-    """
-    for name in (database, user, charset):
+def _names(*names: str) -> None:
+    for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits and _")
+
+
+def schema_statements(*, database: str, charset: str) -> str:
+    """The statements that make ``database``, whose new tables have ``charset``; any number of times.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    """
+    _names(database, charset)
+    return (
+        f"CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET {charset};\n"
+        f"ALTER DATABASE `{database}` CHARACTER SET {charset};\n"
+    )
+
+
+def grant_statements(*, database: str, user: str) -> str:
+    """The statement that gives ``user`` all rights on ``database``; any number of times.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    """
+    _names(database, user)
+    return f"GRANT ALL PRIVILEGES ON `{database}`.* TO '{user}'@'%';\n"
+
+
+def revoke_statements(*, database: str, user: str) -> str:
+    """What takes back what ``grant_statements`` gave, and does nothing where there is nothing to take back.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    """
+    _names(database, user)
+    # REVOKE knows no IF EXISTS; 1141 is its error for a grant, or a user, that is not there.
+    return (
+        "DELIMITER //\n"
+        "BEGIN NOT ATOMIC\n"
+        "  DECLARE CONTINUE HANDLER FOR 1141 BEGIN END;\n"
+        f"  REVOKE ALL PRIVILEGES ON `{database}`.* FROM '{user}'@'%';\n"
+        "END//\n"
+    )
+
+
+def account_statements(*, user: str, passwords: Sequence[str]) -> str:
+    """The statements that make the account ``user``, without a right; any number of times.
+
+    Each of ``passwords`` is accepted, over TLS only: during a rotation the clients of the password before are
+    not refused.
+
+    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``, and for a password
+    that has other characters than letters and digits.
+    """
+    _names(user)
     if not passwords or not all(word.isascii() and word.isalnum() for word in passwords):
         raise ValueError(f"a password of the account {user} is not of letters and digits alone")
     ways = " OR ".join(f"mysql_native_password USING PASSWORD('{word}')" for word in passwords)
     account = f"'{user}'@'%'"
     return (
-        f"CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET {charset};\n"
         f"CREATE USER IF NOT EXISTS {account} IDENTIFIED VIA {ways} REQUIRE SSL;\n"
         f"ALTER USER {account} IDENTIFIED VIA {ways} REQUIRE SSL;\n"
-        f"GRANT ALL PRIVILEGES ON `{database}`.* TO {account};\n"
     )
 
 
