@@ -18,6 +18,16 @@ NAME, PORT, MEMBER_PORT = "queue.jarvis.internal", 5671, 5673
 TRIAL = "trial"
 MESSAGES = 50
 SECONDS = 240
+# A notification to the queue trial.info, sent as the service in whose pod this runs would.
+NOTIFY = """
+from oslo_config import cfg
+import oslo_messaging
+conf = cfg.ConfigOpts()
+conf([], project="trial", default_config_files=[], default_config_dirs=[])
+transport = oslo_messaging.get_notification_transport(conf)
+notifier = oslo_messaging.Notifier(transport, "trial", driver="messagingv2", topics=["trial"], retry=5)
+notifier.info({}, "trial", {"number": 7})
+"""
 
 
 class Client:
@@ -117,6 +127,30 @@ def test_a_stranger_is_refused(client: Client) -> None:
             client.connect(user)
     with pytest.raises(AMQPConnectionError):
         client.connect(vhost="/")
+
+
+def test_each_service_has_a_part_of_its_own(cloud: Cloud) -> None:
+    server = cloud.servers[0]
+    for name in ("keystone", "glance"):
+        said = cloud.ssh(server, f"rabbitmqctl --formatter json --quiet list_user_permissions {name}-a")
+        [only] = json.loads(said)
+        assert (only["vhost"], only["configure"], only["write"], only["read"]) == (name, ".*", ".*", ".*")
+
+
+def test_a_services_pod_reaches_its_part_by_its_own_environment(cloud: Cloud) -> None:
+    """By OpenStack's own library, with the certificate checked: what is acknowledged is in a quorum queue."""
+    server = cloud.servers[0]
+    for name in ("keystone", "glance"):
+        labels = f"app.kubernetes.io/name={name},app.kubernetes.io/component=api"
+        pod = cloud.objects("pods", "-n", "openstack", "-l", labels)[0]["metadata"]["name"]
+        cloud.kubectl("exec", "-n", "openstack", pod, "--", "python3", "-c", NOTIFY)
+        listed = f"rabbitmqctl --formatter json --quiet list_queues --vhost {name} name type messages"
+        try:
+            assert json.loads(cloud.ssh(server, listed)) == [
+                {"name": "trial.info", "type": "quorum", "messages": 1}
+            ]
+        finally:
+            cloud.ssh(server, f"rabbitmqctl --quiet delete_queue --vhost {name} trial.info")
 
 
 def test_what_was_acknowledged_survives_the_kill_of_the_queues_leader(cloud: Cloud, client: Client) -> None:

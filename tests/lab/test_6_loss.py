@@ -6,11 +6,15 @@ The faults are a few of ``make test-faults``, which tries all.
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http import HTTPStatus
 from typing import Any
 
 from deployment import Cloud, wait_until
+from test_3_images import OPENSTACK, glance_pods
 from tokens import TokenLoop
+from uploads import Upload
 
 from tests.faults.catalogue import faults
 from tests.faults.catalogue.power_one import power_one
@@ -19,6 +23,8 @@ from tests.faults.report import line
 
 # How many tokens are proof that they are issued again.
 ENOUGH = 20
+# More than there are pods.
+UPLOADS = 4
 # Limits of waiting on a busy machine, not measures.
 MINUTES = 60
 
@@ -37,7 +43,12 @@ def tried(cloud: Cloud, fault: Fault) -> str:
 
 
 def test_a_rolling_update_drops_no_request(cloud: Cloud) -> None:
+    """Of an option, and of the passwords by which pods reach database and queue: those stay, since a counter
+    never goes back."""
     stack = cloud.stack
+    turns = stack.environment.get("rotations", {})
+    names = ("keystone-database", "keystone-queue")
+    stack.environment = stack.changed(rotations={name: turns.get(name, 0) + 1 for name in names})
     with TokenLoop(stack.workspace.clouds, cloud.authority) as loop:
         try:
             wait_until("tokens are issued", lambda: loop.tokens_since(0) >= ENOUGH, 3 * MINUTES)
@@ -54,12 +65,50 @@ def test_a_rolling_update_drops_no_request(cloud: Cloud) -> None:
     }
     record(cloud, "rolling-update", found)
     cloud.stack.say(f"rolling-update: {found}")
-    assert "kubernetes:apps/v1:Deployment keystone" in steps
+    assert {label.split(" ")[1] for label in steps} >= {"keystone", *names}
     assert loop.problems() == []
 
 
-def test_the_change_is_taken_back(cloud: Cloud) -> None:
-    assert "kubernetes:apps/v1:Deployment keystone" in cloud.stack.up().steps()
+def test_a_rolling_update_breaks_no_upload(cloud: Cloud) -> None:
+    """Uploads that began before it and end after every pod has its successor."""
+    stack = cloud.stack
+    token = json.loads(cloud.tool(*OPENSTACK, "token", "issue", "-f", "json").stdout)["id"]
+    before = {pod["metadata"]["name"] for pod in glance_pods(cloud)}
+    end = threading.Event()
+    uploads = [Upload(cloud, token, end) for _ in range(UPLOADS)]
+    try:
+        wait_until("uploads are under way", lambda: all(one.sent > 0 for one in uploads), 3 * MINUTES)
+        stack.configure(stack.changed(openstack={"glance": {"options": {"DEFAULT.image_size_cap": 1 << 40}}}))
+        assert "kubernetes:apps/v1:Deployment glance" in stack.up().steps()
+        pods = glance_pods(cloud)
+        # Each old pod is on its way out, and has what it was sent.
+        assert not before & {
+            pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]
+        }
+        assert [one.problem for one in uploads if not one.under_way] == []
+    finally:
+        end.set()
+        stack.configure(stack.environment)
+    for upload in uploads:
+        digest = upload.wait()
+        assert (upload.status, upload.problem) == (HTTPStatus.NO_CONTENT, "")
+        words = ("image", "show", upload.image, "-f", "json")
+        shown = json.loads(cloud.tool(*OPENSTACK, *words).stdout)
+        assert (shown["size"], shown["properties"]["os_hash_value"]) == (upload.sent, digest)
+        cloud.tool(*OPENSTACK, "image", "delete", upload.image)
+    cloud.stack.say(
+        f"{UPLOADS} uploads of {sum(one.sent for one in uploads) >> 20} MiB under a rolling update"
+    )
+    wait_until(
+        "the pods before are gone",
+        lambda: not before & {pod["metadata"]["name"] for pod in glance_pods(cloud)},
+        3 * MINUTES,
+    )
+
+
+def test_the_changes_are_taken_back(cloud: Cloud) -> None:
+    steps = cloud.stack.up().steps()
+    assert {f"kubernetes:apps/v1:Deployment {name}" for name in ("keystone", "glance")} <= steps.keys()
 
 
 def test_the_loss_of_a_server_stops_nobody_and_loses_nothing(cloud: Cloud) -> None:
