@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_command as command
+from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Component
+from jarvis.remote.script import own_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,24 +18,19 @@ class LocalCheckArgs:
     stdin: pulumi.Input[str] | None = None
 
 
-class LocalCheck(Component, token="remote:LocalCheck"):
+class LocalCheck(Command):
     """Runs a command on the operator's machine; the deployment ends where it fails.
 
     What must not happen before it has passed depends on it. ``stdout`` is its output.
     """
 
-    stdout: pulumi.Output[str]
-
     def __init__(self, name: str, args: LocalCheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
-        run = command.local.Command(
+        super().__init__(
             name,
             create=args.command,
             stdin=args.stdin,
             interpreter=["/bin/sh", "-c"],
-            logging=command.local.Logging.NONE,
+            logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.child(),
+            opts=own_options(name, opts, former="remote:LocalCheck"),
         )
-        self.stdout = run.stdout
-        self.register_outputs({"stdout": self.stdout})

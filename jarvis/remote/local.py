@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_command as command
+from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Component
+from jarvis.remote.script import own_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class LocalSecretArgs:
     request: Mapping[str, pulumi.Input[Any]]
 
 
-class LocalSecret(Component, token="remote:LocalSecret"):
+class LocalSecret(Command):
     """The result of a generator, secret, stable until its request changes.
 
     ``value`` is the generator's stdout as a secret Output.
@@ -35,16 +35,16 @@ class LocalSecret(Component, token="remote:LocalSecret"):
     value: pulumi.Output[str]
 
     def __init__(self, name: str, args: LocalSecretArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         request = pulumi.Output.all(**args.request)
-        run = command.local.Command(
+        super().__init__(
             name,
             create=f"exec python3 -m {args.module}",
             stdin=request.apply(lambda known: json.dumps(known, sort_keys=True)),
             interpreter=["/bin/sh", "-c"],
-            logging=command.local.Logging.NONE,
+            logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.child(additional_secret_outputs=["stdout", "stderr"]),
+            opts=own_options(
+                name, opts, former="remote:LocalSecret", additional_secret_outputs=["stdout", "stderr"]
+            ),
         )
-        self.value = pulumi.Output.secret(run.stdout)
-        self.register_outputs({})
+        self.value = pulumi.Output.secret(self.stdout)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pulumi
-import pulumi_command as command
+from pulumi_command.remote import Command
 
-from jarvis.core.component import Component
 from jarvis.remote.connection import Target
 
 FILES = Path(__file__).resolve().parents[1] / "files"
@@ -30,24 +30,28 @@ def read_file(name: str) -> FileText:
     return text
 
 
-def command_options(
-    component: Component,
-    target: Target,
-    *,
-    secret: bool = False,
-    depends_on: Sequence[pulumi.Resource] = (),
+def own_options(
+    name: str, opts: pulumi.ResourceOptions | None, *, former: str, **options: Any
 ) -> pulumi.ResourceOptions:
-    """The options that every remote command of ``component`` has.
+    """``opts`` and what ``options`` adds, for the resource ``name``, which used to be the only child of a
+    component of the type ``jarvis:<former>`` and of its own name: a stack made then goes on."""
+    parent = opts.parent if opts is not None else None
+    below = pulumi.create_urn(name, f"jarvis:{former}", parent=parent)
+    own = pulumi.ResourceOptions(aliases=[pulumi.Alias(parent=below)], **options)
+    return pulumi.ResourceOptions.merge(opts, own)
+
+
+def command_options(target: Target, *, secret: bool = False) -> dict[str, Any]:
+    """What every remote command has of ``pulumi.ResourceOptions``.
 
     A replaced command is undone before it is done anew (the plugin would otherwise undo the new one),
     and is forgotten rather than undone where its server is gone.
     """
-    return component.child(
-        delete_before_replace=True,
-        deleted_with=target.gone_with,
-        depends_on=list(depends_on) or None,
-        additional_secret_outputs=["stdout", "stderr"] if secret else None,
-    )
+    return {
+        "delete_before_replace": True,
+        "deleted_with": target.gone_with,
+        "additional_secret_outputs": ["stdout", "stderr"] if secret else None,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +72,20 @@ class RemoteScriptArgs:
     first: bool = False
 
 
-class RemoteScript(Component, token="remote:Script"):
+class RemoteScript(Command):
     """Runs a script on a server at creation and whenever the script or its arguments change."""
 
-    stdout: pulumi.Output[str]
-
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         words = pulumi.Output.all(*args.arguments).apply(lambda values: " ".join(map(quote, values)))
-        run = command.remote.Command(
+        super().__init__(
             name,
             connection=args.target.connection(first=args.first),
             create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
             delete=args.undo,
             stdin=read_file(args.script),
             add_previous_output_in_env=False,
-            opts=command_options(self, args.target),
+            opts=own_options(name, opts, former="remote:Script", **command_options(args.target)),
         )
-        self.stdout = run.stdout
-        self.register_outputs({"stdout": self.stdout})
 
 
 def quote(word: str) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_command as command
+from pulumi_command.remote import Command, Logging
 
-from jarvis.core.component import Component
 from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
-from jarvis.remote.script import command_options
+from jarvis.remote.script import command_options, own_options
 
 # Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
@@ -92,7 +91,7 @@ def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> 
     return text
 
 
-class HostService(Component, token="remote:HostService"):
+class HostService(Command):
     """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
 
     The clear part of the bundle is the text of the command, so that a preview shows which file changes and
@@ -100,28 +99,28 @@ class HostService(Component, token="remote:HostService"):
     ``name`` is unique in the stack; on the server the role is called ``role``.
     """
 
-    applied: pulumi.Output[str]
-
     def __init__(
         self, name: str, role: str, args: HostServiceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(name, opts)
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
         )
         text = clear.apply(lambda bundle: command_text(role, args.target.server, args, bundle))
-        run = command.remote.Command(
+        super().__init__(
             name,
             connection=args.target.connection(),
             create=text,
             delete=f"[ ! -x {APPLY} ] || {APPLY} --remove {role}",
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
-            logging=command.remote.Logging.NONE if args.secret_files else None,
+            logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,
-            opts=command_options(self, args.target, secret=bool(args.secret_files)),
+            opts=own_options(
+                name,
+                opts,
+                former="remote:HostService",
+                **command_options(args.target, secret=bool(args.secret_files)),
+            ),
         )
-        self.applied = run.id
-        self.register_outputs({})
 
 
 def _secret(text: pulumi.Output[str]) -> pulumi.Output[str]:

@@ -50,7 +50,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             # With the slash its content is copied, and not the folder.
             source=pulumi.FileArchive(f"{FILES}/"),
             remote_path=SCRIPTS,
-            opts=command_options(self, target, depends_on=after),
+            opts=self.child(**command_options(target), depends_on=list(after) or None),
         )
         digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
         folder = APPLY.rpartition("/")[0]
@@ -60,6 +60,6 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             create=_INSTALL.format(folder=folder, path=APPLY, scripts=SCRIPTS, digest=digest),
             delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}",
             add_previous_output_in_env=False,
-            opts=command_options(self, target, depends_on=[scripts]),
+            opts=self.child(**command_options(target), depends_on=[scripts]),
         )
         self.register_outputs({})

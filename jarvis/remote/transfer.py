@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_command as command
+from pulumi_command.remote import CopyToRemote
 
-from jarvis.core.component import Component
 from jarvis.remote.connection import Target
-from jarvis.remote.script import command_options
+from jarvis.remote.script import command_options, own_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +22,14 @@ class TransferArgs:
     path: str
 
 
-class Transfer(Component, token="remote:Transfer"):
+class Transfer(CopyToRemote):
     """Copies a file to a server when its content changes."""
 
-    path: pulumi.Output[str]
-
     def __init__(self, name: str, args: TransferArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
-        copy = command.remote.CopyToRemote(
+        super().__init__(
             name,
             connection=args.target.connection(),
             source=pulumi.FileAsset(args.source),
             remote_path=args.path,
-            opts=command_options(self, args.target),
+            opts=own_options(name, opts, former="remote:Transfer", **command_options(args.target)),
         )
-        self.path = copy.remote_path
-        self.register_outputs({"path": self.path})

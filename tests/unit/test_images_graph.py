@@ -85,12 +85,12 @@ def graph() -> Graph:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_images_are_pushed_once_the_servers_registry_is_at_work(graph: Graph, server: str) -> None:
-    check = graph.resources[f"jarvis:remote:LocalCheck images-{server}"]
+    check = graph.resources[f"command:local:Command images-{server}"]
     service = f"command:remote:Command registry-{server}"
     assert service in check.depends
     others = {f"command:remote:Command registry-{each}" for each in SERVERS if each != server}
     assert not others & check.depends, "servers are filled side by side"
-    waits = graph.resources[f"jarvis:remote:HostService registry-{server}"].depends
+    waits = graph.resources[f"command:remote:Command registry-{server}"].depends
     assert f"command:local:Command {server}-ready" in waits
     assert graph.resources[service].deleted_with == f"jarvis:test:Host {server}"
 
