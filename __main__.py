@@ -3,17 +3,31 @@
 import pulumi
 
 from jarvis.config import load_artifacts, load_environment
-from jarvis.core.sdk import keep_secrets_out_of_logs, keep_stack_traces_out_of_state
+from jarvis.core.sdk import (
+    keep_garbage,
+    keep_secrets_out_of_logs,
+    keep_stack_traces_out_of_state,
+    settled,
+)
 from stacks.cloud import build
 
+keep_garbage()
 keep_secrets_out_of_logs()
 keep_stack_traces_out_of_state()
 
-cloud = build(load_environment(), load_artifacts())
 
-pulumi.export("api", cloud.api)
-pulumi.export("gateway", cloud.gateway)
-pulumi.export("gateway_authority", cloud.gateway_authority)
-pulumi.export("kubeconfig", cloud.kubeconfig)
-pulumi.export("clouds", cloud.clouds)
-pulumi.export("storage", cloud.storage)
+async def program() -> dict[str, pulumi.Input[object]]:
+    """All resources of the stack; what it exports."""
+    cloud = build(load_environment(), load_artifacts())
+    await settled()
+    return {
+        "api": cloud.api,
+        "gateway": cloud.gateway,
+        "gateway_authority": cloud.gateway_authority,
+        "kubeconfig": cloud.kubeconfig,
+        "clouds": cloud.clouds,
+        "storage": cloud.storage,
+    }
+
+
+pulumi.run(program)

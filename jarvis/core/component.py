@@ -25,6 +25,8 @@ class Component(pulumi.ComponentResource):
 
     token: ClassVar[str] = ""
     former: ClassVar[str] = ""
+    # The types of all components from the topmost one down to this, as its URN has them.
+    types: str
 
     def __init_subclass__(cls, *, token: str = "", former: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -40,6 +42,8 @@ class Component(pulumi.ComponentResource):
             alias = pulumi.Alias(type_=f"jarvis:{self.former}")
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         super().__init__(f"jarvis:{self.token}", name, None, opts)
+        above = opts.parent.types + "$" if opts and isinstance(opts.parent, Component) else ""
+        self.types = f"{above}jarvis:{self.token}"
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:
         """The options of a child resource: this component as parent, and what ``options`` adds

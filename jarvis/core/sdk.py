@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pulumi
 from pulumi.runtime import resource
 from pulumi.runtime.proto import source_pb2
+from pulumi.runtime.settings import SETTINGS
 
 
 def keep_secrets_out_of_logs() -> None:
@@ -21,3 +25,25 @@ def keep_stack_traces_out_of_state() -> None:
     if not hasattr(resource, "_get_stack_trace"):
         raise AttributeError("this SDK of Pulumi does not take stack traces by pulumi.runtime.resource")
     resource._get_stack_trace = source_pb2.StackTrace
+
+
+def keep_garbage() -> None:
+    """The program makes some hundred thousand objects that live as long as it does, a few seconds: looking
+    for garbage among them, again and again, took a tenth of its time."""
+    gc.disable()
+
+
+async def settled() -> None:
+    """Returns once no Output is outstanding, or one has failed, which the SDK then tells.
+
+    The SDK waits too, once the program has ended: for any of all Outputs, again and again, which takes a time
+    that grows with their number squared. It was half of the program's time with 330 resources.
+    """
+    while True:
+        # One that has failed stays in the list, any other leaves it when it is done.
+        tasks = list(SETTINGS.outputs)
+        failed = any(task.done() and (task.cancelled() or task.exception()) for task in tasks)
+        pending = [task for task in tasks if not task.done()]
+        if failed or not pending:
+            return
+        await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)

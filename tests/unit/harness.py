@@ -31,6 +31,7 @@ class Registered:
     secret_outputs: frozenset[str]
     delete_before_replace: bool
     deleted_with: str
+    aliases: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -153,6 +154,10 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                     secret_outputs=frozenset(request.additionalSecretOutputs),
                     delete_before_replace=request.deleteBeforeReplace,
                     deleted_with=label_of(request.deletedWith),
+                    # Of an alias that names another parent: where the resource was before.
+                    aliases=frozenset(
+                        f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn
+                    ),
                 )
                 graph.resources[one.label] = one
             return response

@@ -51,8 +51,9 @@ SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
 # Where Debian's package, and Jarvis before there was a cluster, kept the database.
 FORMER = ROOT / "var/lib/mysql"
 PORT, HEALTH_PORT, STATE_PORT = 3307, 3308, 3309
-# Seconds for which what MariaDB said holds, and between two questions.
-FRESH, PAUSE = 3.0, 0.5
+# Seconds for which what MariaDB said holds, and between two questions, each of which starts a client. Whether
+# its port answers is looked at beside, whenever a proxy asks.
+FRESH, PAUSE = 3.0, 1.0
 # A member without the majority may get it back by itself, when the network does.
 SETTLED = 4.0
 GATE_SECONDS = 120.0

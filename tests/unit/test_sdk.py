@@ -1,0 +1,85 @@
+"""What the program has the SDK do otherwise, and where a stack made by a former version goes on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pulumi
+import pytest
+from pulumi.runtime.settings import SETTINGS
+
+from jarvis.core.component import Component
+from jarvis.core.sdk import settled
+from jarvis.remote import HostService, HostServiceArgs, LocalSecret, LocalSecretArgs, Target
+from tests.unit.harness import record
+
+
+class Outer(Component, token="test:Outer"):
+    """A component with a component in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.inner = Inner(name, self.child())
+        self.register_outputs({})
+
+
+class Inner(Component, token="test:Inner"):
+    """A component with a role of a server."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(name, opts)
+        target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA").ending_with(self)
+        HostService(name, "role", HostServiceArgs(target=target), self.child())
+        self.register_outputs({})
+
+
+def test_what_was_a_components_only_child_is_found_there() -> None:
+    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(module="x", request={}))))
+    assert graph.resources["command:remote:Command a"].aliases == {
+        "urn:pulumi:test::jarvis::jarvis:test:Outer$jarvis:test:Inner$jarvis:remote:HostService::a"
+    }
+    assert graph.resources["command:local:Command b"].aliases == {
+        "urn:pulumi:test::jarvis::jarvis:remote:LocalSecret::b"
+    }
+
+
+@pytest.fixture
+def outputs() -> set[asyncio.Task[int]]:
+    """The SDK's own list, empty before and after."""
+    listed: set[asyncio.Task[int]] = SETTINGS.outputs
+    listed.clear()
+    yield listed
+    listed.clear()
+
+
+def test_all_outputs_are_waited_for_and_those_that_come_meanwhile(outputs: set[asyncio.Task[int]]) -> None:
+    order: list[str] = []
+
+    async def step(name: str, then: str = "") -> int:
+        await asyncio.sleep(0.01)
+        order.append(name)
+        if then:
+            outputs.add(asyncio.ensure_future(step(then)))
+        return 1
+
+    async def main() -> None:
+        outputs.add(asyncio.ensure_future(step("first", then="second")))
+        await settled()
+
+    asyncio.run(main())
+    assert order == ["first", "second"]
+
+
+def test_an_output_that_failed_is_left_for_the_sdk_to_tell(outputs: set[asyncio.Task[int]]) -> None:
+    async def fail() -> int:
+        raise RuntimeError("registration failed")
+
+    async def main() -> bool:
+        never = asyncio.get_running_loop().create_future()
+        failing = asyncio.ensure_future(fail())
+        outputs.update({failing, never})  # type: ignore[arg-type]
+        await asyncio.wait_for(settled(), 10)
+        never.cancel()
+        return failing in outputs
+
+    assert asyncio.run(main())
