@@ -112,7 +112,6 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 image=args.images["coredns"],
                 names=endpoint_names(env),
                 aliases=args.aliases,
-                nodes=len(args.nodes),
                 after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),
             self.child(),

@@ -1,4 +1,4 @@
-"""The cluster's DNS: CoreDNS, two replicas on different servers."""
+"""The cluster's DNS: CoreDNS on every node, asked by that node alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from jarvis.config import Environment
 from jarvis.core.component import Component
 
 NAMESPACE = "kube-system"
-REPLICAS = 2
 DNS_PORT, HEALTH_PORT, READY_PORT, METRICS_PORT = 5353, 8080, 8181, 9153
 # The user of the image (images/coredns/recipe.toml).
 USER = 42426
-# What CoreDNS answers from memory while a server is lost, and the gateway's own view: seconds.
+# How long CoreDNS answers from memory, and who asks it may: seconds.
 TTL_SECONDS = 5
 _LABELS = {"app.kubernetes.io/name": "coredns"}
 
@@ -89,26 +88,26 @@ def _indented(line: str, columns: int = 8) -> str:
 @dataclass(frozen=True, kw_only=True)
 class ClusterDnsArgs:
     """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``aliases``: see
-    ``corefile``. ``nodes``: how many there are, since a replica without a server of its own would wait for
-    ever."""
+    ``corefile``."""
 
     env: Environment
     provider: kubernetes.Provider
     image: pulumi.Input[str]
     names: Sequence[str]
-    nodes: int
     aliases: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[pulumi.Resource] = ()
 
 
 class ClusterDns(Component, token="kubernetes:ClusterDns"):
-    """CoreDNS behind the Service ``kube-dns`` at the tenth address of the services' network.
+    """CoreDNS behind the Service ``kube-dns`` at the tenth address of the services' network, by which a node
+    and its pods reach the node's own: a question that went to a lost server would be asked again by the same
+    port, which kube-proxy sends to the same pod, until that is known to be gone.
 
     Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
     """
 
     service: kubernetes.core.v1.Service
-    deployment: kubernetes.apps.v1.Deployment
+    daemon_set: kubernetes.apps.v1.DaemonSet
 
     def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -152,31 +151,26 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
         files = kubernetes.core.v1.ConfigMap(
             f"{name}-config", metadata=_metadata(), data={"Corefile": config}, opts=first
         )
-        self.deployment = kubernetes.apps.v1.Deployment(
-            f"{name}-deployment",
+        self.daemon_set = kubernetes.apps.v1.DaemonSet(
+            f"{name}-daemon-set",
             metadata=_metadata(),
-            spec=deployment_spec(args.image, config, min(REPLICAS, args.nodes)),
+            spec=daemon_set_spec(args.image, config),
             opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
-        kubernetes.policy.v1.PodDisruptionBudget(
-            f"{name}-disruption",
-            metadata=_metadata(),
-            spec={"maxUnavailable": 1, "selector": {"matchLabels": _LABELS}},
-            opts=first,
-        )
-        # Its await wants endpoints, which the Deployment makes: after it, and not beside it.
+        # Its await wants endpoints, which the DaemonSet makes: after it, and not beside it.
         self.service = kubernetes.core.v1.Service(
             f"{name}-service",
             metadata=_metadata("kube-dns"),
             spec={
                 "clusterIP": str(networks.cluster_dns),
                 "selector": _LABELS,
+                "internalTrafficPolicy": "Local",
                 "ports": [
                     {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "dns"},
                     {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": "dns-tcp"},
                 ],
             },
-            opts=self.in_cluster(args.provider, depends_on=[self.deployment]),
+            opts=self.in_cluster(args.provider, depends_on=[self.daemon_set]),
         )
         self.register_outputs({})
 
@@ -185,8 +179,8 @@ def _metadata(name: str = "coredns") -> dict[str, Any]:
     return {"name": name, "namespace": NAMESPACE, "labels": _LABELS}
 
 
-def deployment_spec(image: pulumi.Input[str], config: str, replicas: int) -> dict[str, Any]:
-    """The Deployment's spec; the digest of ``config`` makes a changed configuration roll the pods."""
+def daemon_set_spec(image: pulumi.Input[str], config: str) -> dict[str, Any]:
+    """The DaemonSet's spec; the digest of ``config`` makes a changed configuration roll the pods."""
     digest = hashlib.sha256(config.encode()).hexdigest()
     container = {
         "name": "coredns",
@@ -220,16 +214,15 @@ def deployment_spec(image: pulumi.Input[str], config: str, replicas: int) -> dic
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
     }
     return {
-        "replicas": replicas,
         "selector": {"matchLabels": _LABELS},
-        "strategy": {
-            "rollingUpdate": {"maxSurge": 0 if replicas > 1 else 1, "maxUnavailable": min(1, replicas - 1)}
-        },
+        # The successor answers before the pod goes: its node has no other.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {
             "metadata": {"labels": _LABELS, "annotations": {"jarvis.internal/config": digest}},
             "spec": {
                 "serviceAccountName": "coredns",
-                "priorityClassName": "system-cluster-critical",
+                "priorityClassName": "system-node-critical",
+                "tolerations": [{"operator": "Exists"}],
                 # Its own name servers would be itself.
                 "dnsPolicy": "Default",
                 "enableServiceLinks": False,
@@ -240,14 +233,6 @@ def deployment_spec(image: pulumi.Input[str], config: str, replicas: int) -> dic
                     "runAsGroup": USER,
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "topologySpreadConstraints": [
-                    {
-                        "maxSkew": 1,
-                        "topologyKey": "kubernetes.io/hostname",
-                        "whenUnsatisfiable": "DoNotSchedule",
-                        "labelSelector": {"matchLabels": _LABELS},
-                    }
-                ],
                 "containers": [container],
                 "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
             },

@@ -101,9 +101,14 @@ def test_objects_wait_for_the_virtual_address_and_not_for_every_api_server(graph
 
 
 def test_dns_waits_for_every_node_to_be_ready(graph: Graph) -> None:
-    found = before(graph, "kubernetes:apps/v1:Deployment kubernetes-dns-deployment")
+    found = before(graph, "kubernetes:apps/v1:DaemonSet kubernetes-dns-daemon-set")
     wanted = {f"s{number}-node-{part}" for number in (1, 2, 3) for part in ("kubelet", "kube-proxy")}
     assert wanted <= found
+
+
+def test_a_node_asks_its_own_dns_alone(graph: Graph) -> None:
+    service = graph.resources["kubernetes:core/v1:Service kubernetes-dns-service"]
+    assert service.inputs["spec"]["internalTrafficPolicy"] == "Local"
 
 
 def test_private_keys_travel_by_stdin_alone_and_as_secrets(graph: Graph) -> None:

@@ -21,7 +21,7 @@ from jarvis.kubernetes.control_plane import (
     controller_manager_flags,
     scheduler_flags,
 )
-from jarvis.kubernetes.dns import corefile, deployment_spec
+from jarvis.kubernetes.dns import corefile, daemon_set_spec
 from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, template
 from jarvis.kubernetes.identity import encryption_configuration, encryption_key_numbers
 from jarvis.kubernetes.kubeconfig import admin_kubeconfig, file_kubeconfig
@@ -359,18 +359,17 @@ def test_a_linked_service_has_the_name_that_outside_has_it() -> None:
 
 def test_a_changed_corefile_rolls_the_pods() -> None:
     def annotations(config: str) -> object:
-        return deployment_spec("image", config, 2)["template"]["metadata"]["annotations"]
+        return daemon_set_spec("image", config)["template"]["metadata"]["annotations"]
 
     assert annotations("a") == annotations("a")
     assert annotations("a") != annotations("b")
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_a_rolling_change_of_dns_leaves_a_replica_and_can_proceed(replicas: int) -> None:
-    spec = deployment_spec("image", "config", replicas)
-    update = spec["strategy"]["rollingUpdate"]
-    assert update["maxUnavailable"] < replicas
-    assert update["maxSurge"] + update["maxUnavailable"] > 0
+def test_a_rolling_change_of_dns_leaves_no_node_without_it() -> None:
+    spec = daemon_set_spec("image", "config")
+    assert spec["updateStrategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    # A node that is not to get other pods has some all the same: the gateway's.
+    assert spec["template"]["spec"]["tolerations"] == [{"operator": "Exists"}]
 
 
 def test_files_for_the_api_server_are_what_it_reads() -> None:
