@@ -23,6 +23,9 @@ from jarvis.remote.script import read_file
 PROJECT = "service"
 DOMAIN = "Default"
 ROLE = "service"
+# Seconds after which a service asks Keystone again, by a new connection: of a gateway that lost its power
+# nothing more is heard, and services wait for ever by default. A validation takes a tenth of a second.
+ANSWER_SECONDS = 5
 _SCRIPT = "register.py"
 _KEY = "password"
 
@@ -64,12 +67,15 @@ def account_options(
         "keystone_authtoken.project_name": PROJECT,
         "keystone_authtoken.project_domain_name": DOMAIN,
         "keystone_authtoken.service_type": kind,
+        # Of the whole answer, whatever the name says (keystonemiddleware gives it to its session).
+        "keystone_authtoken.http_connect_timeout": ANSWER_SECONDS,
         # The default lets every user pose as a service.
         "keystone_authtoken.service_token_roles_required": True,
     }
     if limits:
         options |= {f"oslo_limit.{name}": value for name, value in login.items()}
         options |= {
+            "oslo_limit.timeout": ANSWER_SECONDS,
             "oslo_limit.system_scope": "all",
             "oslo_limit.endpoint_service_type": kind,
             "oslo_limit.endpoint_region_name": region,
