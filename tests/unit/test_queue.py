@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import subprocess
 from itertools import pairwise
 from typing import Any
@@ -77,6 +78,10 @@ def test_both_sides_of_two_nodes_show_a_certificate() -> None:
     assert "{fail_if_no_peer_cert, true}" in server
     assert "{verify, verify_peer}" in server
     assert "{verify, verify_peer}" in client
+    for side in (server, client):
+        ciphers = re.findall(r'"((?:TLS_|[A-Z0-9]+-)[A-Z0-9_-]+)"', side)
+        assert "ECDHE-ECDSA-AES128-GCM-SHA256" in ciphers
+        assert all(re.search("^TLS_|-GCM-|-POLY1305$", cipher) for cipher in ciphers)
     assert distribution().count("[") == distribution().count("]")
 
 

@@ -43,6 +43,10 @@ def test_the_database_listens_on_one_address_with_tls_alone() -> None:
     assert settings["bind_address"] == "192.0.2.1"
     assert settings["require_secure_transport"] == "1"
     assert settings["tls_version"] == "TLSv1.2,TLSv1.3"
+    for suite in settings["ssl_cipher"].split(":"):
+        assert suite.startswith("ECDHE-")
+        assert suite.endswith(("-GCM-SHA256", "-GCM-SHA384", "-POLY1305"))
+    assert f"socket.ssl_cipher={settings['ssl_cipher']};" in settings["wsrep_provider_options"]
     assert settings["ssl_key"] == "/etc/mysql/jarvis/server.key"
 
 

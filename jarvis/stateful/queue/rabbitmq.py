@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from jarvis.core.tls import OPENSSL_SUITES
 from jarvis.pki.rotation import accepted
 
 # Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
@@ -23,15 +24,12 @@ DATA = "/var/lib/rabbitmq"
 TOOL = "/var/lib/jarvis/bin/rabbitmq-member"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-# Forward secrecy and authenticated encryption only; the first three are TLS 1.3's.
+# Erlang wants those of TLS 1.3, the first three, in the same list.
 _CIPHERS = (
     "TLS_AES_256_GCM_SHA384",
     "TLS_AES_128_GCM_SHA256",
     "TLS_CHACHA20_POLY1305_SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
+    *OPENSSL_SUITES,
 )
 
 
@@ -103,7 +101,10 @@ def distribution() -> str:
     """The options of TLS between nodes, as Erlang terms (ssl, "Using TLS for Erlang Distribution"). Both
     sides show a certificate, and the one that connects checks the other's name."""
     files = f'{{cacertfile, "{AUTHORITY}"}}, {{certfile, "{CERTIFICATE}"}}, {{keyfile, "{KEY}"}}'
-    common = f"{files}, {{verify, verify_peer}}, {{versions, ['tlsv1.3', 'tlsv1.2']}}"
+    ciphers = ", ".join(f'"{cipher}"' for cipher in _CIPHERS)
+    common = (
+        f"{files}, {{verify, verify_peer}}, {{versions, ['tlsv1.3', 'tlsv1.2']}}, {{ciphers, [{ciphers}]}}"
+    )
     return f"[{{server, [{common}, {{fail_if_no_peer_cert, true}}]}},\n {{client, [{common}]}}].\n"
 
 
