@@ -23,9 +23,10 @@ from jarvis.remote.script import read_file
 PROJECT = "service"
 DOMAIN = "Default"
 ROLE = "service"
-# Seconds after which a service asks Keystone again, by a new connection: of a gateway that lost its power
-# nothing more is heard, and services wait for ever by default. A validation takes a tenth of a second.
-ANSWER_SECONDS = 5
+# Seconds after which a service gives up a question to Keystone: of a gateway that lost its power nothing more
+# is heard, and services wait for ever by default. A validation takes a tenth of a second, and seconds where a
+# server has just come back and all its processes start at once.
+ANSWER_SECONDS = 10
 _SCRIPT = "register.py"
 _KEY = "password"
 

@@ -13,7 +13,7 @@ from tests.faults.load import Load
 from tests.lab.deployment import Cloud
 
 # Requests of each kind that prove that the load is served.
-STEADY = 5
+STEADY = 4
 # Limits, far beyond what is aimed at: a fault that does not heal must end.
 STEADY_SECONDS = 120
 HEALTH_SECONDS = 600

@@ -11,22 +11,26 @@ from typing import Any
 from tests.lab.deployment import Cloud
 
 # What is run on each server; it prints one line for each thing that is not well, and nothing for what is not
-# there. Galera, RabbitMQ and Ceph tell of all their members, wherever they are asked.
+# there.
 _SERVER = r"""
 units=$(cat /var/lib/jarvis/roles/*/units | sort -u)
 for unit in $units; do
   systemctl is-active --quiet "$unit" || echo "the unit $unit is not active"
 done
 systemctl list-units --failed --plain --no-legend | awk '{ print "the unit " $1 " has failed" }'
-if [ -e /etc/etcd/etcdctl.env ]; then
-  (set -a; . /etc/etcd/etcdctl.env; set +a
-   etcdctl endpoint health --cluster >/dev/null 2>&1) || echo "etcd: not all members are healthy"
-fi
 if systemctl cat mariadb.service >/dev/null 2>&1 && grep -qx 'mariadb.*' <<<"$units"; then
   mariadb --batch --skip-column-names --execute "show global status like 'wsrep_%'" 2>&1 | awk -v want="$1" '
     $1 == "wsrep_cluster_size" && $2 > 0 && $2 != want { print "the database has " $2 " members" }
     $1 == "wsrep_local_state_comment" && $2 != "Synced" && $2 != "" { print "the database is " $2 }
     /ERROR/ { print "the database: " $0 }'
+fi
+"""
+# What is run on one server besides: these tell of all their members, wherever they are asked, and each
+# question costs a second of work.
+_CLUSTERS = r"""
+if [ -e /etc/etcd/etcdctl.env ]; then
+  (set -a; . /etc/etcd/etcdctl.env; set +a
+   etcdctl endpoint health --cluster >/dev/null 2>&1) || echo "etcd: not all members are healthy"
 fi
 if grep -q rabbitmq <<<"$units"; then
   rabbitmqctl --quiet --timeout 10 cluster_status --formatter json 2>/dev/null |
@@ -42,7 +46,6 @@ fi
 if grep -q ceph-mon <<<"$units"; then
   timeout 20 ceph --connect-timeout 10 health 2>&1 | grep -v '^HEALTH_OK' | head -1 | sed 's/^/storage: /'
 fi
-true
 """
 
 
@@ -51,7 +54,8 @@ def _moment(text: str) -> float:
 
 
 def _of_server(cloud: Cloud, server: str, members: int) -> Iterator[str]:
-    run = cloud.attempt_ssh(server, f"bash -s {members} <<'SCRIPT'\n{_SERVER}\nSCRIPT")
+    script = _SERVER + (_CLUSTERS if server == cloud.servers[0] else "") + "true\n"
+    run = cloud.attempt_ssh(server, f"bash -s {members} <<'SCRIPT'\n{script}SCRIPT")
     if run.returncode:
         yield f"{server}: no answer"
     yield from (f"{server}: {line}" for line in run.stdout.splitlines() if line.strip())
@@ -92,22 +96,17 @@ def _of_pods(pods: list[dict[str, Any]], rebooted: Collection[str], since: float
 
 
 def problems(cloud: Cloud, since: float, rebooted: Collection[str] = ()) -> list[str]:
-    """What is not well: nothing when all servers, units, members, nodes and pods are.
+    """What is not well: nothing when all servers, units, members, nodes and pods are. The servers are asked
+    once Kubernetes has nothing to say: whoever looks takes from the servers what they heal with.
 
     ``since``: moment of the fault (seconds of the epoch); what was last heard before it proves nothing.
     ``rebooted``: servers that lost their power then.
     """
     words = ["get", "nodes,pods,leases", "--all-namespaces", "-o", "json"]
     databases = [each for each in cloud.stack.environment["servers"] if "database" in each["roles"]]
-    with ThreadPoolExecutor() as pool:
-        asked = [
-            pool.submit(lambda name: list(_of_server(cloud, name, len(databases))), server)
-            for server in cloud.servers
-        ]
-        told = cloud.tool("kubectl", "--request-timeout=10s", *words, check=False)
-        found = [problem for each in asked for problem in each.result()]
+    told = cloud.tool("kubectl", "--request-timeout=10s", *words, check=False)
     if told.returncode:
-        return [*found, "the API does not answer"]
+        return ["the API does not answer"]
     objects = json.loads(told.stdout)["items"]
 
     def of(kind: str) -> list[dict[str, Any]]:
@@ -115,6 +114,11 @@ def problems(cloud: Cloud, since: float, rebooted: Collection[str] = ()) -> list
 
     leases = [each for each in of("Lease") if each["metadata"]["namespace"] == "kube-node-lease"]
     nodes = of("Node")
+    found = [*_of_nodes(nodes, leases, since, rebooted), *_of_pods(of("Pod"), rebooted, since)]
     if len(nodes) != len(cloud.servers):
         found.append(f"{len(nodes)} nodes")
-    return [*found, *_of_nodes(nodes, leases, since, rebooted), *_of_pods(of("Pod"), rebooted, since)]
+    if found:
+        return found
+    with ThreadPoolExecutor() as pool:
+        told_by = pool.map(lambda name: list(_of_server(cloud, name, len(databases))), cloud.servers)
+        return [problem for each in told_by for problem in each]
