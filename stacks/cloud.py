@@ -8,7 +8,7 @@ import pulumi
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
-from jarvis.gateway import HttpGateway, HttpGatewayArgs
+from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
@@ -108,6 +108,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
+    routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(
@@ -122,8 +123,11 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             registry_client=registry.client,
             images_pushed=images.pushed,
             aliases={
-                f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
-                for service in links.services
+                **{
+                    f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
+                    for service in links.services
+                },
+                **in_cluster_names(env, routes),
             },
         ),
     )
@@ -134,7 +138,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             provider=cluster.provider,
             env=env,
             image=images.reference("haproxy"),
-            routes=[keystone_route(env), glance_route(env)],
+            routes=routes,
         ),
         in_cluster,
     )

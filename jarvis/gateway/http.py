@@ -24,6 +24,8 @@ USER = 42425
 PUBLIC_PORT = 8443
 INTERNAL_PORT = 8404
 _NAME = "gateway"
+# The Service by which pods reach the gateway of their own node.
+SERVICE = f"{_NAME}.{NAMESPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,17 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             spec=daemon_set_spec(image=args.image, port=env.gateway.https_port, revision=revision),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
         )
+        core.Service(
+            name,
+            metadata=metadata,
+            spec={
+                "selector": selector(_NAME, "haproxy"),
+                # Of another node where the own is being replaced, or where there is none.
+                "traffic_distribution": "PreferSameNode",
+                "ports": [{"name": "https", "port": env.gateway.https_port, "target_port": "https"}],
+            },
+            opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
+        )
         policy.PodDisruptionBudget(
             name,
             metadata=metadata,
@@ -111,6 +124,15 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
         )
         self.register_outputs({"urls": self.urls})
+
+
+def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str]:
+    """The cluster's own name under which pods reach each route, by the name of its host: the gateway of their
+    node, so that a lost server takes nobody else's way with it. Where there are nodes without one it is the
+    virtual address for all, and this is empty."""
+    if any(Role.GATEWAY not in server.roles for server in env.with_role(Role.WORKER)):
+        return {}
+    return {route.host: f"{SERVICE}.svc.{env.networks.cluster_domain}" for route in routes}
 
 
 def route_url(env: Environment, host: str) -> str:

@@ -110,7 +110,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 env=env,
                 provider=self.provider,
                 image=args.images["coredns"],
-                names=endpoint_names(env),
+                names=[name for name in endpoint_names(env) if name not in args.aliases],
                 aliases=args.aliases,
                 after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),

@@ -1,4 +1,4 @@
-"""The cluster's DNS: CoreDNS on every node, asked by that node alone."""
+"""The cluster's DNS: CoreDNS on every node, which asks its own."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ class ClusterDnsArgs:
 
 class ClusterDns(Component, token="kubernetes:ClusterDns"):
     """CoreDNS behind the Service ``kube-dns`` at the tenth address of the services' network, by which a node
-    and its pods reach the node's own: a question that went to a lost server would be asked again by the same
-    port, which kube-proxy sends to the same pod, until that is known to be gone.
+    and its pods reach the node's own where it is ready: a question that went to a lost server would be asked
+    again by the same port, which kube-proxy sends to the same pod, until that is known to be gone.
 
     Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
     """
@@ -164,7 +164,7 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             spec={
                 "clusterIP": str(networks.cluster_dns),
                 "selector": _LABELS,
-                "internalTrafficPolicy": "Local",
+                "trafficDistribution": "PreferSameNode",
                 "ports": [
                     {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "dns"},
                     {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": "dns-tcp"},

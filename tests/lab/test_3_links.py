@@ -47,6 +47,26 @@ def test_a_server_reaches_a_service_of_the_cluster_by_name(cloud: Cloud) -> None
         assert status == "200", server
 
 
+def test_what_pods_ask_for_is_on_their_own_node(cloud: Cloud) -> None:
+    """Names, and the gateway by the names of the endpoints: a lost server takes nobody else's with it."""
+    for namespace, service in (("kube-system", "kube-dns"), ("gateway", "gateway")):
+        label = f"kubernetes.io/service-name={service}"
+        slices = cloud.objects("endpointslices", "-n", namespace, "-l", label)
+        served = {
+            each["nodeName"]: [node["name"] for node in each["hints"]["forNodes"]]
+            for one in slices
+            for each in one["endpoints"]
+        }
+        assert served == {server: [server] for server in cloud.servers}, service
+    named = ("-n", "gateway", "--field-selector", "metadata.name=gateway")
+    [gateway] = [one["spec"]["clusterIP"] for one in cloud.objects("services", *named)]
+    for pod in keystone_pods(cloud):
+        for name in ("identity.jarvis.internal", "image.jarvis.internal"):
+            program = f"import socket; print(socket.gethostbyname('{name}'))"
+            said = cloud.kubectl("exec", "-n", "openstack", pod, "--", "python3", "-c", program)
+            assert said.strip() == gateway, (pod, name)
+
+
 def test_a_fragment_that_haproxy_refuses_takes_no_proxy_down(cloud: Cloud) -> None:
     server, bad = cloud.servers[0], "/etc/jarvis/link.d/zz-bad.cfg"
     cloud.ssh(server, f"echo nonsense >{bad}")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from jarvis.config import Role
 from jarvis.gateway import Route, haproxy_config
 from jarvis.gateway.haproxy import DRAIN, PAUSE, PLACES
-from jarvis.gateway.http import daemon_set_spec
+from jarvis.gateway.http import daemon_set_spec, in_cluster_names
+from tests.unit.test_kubernetes_text import environment
 
 KEYSTONE = Route(
     name="keystone",
@@ -67,6 +69,20 @@ def test_only_what_may_be_sent_twice_is_sent_twice() -> None:
     posts = f"http-request disable-l7-retry {reads} or METH_POST {{ path /v3/auth/tokens }}\n"
     assert posts in _section(config, "backend keystone") + "\n"
     assert f"http-request disable-l7-retry {reads}\n" in _section(config, "backend glance") + "\n"
+
+
+def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
+    env = environment()
+    everywhere = [{*server.roles} >= {Role.WORKER, Role.GATEWAY} for server in env.servers]
+    assert all(everywhere)
+    assert in_cluster_names(env, [KEYSTONE, GLANCE]) == {
+        "identity.example.org": "gateway.gateway.svc.cluster.local",
+        "image.example.org": "gateway.gateway.svc.cluster.local",
+    }
+    first = env.servers[0]
+    without = first.model_copy(update={"roles": [role for role in first.roles if role is not Role.GATEWAY]})
+    mixed = env.model_copy(update={"servers": [without, *env.servers[1:]]})
+    assert in_cluster_names(mixed, [KEYSTONE]) == {}
 
 
 def test_a_drain_is_ordered_by_kubelets_alone() -> None:

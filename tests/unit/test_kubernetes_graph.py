@@ -106,9 +106,9 @@ def test_dns_waits_for_every_node_to_be_ready(graph: Graph) -> None:
     assert wanted <= found
 
 
-def test_a_node_asks_its_own_dns_alone(graph: Graph) -> None:
+def test_a_node_asks_its_own_dns(graph: Graph) -> None:
     service = graph.resources["kubernetes:core/v1:Service kubernetes-dns-service"]
-    assert service.inputs["spec"]["internalTrafficPolicy"] == "Local"
+    assert service.inputs["spec"]["trafficDistribution"] == "PreferSameNode"
 
 
 def test_private_keys_travel_by_stdin_alone_and_as_secrets(graph: Graph) -> None:
