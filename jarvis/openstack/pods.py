@@ -87,6 +87,8 @@ def uwsgi_command(
         "--enable-threads",
         # SIGTERM lets requests under way end; die-on-term would cut them.
         "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
+        # The master waits for its workers without a limit, and one that still loads would not hear SIGHUP.
+        "--hook-post-fork=unix_signal:1 _exit",
         f"--worker-reload-mercy={drain}",
         # The default of 4 s would cut a client whose upload pauses for longer.
         f"--socket-timeout={PAUSE}",

@@ -194,6 +194,7 @@ def test_a_service_may_have_longer_for_what_is_under_way() -> None:
     template = web_template(POD, command=["x"], port=1, health="/", revision="1", drain=900)
     assert template["spec"]["termination_grace_period_seconds"] > GOODBYE + 900
     command = uwsgi_command(module="m", port=1, processes=3, threads=5, drain=900)
+    assert "--hook-post-fork=unix_signal:1 _exit" in command
     assert {"--worker-reload-mercy=900", "--threads=5"} <= set(command)
 
 
