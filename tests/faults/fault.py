@@ -12,10 +12,8 @@ from tests.faults.health import problems
 from tests.faults.load import Load
 from tests.lab.deployment import Cloud
 
-# Requests of each kind that prove that the load is served.
-STEADY = 4
 # Limits, far beyond what is aimed at: a fault that does not heal must end.
-STEADY_SECONDS = 120
+SERVED_SECONDS = 120
 HEALTH_SECONDS = 600
 # How often health is asked for: each question costs the servers a second of work.
 LOOK_SECONDS = 2.0
@@ -69,23 +67,23 @@ def attempt(cloud: Cloud, fault: Fault) -> dict[str, Any]:
     user = User(cloud.stack.workspace.clouds, Gateway(cloud.virtual_address, cloud.authority))
     with Load(user) as load:
         began = time.monotonic()
-        served = _holds(lambda: load.steady(began, STEADY), STEADY_SECONDS)
+        served = _holds(lambda: load.steady(began), SERVED_SECONDS)
         assert served, f"not served before {fault.name}: {[stream.summary() for stream in load.streams]}"
         struck, struck_at = time.time(), time.monotonic()
         fault.strike(cloud)
         mended, without = struck, None
         if fault.mend is not None:
-            noticed = _holds(lambda: fault.noticed(cloud), STEADY_SECONDS, LOOK_SECONDS)
+            noticed = _holds(lambda: fault.noticed(cloud), SERVED_SECONDS, LOOK_SECONDS)
             now = time.monotonic()
             # What takes everything serves nobody: no need to wait for that.
-            patience = STEADY_SECONDS if fault.one_server else 2 * LOOK_SECONDS
-            without = noticed and _holds(lambda: load.steady(now, STEADY), patience)
+            patience = SERVED_SECONDS if fault.one_server else 2 * LOOK_SECONDS
+            without = noticed and _holds(lambda: load.steady(now), patience)
             mended = time.time()
             fault.mend(cloud)
         healed = _holds(lambda: well(struck, fault.powerless), HEALTH_SECONDS, LOOK_SECONDS)
         health = time.time() - mended
         now = time.monotonic()
-        served = _holds(lambda: load.steady(now, STEADY), STEADY_SECONDS)
+        served = _holds(lambda: load.steady(now), SERVED_SECONDS)
     acknowledged = len(user.credentials) + len(user.images)
     lost = user.lost() if served else ["not served again"]
     if served:

@@ -18,9 +18,11 @@ IN_FLIGHT = 12
 # Seconds between two requests. Measured on two cores, which the servers and this load share: a token by
 # password costs 0.34 CPU seconds (bcrypt), an upload 2.2 (Glance asks Keystone for limits three times), a
 # validation, a write or a download 0.1, and proxies, database and storage half as much again; the servers at
-# rest use 0.7 cores. So the load takes 0.9 cores, and leaves what is needed for healing: one that takes all
+# rest use 0.7 cores. So the load takes 0.6 cores, and leaves what is needed for healing: one that takes all
 # is never served again.
-PACES = {"token": 2.0, "validation": 1.0, "write": 2.0, "upload": 8.0, "download": 2.0}
+PACES = {"token": 3.0, "validation": 1.5, "write": 3.0, "upload": 12.0, "download": 3.0}
+# Who has been served for so many seconds, and twice at least, is served.
+STEADY_SECONDS = 12.0
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Load:
                 places.acquire()
                 pool.submit(one)
 
-    def steady(self, since: float, count: int) -> bool:
-        """Whether of each kind ``count`` requests sent after ``since`` succeeded."""
-        return all(stream.good_since(since) >= count for stream in self.streams)
+    def steady(self, since: float) -> bool:
+        """Whether of each kind enough requests sent after ``since`` succeeded."""
+        return all(
+            stream.good_since(since) >= max(2, round(STEADY_SECONDS / stream.pace)) for stream in self.streams
+        )

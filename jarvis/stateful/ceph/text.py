@@ -36,12 +36,14 @@ _MONITOR_LOSS: dict[str, Option] = {
     "mon_client_hunt_interval": 1,
 }
 # How soon the rest goes on without a lost server, in seconds. The defaults (grace 20, lease 5, of which two
-# are waited for, and an election of 5) add up to half a minute without I/O.
+# are waited for, an election of 5, and reports of osds each 5) add up to half a minute without I/O. Monitors
+# that lost one of them forget what was reported before their election: it has to be reported again.
 _SERVER_LOSS: dict[str, Option] = {
-    "mon_lease": 2,
-    "mon_election_timeout": 2,
+    "mon_lease": 1.5,
+    "mon_election_timeout": 1.5,
     "osd_heartbeat_interval": 1,
     "osd_heartbeat_grace": 5,
+    "osd_mon_report_interval": 1,
     # Each loss would otherwise make the next one take longer to be seen.
     "mon_osd_adjust_heartbeat_grace": False,
     "mon_mgr_beacon_grace": 15,
