@@ -124,9 +124,11 @@ def testssl(cloud: Cloud, folder: Path) -> Iterator[Finding]:
 
 
 def read_lynis(report: str) -> Iterator[Finding]:
-    """The warnings and suggestions of lynis' report, ``kind[]=ID|text|...`` a line."""
-    for kind, test, text in re.findall(r"^(warning|suggestion)\[\]=([^|]+)\|([^|]*)", report, re.MULTILINE):
-        yield Finding("lynis", "server", f"{kind}: {test}: {text}")
+    """The warnings and suggestions of lynis' report, ``kind[]=ID|text|details|...`` a line."""
+    pattern = r"^(warning|suggestion)\[\]=([^|]+)\|([^|]*)\|([^|]*)"
+    for kind, test, text, details in re.findall(pattern, report, re.MULTILINE):
+        more = "" if details in ("", "-") else f": {details}"
+        yield Finding("lynis", "server", f"{kind}: {test}: {text}{more}")
 
 
 def lynis(cloud: Cloud) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def test_what_testssl_calls_information_does_not_count() -> None:
 
 def test_lynis_warnings_and_suggestions_count() -> None:
     report = "os=Linux\nsuggestion[]=A-1|do this|-|-|\nwarning[]=B-2|bad|text|-|\nmanual[]=x\n"
-    assert [one.text for one in read_lynis(report)] == ["suggestion: A-1: do this", "warning: B-2: bad"]
+    assert [one.text for one in read_lynis(report)] == ["suggestion: A-1: do this", "warning: B-2: bad: text"]
 
 
 def test_a_failed_line_of_check_perf_counts_whatever_its_numbers() -> None:

@@ -50,6 +50,8 @@ def configuration(*, address: str, cluster: str, memory_mib: int) -> str:
         "ssl_options.versions.1 = tlsv1.3",
         "ssl_options.versions.2 = tlsv1.2",
         *(f"ssl_options.ciphers.{at} = {cipher}" for at, cipher in enumerate(_CIPHERS, 1)),
+        "# Of TLS 1.2: a client could have the server negotiate without an end.",
+        "ssl_options.client_renegotiation = false",
         "# Whoever is not with a majority stops serving until it is.",
         "cluster_partition_handling = pause_minority",
         "# A member without data waits for the others for ever, rather than begin a cluster of its own.",
