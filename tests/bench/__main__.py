@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 from tests.bench.measure import STATE, BenchError, measure
@@ -26,6 +27,9 @@ def main(words: list[str]) -> int:
             return 0
         if words:
             raise BenchError("usage: python -m tests.bench [table]")
+        # Started in the background of a script this ignores SIGINT, and so would all that it starts. Pulumi
+        # ends its plugins by SIGINT, and would wait five seconds for them in each run.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         print("==> figures: a deployment in a lab of its own", flush=True)
         figures = measure()
         part = FILE.with_suffix(".part")
