@@ -123,12 +123,10 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             registry_client=registry.client,
             images_pushed=images.pushed,
             aliases={
-                **{
-                    f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
-                    for service in links.services
-                },
-                **in_cluster_names(env, routes),
-            },
+                f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
+                for service in links.services
+            }
+            | in_cluster_names(env, routes),
         ),
     )
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from jarvis.core.tls import OPENSSL_CIPHERS
 from jarvis.remote.script import read_file
 
 # More places than any service has pods, twice over for an update: the number of pods is DNS's to say, and
@@ -90,6 +91,7 @@ def haproxy_config(
         if twice:
             raise ValueError(f"several routes of the gateway have the {field} {', '.join(twice)}")
     values = {
+        "CIPHERS": OPENSSL_CIPHERS,
         "DNS": str(cluster_dns),
         "ADDRESS": str(address),
         "NODES": " ".join(str(address) for address in node_addresses),

@@ -24,8 +24,6 @@ USER = 42425
 PUBLIC_PORT = 8443
 INTERNAL_PORT = 8404
 _NAME = "gateway"
-# The Service by which pods reach the gateway of their own node.
-SERVICE = f"{_NAME}.{NAMESPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +130,8 @@ def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str
     virtual address for all, and this is empty."""
     if any(Role.GATEWAY not in server.roles for server in env.with_role(Role.WORKER)):
         return {}
-    return {route.host: f"{SERVICE}.svc.{env.networks.cluster_domain}" for route in routes}
+    name = f"{_NAME}.{NAMESPACE}.svc.{env.networks.cluster_domain}"
+    return {route.host: name for route in routes}
 
 
 def route_url(env: Environment, host: str) -> str:

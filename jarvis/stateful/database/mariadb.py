@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from jarvis.config.types import Option
-from jarvis.core.tls import OPENSSL_SUITES
+from jarvis.core.tls import OPENSSL_CIPHERS
 
 # Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
 PORT, MEMBER_PORT, HEALTH_PORT = 3306, 3307, 3308
@@ -39,9 +39,6 @@ _DURABLE: dict[str, Option] = {
 }
 
 
-# Of TLS 1.2; those of TLS 1.3 are OpenSSL's own.
-_SUITES = ":".join(OPENSSL_SUITES)
-
 # How Galera's members know each other, encrypt, and give a silent one up: 5 and 15 s by default, which is how
 # long no transaction commits when a server loses its power.
 # https://galeracluster.com/library/documentation/galera-parameters.html
@@ -50,7 +47,7 @@ _GALERA = {
     "socket.ssl_ca": f"{TLS_FOLDER}/authority.pem",
     "socket.ssl_cert": f"{TLS_FOLDER}/server.pem",
     "socket.ssl_key": f"{TLS_FOLDER}/server.key",
-    "socket.ssl_cipher": _SUITES,
+    "socket.ssl_cipher": OPENSSL_CIPHERS,
     # What a member missed while its server was restarted comes from here, and not as a whole copy.
     "gcache.size": "256M",
     # Who may begin the cluster again is decided before MariaDB starts (jarvis/files/database).
@@ -92,7 +89,7 @@ def option_file(
         "port": MEMBER_PORT,
         "require_secure_transport": 1,
         "tls_version": "TLSv1.2,TLSv1.3",
-        "ssl_cipher": _SUITES,
+        "ssl_cipher": OPENSSL_CIPHERS,
         "ssl_ca": f"{TLS_FOLDER}/authority.pem",
         "ssl_cert": f"{TLS_FOLDER}/server.pem",
         "ssl_key": f"{TLS_FOLDER}/server.key",
