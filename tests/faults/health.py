@@ -103,7 +103,6 @@ def problems(cloud: Cloud, since: float, rebooted: Collection[str] = ()) -> list
     ``rebooted``: servers that lost their power then.
     """
     words = ["get", "nodes,pods,leases", "--all-namespaces", "-o", "json"]
-    databases = [each for each in cloud.stack.environment["servers"] if "database" in each["roles"]]
     told = cloud.tool("kubectl", "--request-timeout=10s", *words, check=False)
     if told.returncode:
         return ["the API does not answer"]
@@ -119,6 +118,7 @@ def problems(cloud: Cloud, since: float, rebooted: Collection[str] = ()) -> list
         found.append(f"{len(nodes)} nodes")
     if found:
         return found
+    databases = sum("database" in each["roles"] for each in cloud.stack.environment["servers"])
     with ThreadPoolExecutor() as pool:
-        told_by = pool.map(lambda name: list(_of_server(cloud, name, len(databases))), cloud.servers)
-        return [problem for each in told_by for problem in each]
+        asked = pool.map(lambda server: list(_of_server(cloud, server, databases)), cloud.servers)
+        return [problem for each in asked for problem in each]

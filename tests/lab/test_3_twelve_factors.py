@@ -8,7 +8,7 @@ import signal
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from ssl import create_default_context
 from typing import Any
 
@@ -236,36 +236,35 @@ def test_a_service_that_is_told_to_go_ends_well_and_is_soon_back(
         assert 0 < used < START_CPU_SECONDS, name
 
 
-def _starting(cloud: Cloud, deployment: dict[str, Any], before: Collection[str]) -> list[str]:
-    """Pods that were not there ``before`` whose process runs and does not serve yet."""
-    return [
-        pod["metadata"]["name"]
-        for pod in _serving(cloud, deployment)
-        for one in pod["status"].get("containerStatuses", [])
-        if pod["metadata"]["name"] not in before and "running" in one["state"] and not one["ready"]
-    ]
+def _ends_while_it_starts(cloud: Cloud, deployment: dict[str, Any]) -> None:
+    """A pod is deleted, and then its successor, whose process runs and does not serve yet."""
+    before = {pod["metadata"]["name"] for pod in _serving(cloud, deployment)}
+    young: list[str] = []
+
+    def starts() -> list[str]:
+        young[:] = [
+            pod["metadata"]["name"]
+            for pod in _serving(cloud, deployment)
+            for one in pod["status"].get("containerStatuses", [])
+            if pod["metadata"]["name"] not in before and "running" in one["state"] and not one["ready"]
+        ]
+        return young
+
+    def gone() -> bool:
+        return not set(young) & {pod["metadata"]["name"] for pod in cloud.objects("pods", "-n", NAMESPACE)}
+
+    cloud.kubectl("delete", "pod", "-n", NAMESPACE, "--wait=false", min(before))
+    wait_until("a successor starts", starts, PATIENCE_SECONDS)
+    cloud.kubectl("delete", "pod", "-n", NAMESPACE, "--wait=false", *young)
+    wait_until(f"{', '.join(young)} is gone", gone, PATIENCE_SECONDS)
 
 
 def test_a_service_that_is_told_to_go_while_it_starts_goes(
     cloud: Cloud, services: dict[str, dict[str, Any]]
 ) -> None:
     """As one whose server comes back after it was given up: there is no request to wait for."""
-    for one in services.values():
-        before = {pod["metadata"]["name"] for pod in _serving(cloud, one)}
-        young: list[str] = []
-
-        def there(one: Any = one, before: Any = before, young: Any = young) -> list[str]:
-            young[:] = _starting(cloud, one, before)
-            return list(young)
-
-        def gone(young: Any = young) -> bool:
-            pods = cloud.objects("pods", "-n", NAMESPACE)
-            return not set(young) & {pod["metadata"]["name"] for pod in pods}
-
-        cloud.kubectl("delete", "pod", "-n", NAMESPACE, "--wait=false", min(before))
-        wait_until("a successor starts", there, PATIENCE_SECONDS)
-        cloud.kubectl("delete", "pod", "-n", NAMESPACE, "--wait=false", *young)
-        wait_until(f"{', '.join(young)} is gone", gone, PATIENCE_SECONDS)
+    for deployment in services.values():
+        _ends_while_it_starts(cloud, deployment)
 
 
 def _lines(text: str) -> Iterator[tuple[str, str, str]]:

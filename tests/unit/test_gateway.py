@@ -73,8 +73,7 @@ def test_only_what_may_be_sent_twice_is_sent_twice() -> None:
 
 def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
     env = environment()
-    everywhere = [{*server.roles} >= {Role.WORKER, Role.GATEWAY} for server in env.servers]
-    assert all(everywhere)
+    assert all({*server.roles} >= {Role.WORKER, Role.GATEWAY} for server in env.servers)
     assert in_cluster_names(env, [KEYSTONE, GLANCE]) == {
         "identity.example.org": "gateway.gateway.svc.cluster.local",
         "image.example.org": "gateway.gateway.svc.cluster.local",
