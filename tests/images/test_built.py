@@ -11,8 +11,10 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,40 @@ def test_glance_reaches_rbd_converts_images_and_is_nobody_special(tmp_path: Path
         assert (tmp_path / "etc/glance" / each).is_file()
 
 
+def test_glance_says_so_where_keystone_cannot_be_asked(tmp_path: Path) -> None:
+    """And takes no token for a wrong one, which a client would not try again."""
+    tmp_path.chmod(0o755)
+    image = unpack("glance", tmp_path)
+    for folder in ("volume/images", "volume/staging", "volume/tasks"):
+        image.writable(folder)
+    port, nobody = free_ports(2)
+    environment = {
+        "OS_DEFAULT__ENABLED_BACKENDS": "local:file",
+        "OS_GLANCE_STORE__DEFAULT_BACKEND": "local",
+        "OS_LOCAL__FILESYSTEM_STORE_DATADIR": "/volume/images",
+        "OS_OS_GLANCE_STAGING_STORE__FILESYSTEM_STORE_DATADIR": "/volume/staging",
+        "OS_OS_GLANCE_TASKS_STORE__FILESYSTEM_STORE_DATADIR": "/volume/tasks",
+        "OS_DATABASE__CONNECTION": "sqlite:////volume/images/glance.db",
+        "OS_PASTE_DEPLOY__FLAVOR": "keystone",
+        "OS_KEYSTONE_AUTHTOKEN__AUTH_TYPE": "password",
+        "OS_KEYSTONE_AUTHTOKEN__AUTH_URL": f"http://127.0.0.1:{nobody}/v3",
+        "OS_KEYSTONE_AUTHTOKEN__USERNAME": "glance",
+        "OS_KEYSTONE_AUTHTOKEN__PASSWORD": "abc",
+        "OS_WSGI__PYTHON_INTERPRETER": "/opt/openstack/bin/python3",
+    }
+    with serving(image, port, environment) as server:
+        asked = [
+            ask(server, f"http://127.0.0.1:{port}{path}", headers)[0]
+            for path, headers in (
+                ("/healthcheck", {}),
+                ("/", {}),
+                ("/v2/images", {}),
+                ("/v2/images", {"X-Auth-Token": "abc"}),
+            )
+        ]
+    assert asked == [200, 300, 401, 503]
+
+
 def test_options_that_glance_reads_from_groups_of_its_own_are_listed() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jarvis"
     groups = json.loads(Path(build(cache, {}, ["glance"])["glance"]["options"]).read_text())["groups"]
@@ -178,9 +214,7 @@ def test_keystone_issues_a_token_configured_by_its_environment_alone(keystone: U
     keystone.writable("volume/keys")
     keystone.writable("volume/credentials")
     keystone.writable("volume/data")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     environment = {
         "OS_DATABASE__CONNECTION": "sqlite:////volume/data/keystone.db",
@@ -202,34 +236,54 @@ def test_keystone_issues_a_token_configured_by_its_environment_alone(keystone: U
         **environment,
         OS_BOOTSTRAP_PASSWORD="abc",
     )
-    words = ["uwsgi", "--http-socket", f"127.0.0.1:{port}", *keystone.config["Cmd"][3:]]
-    command, variables = keystone.words(*words, **environment)
+    user = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
+    with serving(keystone, port, environment) as server:
+        status, headers = ask(
+            server, f"{url}/v3/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body).encode()
+        )
+    assert status == 201
+    assert headers["X-Subject-Token"].startswith("gAAAA"), "a Fernet token"
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 where nobody listens."""
+    with ExitStack() as held:
+        found = []
+        for _ in range(count):
+            one = held.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            found.append(int(one.getsockname()[1]))
+    return found
+
+
+@contextmanager
+def serving(image: Unpacked, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The image's own command, listening on ``port``."""
+    words = ["uwsgi", "--http-socket", f"127.0.0.1:{port}", *image.config["Cmd"][3:]]
+    command, variables = image.words(*words, **environment)
     server = subprocess.Popen(
         command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        status, token = _token(url, server)
-        assert status == 201
-        assert token.startswith("gAAAA"), "a Fernet token"
+        yield server
     finally:
         server.terminate()
         server.communicate(timeout=PATIENCE_SECONDS)
 
 
-def _token(url: str, server: subprocess.Popen[str]) -> tuple[int, str]:
-    """The status and token of a first request, which is made again until the server listens."""
-    user = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}
-    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-    request = urllib.request.Request(
-        f"{url}/v3/auth/tokens", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def ask(
+    server: subprocess.Popen[str], url: str, headers: Mapping[str, str], body: bytes | None = None
+) -> tuple[int, Message]:
+    """Status and headers of the answer to a request, which is made again until the server listens."""
+    request = urllib.request.Request(url, body, dict(headers))
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-                return answer.status, answer.headers["X-Subject-Token"]
-        except urllib.error.HTTPError:
-            raise
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers
         except (urllib.error.URLError, ConnectionError):
             assert server.poll() is None, server.stderr.read() if server.stderr else ""
             assert time.monotonic() < deadline
