@@ -1,8 +1,10 @@
-"""A steady, bounded load: requests at fixed moments, whether those before were answered or not."""
+"""A steady, bounded load: requests at fixed moments, whether those before were answered or not, and again a
+second after one that was refused."""
 
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
 from collections import Counter
@@ -21,6 +23,9 @@ IN_FLIGHT = 12
 # rest use 0.7 cores. So the load takes 0.6 cores, and leaves what is needed for healing: one that takes all
 # is never served again.
 PACES = {"token": 3.0, "validation": 1.5, "write": 3.0, "upload": 12.0, "download": 3.0}
+# Who was refused asks again after so many seconds, as a user does: by the pace alone a single refused upload
+# would count as a gap longer than its pace.
+AGAIN_SECONDS = 1.0
 # Who has been served for so many seconds, and twice at least, is served.
 STEADY_SECONDS = 12.0
 
@@ -35,7 +40,8 @@ class Stream:
     send: Callable[[], None]
     answers: list[tuple[float, float, str]] = field(default_factory=list)
 
-    def one(self) -> None:
+    def one(self) -> bool:
+        """Sends one request; whether it succeeded."""
         began = time.monotonic()
         try:
             self.send()
@@ -43,6 +49,7 @@ class Stream:
         except (OSError, Refused, ValueError) as error:
             problem = str(error) or type(error).__name__
         self.answers.append((began, time.monotonic(), problem))
+        return not problem
 
     def good_since(self, moment: float) -> int:
         """How many requests that were sent after ``moment`` succeeded."""
@@ -82,9 +89,11 @@ class Load:
         if user.image_url:
             sends |= {"upload": user.upload, "download": user.download}
         self.streams = [Stream(kind, PACES[kind], send) for kind, send in sends.items()]
-        self._end = threading.Event()
+        # For each stream: when a refused request is sent again; ``None`` is the end.
+        self._again: list[queue.SimpleQueue[float | None]] = [queue.SimpleQueue() for _ in self.streams]
         self._threads = [
-            threading.Thread(target=self._drive, args=(stream,), daemon=True) for stream in self.streams
+            threading.Thread(target=self._drive, args=(stream, again), daemon=True)
+            for stream, again in zip(self.streams, self._again, strict=True)
         ]
 
     def __enter__(self) -> Load:
@@ -93,25 +102,34 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
+        for again in self._again:
+            again.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _drive(self, stream: Stream) -> None:
+    def _drive(self, stream: Stream, again: queue.SimpleQueue[float | None]) -> None:
         places = threading.Semaphore(IN_FLIGHT)
 
         def one() -> None:
             try:
-                stream.one()
+                if not stream.one():
+                    again.put(time.monotonic() + AGAIN_SECONDS)
             finally:
                 places.release()
 
         due = time.monotonic()
         with ThreadPoolExecutor(max_workers=IN_FLIGHT) as pool:
-            while not self._end.wait(max(0.0, due - time.monotonic())):
-                due += stream.pace
-                places.acquire()
-                pool.submit(one)
+            while True:
+                try:
+                    moment = again.get(timeout=max(0.0, due - time.monotonic()))
+                except queue.Empty:
+                    due += stream.pace
+                    places.acquire()
+                    pool.submit(one)
+                else:
+                    if moment is None:
+                        return
+                    due = min(due, moment)
 
     def steady(self, since: float) -> bool:
         """Whether of each kind enough requests sent after ``since`` succeeded."""

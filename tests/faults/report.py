@@ -65,8 +65,9 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "Under each fault clients go on at a fixed pace, through the virtual address and with verified TLS:"
         " tokens by password, validations of a token, writes (a credential, created in the database), and"
         " where there is an image service uploads and downloads with their sums. A client waits 5 s for an"
-        " answer, and 30 s for that to an upload. *Gap* is the longest time for which somebody had asked and"
-        " nobody was served; *lost* is what was acknowledged and could not be read back at the end."
+        " answer, and 30 s for that to an upload; who was refused asks again after a second. *Gap* is the"
+        " longest time for which somebody had asked and nobody was served; *lost* is what was acknowledged"
+        " and could not be read back at the end."
         " *Full health* is counted from the fault, or from the moment in which power was given back or"
         " `pulumi up` typed: all nodes, pods and units, and every member of etcd, the database, the queue and"
         " the storage that there is.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, cast
 
 import pytest
 
-from tests.faults.client import Refused
+from tests.faults import load
+from tests.faults.client import Refused, User
 from tests.faults.fault import verdict
 from tests.faults.health import _of_nodes, _of_pods
 from tests.faults.load import Stream
@@ -109,3 +111,35 @@ def test_a_container_from_before_the_power_went_is_not_running() -> None:
     assert list(_of_pods([pod], ["a"], 100)) == []
     assert list(_of_pods([pod], ["b"], 101)) == []
     assert list(_of_pods([pod], ["a"], 101)) == ["the pod p is not ready"]
+
+
+class OneRefusal:
+    """A user of a cloud without images, whose first request for a token is refused."""
+
+    image_url = None
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def issue(self) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise Refused("status 503")
+
+    def validate(self) -> None:
+        """Is answered."""
+
+    write = validate
+
+
+def test_who_was_refused_asks_again_before_the_next_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "PACES", dict.fromkeys(load.PACES, 3600.0))
+    monkeypatch.setattr(load, "AGAIN_SECONDS", 0.01)
+    user = OneRefusal()
+    with load.Load(cast(User, user)) as running:
+        tokens = running.streams[0]
+        deadline = time.monotonic() + 60
+        while len(tokens.answers) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert [problem for _, _, problem in tokens.answers] == ["status 503", ""]
+    assert [len(stream.answers) for stream in running.streams[1:]] == [1, 1]
