@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 import json
 import sys
@@ -248,3 +249,37 @@ def test_mariadb_that_galera_has_given_up_is_ended(
     now[0] = 20.0
     observer._cut_off({"wsrep_cluster_status": "Disconnected"})
     assert ended == [(4711, member.signal.SIGTERM)]
+
+
+SOUND = {
+    "wsrep_cluster_status": "Primary",
+    "wsrep_local_state_comment": "Synced",
+    "wsrep_ready": "ON",
+    "read_only": "OFF",
+    "Uptime": "100",
+}
+
+
+def test_a_moment_without_the_majority_ends_no_session(
+    member: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(member.socket, "create_connection", lambda *_, **__: io.BytesIO())
+    observer = member.Observer()
+
+    def problem(**changed: str) -> str:
+        observer._note({**SOUND, **changed})
+        return str(observer.problem())
+
+    # Nobody has ever heard that it is well: there is no moment to wait for.
+    assert "majority" in problem(wsrep_cluster_status="non-Primary")
+    assert problem(wsrep_cluster_status="Primary") == ""
+    now[0] += member.RIPPLE
+    assert problem(wsrep_cluster_status="non-Primary", wsrep_ready="OFF") == ""
+    now[0] += 0.1
+    assert "majority" in problem(wsrep_cluster_status="non-Primary", wsrep_ready="OFF")
+    assert problem(wsrep_ready="ON") == ""
+    # A MariaDB that began in between is another one.
+    joining = "Joining: receiving State Transfer"
+    assert "Joining" in problem(wsrep_local_state_comment=joining, Uptime="1")

@@ -54,6 +54,9 @@ PORT, HEALTH_PORT, STATE_PORT = 3307, 3308, 3309
 # Seconds for which what MariaDB said holds, and between two questions, each of which starts a client. Whether
 # its port answers is looked at beside, whenever a proxy asks.
 FRESH, PAUSE = 3.0, 1.0
+# While the others agree that a member is gone, each is for a moment without the majority. Their proxies would
+# end every session on them, which wait for no more than that.
+RIPPLE = 2.0
 # A member without the majority may get it back by itself, when the network does.
 SETTLED = 4.0
 GATE_SECONDS = 120.0
@@ -61,7 +64,7 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 _POSITION = re.compile(r"Recovered position:\s*([0-9a-f-]{36}):(-?\d+)")
 _STATUS = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_local_state_comment',"
-    " 'wsrep_ready', 'wsrep_last_committed', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size');"
+    " 'wsrep_ready', 'wsrep_last_committed', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size', 'Uptime');"
     " SHOW GLOBAL VARIABLES LIKE 'read_only'"
 )
 
@@ -174,20 +177,36 @@ def running(said: dict[str, str]) -> State | None:
     return State(PRIMARY if primary else NONPRIMARY, uuid, seqno, size)
 
 
+def waits_for() -> str:
+    return REASON.read_text().strip() if REASON.exists() else ""
+
+
+def against(said: dict[str, str]) -> str:
+    """What the state of the cluster has against clients on this member, or nothing."""
+    if said.get("wsrep_cluster_status") != "Primary":
+        return f"this member has lost the majority; {waits_for()}".rstrip("; ")
+    # A donor goes on: mariadb-backup holds no lock while it copies.
+    if said.get("wsrep_local_state_comment") not in ("Synced", "Donor/Desynced"):
+        return f"it is {said.get('wsrep_local_state_comment')}"
+    if said.get("wsrep_ready") != "ON" or said.get("read_only") != "OFF":
+        return "it takes no writes"
+    return ""
+
+
 class Observer:
     """Asks MariaDB again and again; `state` and `problem` tell what it said last."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
         self._when = 0.0
+        self._sound_at = float("-inf")
         self._lost_since: float | None = None
         self._cut_since: float | None = None
 
     def watch(self) -> NoReturn:
         while True:
             said = mariadb(_STATUS)
-            if said:
-                self._said, self._when = said, time.monotonic()
+            self._note(said)
             if said.get("wsrep_local_state_comment") == "Synced":
                 self._synced()
             with contextlib.suppress(Exception):
@@ -230,6 +249,17 @@ class Observer:
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(PID.read_text()), signal.SIGTERM)
 
+    def _note(self, said: dict[str, str]) -> None:
+        """What MariaDB said, and when all was well with it last."""
+        if said:
+            self._said, self._when = said, time.monotonic()
+        if said and not against(said):
+            self._sound_at = time.monotonic()
+
+    def _ripples(self, said: dict[str, str]) -> bool:
+        """Whether all was well a moment ago, with this very MariaDB."""
+        return time.monotonic() - self._sound_at <= RIPPLE < int(said.get("Uptime", "0"))
+
     def _fresh(self) -> dict[str, str]:
         return self._said if time.monotonic() - self._when < FRESH else {}
 
@@ -241,16 +271,11 @@ class Observer:
     def problem(self) -> str:
         """Why clients are not to come here, or nothing."""
         said = self._fresh()
-        if not said or said.get("wsrep_cluster_status") != "Primary":
-            reason = REASON.read_text().strip() if REASON.exists() else ""
-            if not said:
-                return reason or "MariaDB does not answer"
-            return f"this member has lost the majority; {reason}".rstrip("; ")
-        # A donor goes on: mariadb-backup holds no lock while it copies.
-        if said.get("wsrep_local_state_comment") not in ("Synced", "Donor/Desynced"):
-            return f"it is {said.get('wsrep_local_state_comment')}"
-        if said.get("wsrep_ready") != "ON" or said.get("read_only") != "OFF":
-            return "it takes no writes"
+        if not said:
+            return waits_for() or "MariaDB does not answer"
+        found = against(said)
+        if found and not self._ripples(said):
+            return found
         try:
             socket.create_connection((ME["members"][ME["name"]], PORT), timeout=1).close()
         except OSError as error:
