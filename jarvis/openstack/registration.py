@@ -61,12 +61,12 @@ def account_options(
         "region_name": region,
         "username": account(service, rotation),
         "user_domain_name": DOMAIN,
+        "project_name": PROJECT,
+        "project_domain_name": DOMAIN,
     }
     options: dict[str, Option] = {f"keystone_authtoken.{name}": value for name, value in login.items()}
     options |= {
         "keystone_authtoken.www_authenticate_uri": url,
-        "keystone_authtoken.project_name": PROJECT,
-        "keystone_authtoken.project_domain_name": DOMAIN,
         "keystone_authtoken.service_type": kind,
         # Of the whole answer, whatever the name says (keystonemiddleware gives it to its session).
         "keystone_authtoken.http_connect_timeout": ANSWER_SECONDS,
@@ -77,7 +77,6 @@ def account_options(
         options |= {f"oslo_limit.{name}": value for name, value in login.items()}
         options |= {
             "oslo_limit.timeout": ANSWER_SECONDS,
-            "oslo_limit.system_scope": "all",
             "oslo_limit.endpoint_service_type": kind,
             "oslo_limit.endpoint_region_name": region,
         }
@@ -95,7 +94,7 @@ class RegistrationArgs:
 
     - ``service``: its name. ``image``: reference of its image, in which the script runs.
     - ``kind``: its type in the catalogue, such as ``image``. ``url``: its endpoint for everybody.
-    - ``limits``: what each project may have at most, by name; the service then may read all limits.
+    - ``limits``: what each project may have at most, by name.
     - ``rotation``: of its account; raised by one, never by more, to make it anew."""
 
     platform: Platform

@@ -15,9 +15,7 @@ class FakeKeystone:
     ``changes``: what was made or changed, such as ``POST users``."""
 
     def __init__(self) -> None:
-        self.items: dict[str, list[dict[str, Any]]] = {
-            "roles": [{"id": "r1", "name": "service"}, {"id": "r2", "name": "reader"}]
-        }
+        self.items: dict[str, list[dict[str, Any]]] = {"roles": [{"id": "r1", "name": "service"}]}
         self.passwords: dict[str, str] = {}
         self.grants: set[str] = set()
         self.changes: list[str] = []

@@ -48,10 +48,8 @@ def test_a_service_becomes_known_once(keystone: FakeKeystone, register: Callable
     assert {one["interface"]: one["url"] for one in keystone.items["endpoints"]} == dict.fromkeys(
         ("public", "internal", "admin"), "https://image.example.org"
     )
-    assert keystone.grants == {
-        "/projects/projects0/users/users0/roles/r1",
-        "/system/users/users0/roles/r2",
-    }
+    # No right on the system: whoever takes the account over reads neither users nor projects.
+    assert keystone.grants == {"/projects/projects0/users/users0/roles/r1"}
     limits = keystone.items["registered_limits"]
     assert {one["resource_name"]: one["default_limit"] for one in limits} == {
         "image_count_total": 10,
@@ -75,10 +73,3 @@ def test_the_next_account_leaves_the_one_before_as_it_is(
     register()
     assert register(REGISTER_ACCOUNT="glance-2", REGISTER_PASSWORD="def") == ["POST users"]
     assert keystone.passwords == {"glance": "abc", "glance-2": "def"}
-
-
-def test_a_service_without_limits_may_not_read_those_of_others(
-    keystone: FakeKeystone, register: Callable[..., list[str]]
-) -> None:
-    register(REGISTER_LIMITS="{}")
-    assert not any(path.startswith("/system/") for path in keystone.grants)

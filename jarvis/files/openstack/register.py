@@ -98,11 +98,6 @@ def register(keystone: Keystone, environment: Any) -> None:
             raise
         keystone.call("PATCH", f"/users/{user['id']}", {"user": {"password": password, "enabled": True}})
         say("INFO", f"gave the account {account} its new password")
-    if limits:
-        # oslo.limit reads the limits of all projects.
-        reader = keystone.find("roles", name="reader")[0]
-        keystone.call("PUT", f"/system/users/{user['id']}/roles/{reader['id']}")
-
     service = keystone.ensure("services", {"enabled": True}, name=name, type=environment["REGISTER_TYPE"])
     url = environment["REGISTER_URL"]
     for interface in ("public", "internal", "admin"):
