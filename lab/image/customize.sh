@@ -17,13 +17,14 @@ install -d -m 0700 "$root"/root/.ssh
 # Kernel settings that are not the network's are the machine's: no file may set them at boot.
 rm -f "$root"/usr/lib/sysctl.d/* "$root"/etc/sysctl.d/*
 
-systemctl --root="$root" enable lab-box.service ssh.service systemd-resolved.service
+# By the systemctl inside: a container in which this runs may have none.
+chroot "$root" systemctl --root=/ enable lab-box.service ssh.service systemd-resolved.service
 # Installed as on a server an operator prepared, configured and started by whoever deploys.
-systemctl --root="$root" disable \
+chroot "$root" systemctl --root=/ disable \
     haproxy.service keepalived.service mariadb.service nftables.service rabbitmq-server.service epmd.socket \
     epmd.service ceph.target ceph-mon.target ceph-mgr.target ceph-osd.target ceph-crash.service
 # Nothing to do in a box, or only noise and time at every boot.
-systemctl --root="$root" mask \
+chroot "$root" systemctl --root=/ mask \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     console-getty.service getty@tty1.service getty.target systemd-logind.service \
     systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
