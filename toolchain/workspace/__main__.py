@@ -9,6 +9,7 @@ import sys
 import time
 
 from toolchain.workspace.model import Workspace
+from toolchain.workspace.serving import wait_until_served
 from toolchain.workspace.stack import StackError, last_changes, pulumi, up, write_access
 
 
@@ -46,6 +47,7 @@ def _up(workspace: Workspace) -> None:
     changes = last_changes(workspace)
     done = ", ".join(f"{count} {verb}" for verb, count in sorted(changes.items()))
     print(f"\nChanged: {done}." if done else "\nNothing was changed: all is as the configuration says.")
+    wait_until_served(workspace.clouds, lambda line: print(line, flush=True))
     print(
         f"""The cloud is up (pulumi up: {seconds:.0f} s, in all {time.monotonic() - started:.0f} s).
   API server  {outputs["api"]}
