@@ -37,7 +37,7 @@ from jarvis.stateful import (
 from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 from jarvis.stateful.link import cluster_name
 
-IMAGES = ("pause", "coredns", "haproxy", "keystone", "glance")
+IMAGES = ("pause", "coredns", "haproxy", "memcached", "keystone", "glance")
 CLOUD = "jarvis"
 # What clouds.yaml has for the folder that it is written to: who writes it knows that, the program does not.
 FOLDER = "@FOLDER@"
@@ -155,7 +155,12 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
     )
     keystone = Keystone(
         "keystone",
-        KeystoneArgs(platform=platform, image=images.reference("keystone"), known=known["keystone"]),
+        KeystoneArgs(
+            platform=platform,
+            image=images.reference("keystone"),
+            cache_image=images.reference("memcached"),
+            known=known["keystone"],
+        ),
         in_cluster,
     )
     pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))

@@ -20,6 +20,8 @@ _ONCE = (
     "glance-queue",
     "glance-register",
     "keystone-admin",
+    "keystone-cache",
+    "keystone-cache-certificate",
     "keystone-database",
     "keystone-queue",
     "kubernetes-admin",

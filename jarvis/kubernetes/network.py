@@ -24,8 +24,8 @@ SCRIPT = "/var/lib/jarvis/bin/pod-network"
 ACCESS = "/var/lib/jarvis/cni/jarvis-access"
 # The namespace of the HTTP gateway, and the port that its pods listen on (jarvis.gateway.http).
 GATEWAY_NAMESPACE, GATEWAY_PORT = "gateway", 8443
-# Of Keystone and Glance.
-API_PORTS = (5000, 9292)
+# Of Keystone, Glance and what they keep in memcached.
+API_PORTS = (5000, 9292, 11211)
 # What CoreDNS's pods listen on (jarvis.kubernetes.dns).
 DNS_PORT = 5353
 

@@ -15,6 +15,7 @@ from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
+from jarvis.openstack.cache import FOLDER, Cache, CacheArgs, cache_host, cache_name, cache_options
 from jarvis.openstack.config import encoded, variable
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import SCHEDULES, KeyRing, KeyRingArgs, max_active_keys
@@ -99,15 +100,18 @@ def _number(settings: Settings, name: str, default: int) -> int:
 def check_keystone(env: Environment, known: OptionList) -> None:
     """Raises ``ConfigurationError`` where Keystone would not heed an option: before there is any resource."""
     settings = env.openstack.keystone
-    merged_options("keystone", known=known, settings=settings, options=keystone_options(settings))
+    own = {**keystone_options(settings), **cache_options(cache_host(env, "keystone"))}
+    merged_options("keystone", known=known, settings=settings, options=own)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeystoneArgs:
-    """``platform``: what services share. ``image``: reference of its image. ``known``: its options."""
+    """``platform``: what services share. ``image``: reference of its image, ``cache_image``: of memcached's.
+    ``known``: its options."""
 
     platform: Platform
     image: pulumi.Input[str]
+    cache_image: pulumi.Input[str]
     known: OptionList
 
 
@@ -132,6 +136,11 @@ class Keystone(Component, token="openstack:Keystone"):
         self.url = f"{route_url(env, keystone_route(env).host)}/v3"
         own = keystone_options(settings)
         rings = self._rings(name, args, most=int(own["fernet_tokens.max_active_keys"]))
+        cache = Cache(
+            f"{name}-cache",
+            CacheArgs(platform=platform, service=name, image=args.cache_image),
+            self.child(),
+        )
         self.service = Service(
             name,
             ServiceArgs(
@@ -143,7 +152,8 @@ class Keystone(Component, token="openstack:Keystone"):
                 port=PORT,
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
-                options=own,
+                options={**own, **cache_options(cache_host(env, name))},
+                folders=cache.folders,
                 rings=rings,
                 memory_mib=768,
             ),
@@ -164,7 +174,14 @@ class Keystone(Component, token="openstack:Keystone"):
     def _rings(self, name: str, args: KeystoneArgs, most: int) -> dict[str, KeyRing]:
         """Its keys, by the path where it reads them."""
         settings = args.platform.env.openstack.keystone
-        pod = PodArgs(service=name, image=args.image, config_maps=[name], secrets=[name])
+        pod = PodArgs(
+            service=name,
+            image=args.image,
+            config_maps=[name],
+            secrets=[name],
+            # keystone-manage does not start without what its options name.
+            folders={FOLDER: cache_name(name)},
+        )
         # Where a former version had the Secrets.
         before = pulumi.create_urn(name, f"jarvis:{Service.token}", parent=self)
         fernet = KeyRing(
@@ -185,7 +202,7 @@ class Keystone(Component, token="openstack:Keystone"):
             KeyRingArgs(
                 platform=args.platform,
                 # keystone-manage wants to see the other ring as well.
-                pod=replace(pod, folders={_FERNET: fernet.name}),
+                pod=replace(pod, folders={**pod.folders, _FERNET: fernet.name}),
                 secret=f"{name}-credential-keys",
                 before=before,
                 rotation=settings.credential_rotation,

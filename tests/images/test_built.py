@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tarfile
 import time
@@ -22,6 +23,9 @@ import pytest
 
 from images import build, load_recipes
 from images.layout import blob_path, read_layers
+from jarvis.openstack.cache import FOLDER, PORT, cache_options, memcached_command
+from jarvis.openstack.config import value, variable
+from jarvis.pki import issue
 
 PATIENCE_SECONDS = 120
 
@@ -91,6 +95,7 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
     [
         ("haproxy", ["/usr/sbin/haproxy", "-v"], "HAProxy version 2.6"),
         ("coredns", ["/usr/bin/coredns", "-version"], "CoreDNS-1."),
+        ("memcached", ["/usr/bin/memcached", "--version"], "memcached 1.6"),
         ("pause", ["/usr/bin/catatonit", "--version"], "catatonit"),
     ],
 )
@@ -210,12 +215,11 @@ def test_the_option_list_is_that_of_the_code(keystone: Unpacked) -> None:
     assert "max_active_keyz" not in listing["groups"]["fernet_tokens"]
 
 
-def test_keystone_issues_a_token_configured_by_its_environment_alone(keystone: Unpacked) -> None:
-    keystone.writable("volume/keys")
-    keystone.writable("volume/credentials")
-    keystone.writable("volume/data")
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
+@pytest.fixture(scope="module")
+def deployed(keystone: Unpacked) -> dict[str, str]:
+    """The environment of a Keystone with a database of its own, whose administrator is ``ADMIN``."""
+    for folder in ("volume/keys", "volume/credentials", "volume/data"):
+        keystone.writable(folder)
     environment = {
         "OS_DATABASE__CONNECTION": "sqlite:////volume/data/keystone.db",
         "OS_FERNET_TOKENS__KEY_REPOSITORY": "/volume/keys",
@@ -224,26 +228,98 @@ def test_keystone_issues_a_token_configured_by_its_environment_alone(keystone: U
     }
     for words in (["db_sync"], ["fernet_setup"], ["credential_setup"]):
         keystone.run("keystone-manage", *words, **environment)
-    keystone.run(
-        *(
-            "keystone-manage",
-            "bootstrap",
-            "--bootstrap-region-id",
-            "one",
-            "--bootstrap-public-url",
-            f"{url}/v3",
-        ),
-        **environment,
-        OS_BOOTSTRAP_PASSWORD="abc",
-    )
-    user = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}
-    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-    with serving(keystone, port, environment) as server:
-        status, headers = ask(
-            server, f"{url}/v3/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body).encode()
-        )
+    where = ("--bootstrap-region-id", "one", "--bootstrap-public-url", "http://127.0.0.1:5000/v3")
+    keystone.run("keystone-manage", "bootstrap", *where, **environment, OS_BOOTSTRAP_PASSWORD="abc")
+    return environment
+
+
+ADMIN = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}
+LOGIN = {"auth": {"identity": {"methods": ["password"], "password": {"user": ADMIN}}}}
+
+
+def log_in(server: subprocess.Popen[str], url: str) -> str:
+    """A token of the administrator."""
+    headers = {"Content-Type": "application/json"}
+    status, answer = ask(server, f"{url}/v3/auth/tokens", headers, json.dumps(LOGIN).encode())
     assert status == 201
-    assert headers["X-Subject-Token"].startswith("gAAAA"), "a Fernet token"
+    return str(answer["X-Subject-Token"])
+
+
+def test_keystone_issues_a_token_configured_by_its_environment_alone(
+    keystone: Unpacked, deployed: dict[str, str]
+) -> None:
+    (port,) = free_ports(1)
+    with serving(keystone, port, deployed) as server:
+        assert log_in(server, f"http://127.0.0.1:{port}").startswith("gAAAA"), "a Fernet token"
+
+
+def test_keystone_keeps_what_it_read_in_its_memcached_and_goes_on_without(
+    keystone: Unpacked, deployed: dict[str, str], tmp_path: Path
+) -> None:
+    """By the very options and the very command that the component has, and nobody without a certificate."""
+    tmp_path.chmod(0o755)
+    image = unpack("memcached", tmp_path)
+    port, kept = free_ports(2)
+    signer = json.loads(issue.authority({"common_name": "cache", "generation": 0}))
+    client, own = (
+        json.loads(
+            issue.certificate(
+                {
+                    "authority": {"common_name": "cache", "key": signer["key"]},
+                    "common_name": "one",
+                    "organizations": [],
+                    "dns_names": [],
+                    # The image alone, outside a pod, knows no name.
+                    "addresses": ["127.0.0.1"],
+                    "client": not server,
+                    "server": server,
+                }
+            )
+        )
+        for server in (False, True)
+    )
+    for root, name, pair in ((keystone.root, "client", client), (image.root, "server", own)):
+        folder = root / FOLDER.lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ca.pem").write_text(signer["certificate"])
+        (folder / f"{name}.pem").write_text(pair["certificate"])
+        (folder / f"{name}.key").write_text(pair["key"])
+    options = {variable(name): value(each) for name, each in cache_options("127.0.0.1").items()}
+    options["OS_CACHE__MEMCACHE_SERVERS"] = f"127.0.0.1:{kept}"
+    command, variables = image.words(*(word.replace(str(PORT), str(kept)) for word in memcached_command()))
+    trust = ssl.create_default_context(cafile=str(image.root / FOLDER.lstrip("/") / "ca.pem"))
+    with serving(keystone, port, {**deployed, **options}) as server:
+        memcached = subprocess.Popen(command, env=variables)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            token = log_in(server, url)
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+            assert ask(server, f"{url}/v3/auth/tokens", headers)[0] == 200
+            with pytest.raises(OSError, match=r"(?i)alert|reset|closed|eof"):
+                statistics(kept, trust)
+            certificate = keystone.root / FOLDER.lstrip("/")
+            trust.load_cert_chain(certificate / "client.pem", certificate / "client.key")
+            assert int(statistics(kept, trust)["curr_items"]) > 5
+        finally:
+            memcached.terminate()
+            memcached.wait(PATIENCE_SECONDS)
+        assert ask(server, f"{url}/v3/auth/tokens", headers)[0] == 200
+
+
+def statistics(port: int, trust: ssl.SSLContext) -> dict[str, str]:
+    """What memcached counts. Raises ``OSError`` where it does not let the client in."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as raw,
+        trust.wrap_socket(raw, server_hostname="127.0.0.1") as stream,
+    ):
+        stream.sendall(b"stats\r\n")
+        text = b""
+        while not text.endswith(b"END\r\n"):
+            more = stream.recv(65536)
+            if not more:
+                raise ConnectionError("closed")
+            text += more
+    return dict(line.split()[1:3] for line in text.decode().splitlines() if line.startswith("STAT"))
 
 
 def free_ports(count: int) -> list[int]:

@@ -121,9 +121,10 @@ def generated(name: str, inputs: Mapping[str, Any]) -> str:
     except (ValueError, AttributeError):
         return "1"
     key = PRIVATE + name
+    leaf = f"certificate {name}" + (f" of {request['rotation']}" if request.get("rotation") else "")
     made: dict[str, Any] = {
         "authority": {"certificate": f"certificate {name}", "key": key},
-        "certificate": {"certificate": f"certificate {name}", "key": key},
+        "certificate": {"certificate": leaf, "key": key},
         "keypair": {"private": key, "public": f"public {name}"},
     }
     if kind == "password":

@@ -37,7 +37,7 @@ from jarvis.kubernetes.network import (
 )
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
 from jarvis.kubernetes.virtual_address import keepalived_config
-from jarvis.openstack import keystone
+from jarvis.openstack import cache, glance, keystone
 
 FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files" / "kubernetes"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
@@ -253,13 +253,13 @@ def test_pods_are_judged_on_their_own_server() -> None:
     env = environment()
     text = access_rules(env, env.servers[2])
     assert "ip saddr != 10.244.2.0/24 accept\n" in text
-    assert "@openstack ip daddr 10.244.0.0/16 tcp dport { 5000, 9292 } counter reject" in text
+    assert "@openstack ip daddr 10.244.0.0/16 tcp dport { 5000, 9292, 11211 } counter reject" in text
     # What is known of the pods that are there stays when the rules are written anew.
     assert "delete table" not in text
     assert "add set inet jarvis-access openstack " in text
     # What these rules know of other modules without importing them.
     assert (GATEWAY_NAMESPACE, GATEWAY_PORT) == (http.NAMESPACE, http.PUBLIC_PORT)
-    assert keystone.PORT in API_PORTS
+    assert {keystone.PORT, glance.PORT, cache.PORT} == set(API_PORTS)
 
 
 def test_each_server_has_a_route_to_the_pods_of_every_other_and_none_to_its_own() -> None:

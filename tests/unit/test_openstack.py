@@ -16,6 +16,7 @@ from jarvis.config.errors import ConfigurationError
 from jarvis.core.pods import fingerprint
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
+from jarvis.openstack.cache import USER as CACHE_USER
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.config import encoded, environment
 from jarvis.openstack.keys import max_active_keys
@@ -223,7 +224,7 @@ def test_a_pods_address_is_known_before_what_names_it_and_scratch_space_has_a_li
 
 
 def test_users_are_those_of_the_images() -> None:
-    for image, user in (*USERS.items(), ("haproxy", GATEWAY_USER)):
+    for image, user in (*USERS.items(), ("haproxy", GATEWAY_USER), ("memcached", CACHE_USER)):
         recipe = tomllib.loads((IMAGES / image / "recipe.toml").read_text())
         assert recipe["runtime"]["user"] == user
 

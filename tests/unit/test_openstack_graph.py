@@ -104,7 +104,13 @@ def _graph(**openstack: Any) -> Graph:
             ),
         )
         keystone = Keystone(
-            "keystone", KeystoneArgs(platform=platform, image="x/keystone@sha256:1", known=KNOWN)
+            "keystone",
+            KeystoneArgs(
+                platform=platform,
+                image="x/keystone@sha256:1",
+                cache_image="x/memcached@sha256:1",
+                known=KNOWN,
+            ),
         )
         Glance(
             "glance",
@@ -194,6 +200,8 @@ def test_what_a_secret_holds_is_secret(graph: Graph) -> None:
         "gateway",
         "keystone",
         "keystone-bootstrap",
+        "keystone-cache",
+        "keystone-cache-server",
         "keystone-fernet-keys",
         "keystone-credential-keys",
         "glance",
@@ -292,6 +300,34 @@ def test_a_rotated_administrator_is_bootstrapped_again(graph: Graph) -> None:
     assert {label for label in changed if label.startswith("kubernetes:")} == {
         f"{SECRET} keystone-bootstrap",
         "kubernetes:batch/v1:Job keystone-bootstrap",
+    }
+
+
+def test_the_cache_is_keystones_alone_and_nobody_waits_for_it(graph: Graph) -> None:
+    """Whoever could write there could forge tokens; and without it Keystone is slower, and no more."""
+    cache = "kubernetes:apps/v1:Deployment keystone-cache"
+    assert [one.label for one in graph.resources.values() if cache in graph.before(one.label)] == []
+    spec = graph.resources[cache].inputs["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    [container] = spec["template"]["spec"]["containers"]
+    [words] = [word for word in container["args"] if word.startswith("--extended=")]
+    assert "ssl_verify_mode=2" in words.removeprefix("--extended=").split(",")
+    data = graph.resources["kubernetes:core/v1:ConfigMap keystone"].inputs["data"]
+    assert data["OS_CACHE__MEMCACHE_SERVERS"] == "keystone-cache.openstack.svc.cluster.local:11211"
+    assert data["OS_CACHE__TLS_ENABLED"] == "true"
+    mounted = {each["mountPath"] for each in container["volumeMounts"]}
+    assert {Path(data[f"OS_CACHE__TLS_{kind}FILE"]).parent for kind in ("CA", "CERT", "KEY")} == {
+        Path(folder) for folder in mounted
+    }
+
+
+def test_a_new_certificate_of_the_cache_is_a_change_of_those_who_have_one(graph: Graph) -> None:
+    changed = _changed(graph, _graph(rotations={"keystone-cache-certificate": 1}))
+    assert {label for label in changed if label.startswith("kubernetes:")} == {
+        f"{SECRET} keystone-cache",
+        f"{SECRET} keystone-cache-server",
+        "kubernetes:apps/v1:Deployment keystone-cache",
+        DEPLOYMENT,
     }
 
 

@@ -1,0 +1,220 @@
+"""What a service keeps for a moment and need not ask its database for: memcached, for that service alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.apps import v1 as apps
+from pulumi_kubernetes.core import v1 as core
+
+from jarvis.config import Environment
+from jarvis.config.types import Option
+from jarvis.core.component import Component
+from jarvis.core.pods import (
+    RESTRICTED_CONTAINER,
+    fingerprint,
+    labels,
+    leave_lost_servers,
+    restricted_pod,
+    selector,
+)
+from jarvis.openstack.config import encoded
+from jarvis.openstack.platform import Platform
+from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
+
+PORT = 11211
+# User and group of the image (images/memcached/recipe.toml).
+USER = 42428
+# MiB of what is kept; some tokens, users and projects of a few KiB each.
+SIZE_MIB = 64
+# Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
+# not reach the cache at that moment, others go by what was there for so long.
+EXPIRATION = 30
+# Seconds after which a service goes on without the cache, which answers within a millisecond.
+_ANSWER_SECONDS = 0.5
+_COMPONENT = "cache"
+# Where a pod of the service has its certificate, and memcached its own.
+FOLDER = "/etc/jarvis/cache"
+
+
+def cache_name(service: str) -> str:
+    """The name of the Service of Kubernetes that leads to the cache of ``service``."""
+    return f"{service}-{_COMPONENT}"
+
+
+def cache_host(env: Environment, service: str) -> str:
+    """The name by which pods reach the cache of ``service``."""
+    return f"{cache_name(service)}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
+
+
+def cache_options(host: str) -> dict[str, Option]:
+    """How a service uses the cache at ``host``, by ``group.option`` of oslo.cache."""
+    return {
+        "cache.enabled": True,
+        # The backend that goes on without its cache when that is away, and the only such one that knows TLS.
+        "cache.backend": "oslo_cache.memcache_pool",
+        "cache.memcache_servers": f"{host}:{PORT}",
+        "cache.expiration_time": EXPIRATION,
+        "cache.socket_timeout": _ANSWER_SECONDS,
+        "cache.tls_enabled": True,
+        "cache.tls_cafile": f"{FOLDER}/ca.pem",
+        "cache.tls_certfile": f"{FOLDER}/client.pem",
+        "cache.tls_keyfile": f"{FOLDER}/client.key",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheArgs:
+    """``platform``: where. ``service``: whose. ``image``: reference of memcached's."""
+
+    platform: Platform
+    service: str
+    image: pulumi.Input[str]
+
+
+class Cache(Component, token="openstack:Cache"):
+    """One memcached in the cluster, which takes connections of ``service`` alone: of whoever has a
+    certificate of its own authority.
+
+    There is one and not several: what is taken out is taken out for all. Where its server is lost it is
+    begun anew on another, and the service asks its database meanwhile.
+
+    ``folders``: secret files by name, by the path where a pod of the service needs them (see
+    ``cache_options``). ``deployment``: the resource after which it answers.
+    """
+
+    folders: Mapping[str, Mapping[str, pulumi.Input[str]]]
+    deployment: apps.Deployment
+
+    def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        platform, env = args.platform, args.platform.env
+        known_as = cache_name(args.service)
+        authority = Authority(
+            name,
+            AuthorityArgs(common_name=f"{env.name} {known_as}", rotation=env.rotations.get(name, 0)),
+            self.child(),
+        )
+        rotation = env.rotations.get(f"{name}-certificate", 0)
+        server = Certificate(
+            f"{name}-server",
+            CertificateArgs(
+                authority=authority,
+                common_name=known_as,
+                dns_names=[cache_host(env, args.service)],
+                client=False,
+                server=True,
+                rotation=rotation,
+            ),
+            self.child(),
+        )
+        client = Certificate(
+            f"{name}-client",
+            CertificateArgs(authority=authority, common_name=args.service, rotation=rotation),
+            self.child(),
+        )
+        self.folders = {
+            FOLDER: {
+                "ca.pem": authority.certificate,
+                "client.pem": client.chain,
+                "client.key": client.key,
+            }
+        }
+        metadata = {
+            "name": known_as,
+            "namespace": platform.namespace,
+            "labels": labels(args.service, _COMPONENT, "openstack"),
+        }
+        own = self.in_cluster(platform.provider, depends_on=[platform])
+        files = {"ca.pem": authority.certificate, "server.pem": server.chain, "server.key": server.key}
+        secret = core.Secret(
+            f"{name}-server",
+            metadata={**metadata, "name": f"{known_as}-server"},
+            data=pulumi.Output.all(**files).apply(encoded),
+            opts=own,
+        )
+        core.Service(
+            name,
+            metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
+            spec={
+                "selector": selector(args.service, _COMPONENT),
+                "ports": [{"name": "memcached", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
+            },
+            opts=own,
+        )
+        match = selector(args.service, _COMPONENT)
+        revision = pulumi.Output.all(server.chain, authority.certificate).apply(fingerprint)
+        self.deployment = apps.Deployment(
+            name,
+            metadata=metadata,
+            spec={
+                "replicas": 1,
+                "revision_history_limit": 1,
+                # Never two of which some ask the one and some the other.
+                "strategy": {"type": "Recreate"},
+                "selector": {"match_labels": match},
+                "template": {
+                    "metadata": {
+                        "labels": labels(args.service, _COMPONENT, "openstack"),
+                        "annotations": {"jarvis.internal/revision": revision},
+                    },
+                    "spec": {
+                        "automount_service_account_token": False,
+                        "enable_service_links": False,
+                        "security_context": restricted_pod(USER),
+                        "termination_grace_period_seconds": 5,
+                        "tolerations": leave_lost_servers(),
+                        "containers": [_container(args.image)],
+                        "volumes": [
+                            {
+                                "name": "tls",
+                                "secret": {"secret_name": f"{known_as}-server", "default_mode": 0o440},
+                            }
+                        ],
+                    },
+                },
+            },
+            opts=self.in_cluster(platform.provider, depends_on=[platform, secret]),
+        )
+        self.register_outputs({})
+
+
+def memcached_command() -> list[str]:
+    """memcached with its own certificate, which asks each client for one of the same authority."""
+    tls = {
+        "ssl_chain_cert": f"{FOLDER}/server.pem",
+        "ssl_key": f"{FOLDER}/server.key",
+        "ssl_ca_cert": f"{FOLDER}/ca.pem",
+        # 2: who has no certificate of this authority is not let in (memcached -h).
+        "ssl_verify_mode": "2",
+    }
+    return [
+        "/usr/bin/memcached",
+        f"--port={PORT}",
+        f"--memory-limit={SIZE_MIB}",
+        # Threads would wake each other for nothing, and say so at each connection.
+        "--threads=1",
+        "--enable-ssl",
+        f"--extended={','.join(f'{key}={value}' for key, value in tls.items())}",
+    ]
+
+
+def _container(image: pulumi.Input[str]) -> dict[str, object]:
+    return {
+        "name": _COMPONENT,
+        "image": image,
+        "image_pull_policy": "IfNotPresent",
+        "args": memcached_command(),
+        "ports": [{"name": "memcached", "container_port": PORT, "protocol": "TCP"}],
+        "readiness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 5},
+        "liveness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 10, "failure_threshold": 6},
+        "resources": {
+            "requests": {"cpu": "20m", "memory": "32Mi"},
+            # Beside what is kept, its hash table and its connections.
+            "limits": {"memory": f"{SIZE_MIB + 64}Mi"},
+        },
+        "security_context": dict(RESTRICTED_CONTAINER),
+        "volume_mounts": [{"name": "tls", "mount_path": FOLDER, "read_only": True}],
+    }
