@@ -206,10 +206,10 @@ def _container(image: pulumi.Input[str]) -> dict[str, object]:
         "name": _COMPONENT,
         "image": image,
         "image_pull_policy": "IfNotPresent",
-        "args": memcached_command(),
+        "command": memcached_command(),
         "ports": [{"name": "memcached", "container_port": PORT, "protocol": "TCP"}],
         "readiness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 5},
-        "liveness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 10, "failure_threshold": 6},
+        "liveness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 20, "failure_threshold": 3},
         "resources": {
             "requests": {"cpu": "20m", "memory": "32Mi"},
             # Beside what is kept, its hash table and its connections.

@@ -310,7 +310,7 @@ def test_the_cache_is_keystones_alone_and_nobody_waits_for_it(graph: Graph) -> N
     spec = graph.resources[cache].inputs["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     [container] = spec["template"]["spec"]["containers"]
-    [words] = [word for word in container["args"] if word.startswith("--extended=")]
+    [words] = [word for word in container["command"] if word.startswith("--extended=")]
     assert "ssl_verify_mode=2" in words.removeprefix("--extended=").split(",")
     data = graph.resources["kubernetes:core/v1:ConfigMap keystone"].inputs["data"]
     assert data["OS_CACHE__MEMCACHE_SERVERS"] == "keystone-cache.openstack.svc.cluster.local:11211"
