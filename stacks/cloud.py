@@ -12,6 +12,7 @@ from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
+from jarvis.openstack.cache import cache_passage
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.glance import (
     CLIENT,
@@ -137,6 +138,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             env=env,
             image=images.reference("haproxy"),
             routes=routes,
+            passages=[cache_passage(env, "keystone")],
         ),
         in_cluster,
     )

@@ -24,6 +24,28 @@ _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A service inside the cluster to which other pods come by the gateway of their node, as TCP: it knows at
+    once that the one pod is gone, and says so, where a client would wait at each connection of its own.
+
+    - ``name``: of the proxy. ``port``: of the gateway, inside the cluster alone.
+    - ``service``: the Service with the pod, as ``<name>.<namespace>``; it is headless and its port is called
+      ``tcp``.
+
+    Raises ``ValueError`` for a field of another form.
+    """
+
+    name: str
+    port: int
+    service: str
+
+    def __post_init__(self) -> None:
+        for what, value, form in (("name", self.name, _NAME), ("service", self.service, _HOST)):
+            if not form.fullmatch(value):
+                raise ValueError(f"the passage {self.name!r}: {value!r} is not a {what}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """A service behind the gateway.
 
@@ -75,6 +97,7 @@ def haproxy_config(
     cluster_dns: IPv4Address,
     address: IPv4Address,
     node_addresses: Sequence[IPv4Address],
+    passages: Sequence[Passage] = (),
 ) -> str:
     """The whole configuration.
 
@@ -102,7 +125,12 @@ def haproxy_config(
             f" or by_address {{ var(txn.path) -m reg ^{route.prefix}(/|$) }}"
             for route in routes
         ),
-        "BACKENDS": "".join(_backend(route, cluster_domain, address) for route in routes),
+        "BACKENDS": "".join(
+            [
+                *(_backend(route, cluster_domain, address) for route in routes),
+                *(_passage(passage, cluster_domain) for passage in passages),
+            ]
+        ),
     }
     text: str = read_file("gateway/haproxy.cfg")
     for name, value in values.items():
@@ -135,4 +163,24 @@ backend {route.name}
     default-server check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
     default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip{most}
     server-template {route.name}- {PLACES} _http._tcp.{route.service}.svc.{cluster_domain}
+"""
+
+
+def _passage(passage: Passage, cluster_domain: str) -> str:
+    return f"""
+listen {passage.name}
+    bind :{passage.port}
+    mode tcp
+    # Connections are many and say nothing.
+    no log
+    timeout connect 500ms
+    timeout client 1h
+    timeout server 1h
+    retries 0
+    # What was sent and is not heard of for a second, or one connection that is not answered, is proof that
+    # the pod is gone: all connections end, and new ones do so at once, until it or its successor answers.
+    default-server check inter 10s downinter 1s fall 1 rise 1 tcp-ut 1s
+    default-server observe layer4 error-limit 1 on-error mark-down on-marked-down shutdown-sessions
+    default-server resolvers cluster resolve-prefer ipv4 init-addr none
+    server-template {passage.name}- 4 _tcp._tcp.{passage.service}.svc.{cluster_domain}
 """

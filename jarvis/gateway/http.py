@@ -15,7 +15,7 @@ from pulumi_kubernetes.policy import v1 as policy
 from jarvis.config import Environment, Role
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
-from jarvis.gateway.haproxy import DRAIN, PAUSE, Route, haproxy_config
+from jarvis.gateway.haproxy import DRAIN, PAUSE, Passage, Route, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 NAMESPACE = "gateway"
@@ -28,12 +28,14 @@ _NAME = "gateway"
 
 @dataclass(frozen=True, kw_only=True)
 class HttpGatewayArgs:
-    """``provider``: the cluster. ``image``: reference of HAProxy's. ``routes``: the services behind it."""
+    """``provider``: the cluster. ``image``: reference of HAProxy's. ``routes``: the services behind it.
+    ``passages``: what pods reach through it."""
 
     provider: kubernetes.Provider
     env: Environment
     image: pulumi.Input[str]
     routes: Sequence[Route]
+    passages: Sequence[Passage] = ()
 
 
 class HttpGateway(Component, token="gateway:HttpGateway"):
@@ -79,6 +81,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             address=env.networks.virtual_address,
             # A bridge's own address is the first of its server's pod network.
             node_addresses=[env.networks.pod_subnet(at)[1] for at in range(len(env.servers))],
+            passages=args.passages,
         )
         namespace = core.Namespace(
             name,
@@ -101,7 +104,12 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
         daemon_set = apps.DaemonSet(
             name,
             metadata=metadata,
-            spec=daemon_set_spec(image=args.image, port=env.gateway.https_port, revision=revision),
+            spec=daemon_set_spec(
+                image=args.image,
+                port=env.gateway.https_port,
+                revision=revision,
+                passages=args.passages,
+            ),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
         )
         core.Service(
@@ -111,7 +119,13 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 "selector": selector(_NAME, "haproxy"),
                 # Of another node where the own is being replaced, or where there is none.
                 "traffic_distribution": "PreferSameNode",
-                "ports": [{"name": "https", "port": env.gateway.https_port, "target_port": "https"}],
+                "ports": [
+                    {"name": "https", "port": env.gateway.https_port, "target_port": "https"},
+                    *(
+                        {"name": passage.name, "port": passage.port, "target_port": passage.port}
+                        for passage in args.passages
+                    ),
+                ],
             },
             opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
         )
@@ -130,8 +144,12 @@ def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str
     virtual address for all, and this is empty."""
     if any(Role.GATEWAY not in server.roles for server in env.with_role(Role.WORKER)):
         return {}
-    name = f"{_NAME}.{NAMESPACE}.svc.{env.networks.cluster_domain}"
-    return {route.host: name for route in routes}
+    return dict.fromkeys((route.host for route in routes), gateway_host(env))
+
+
+def gateway_host(env: Environment) -> str:
+    """The cluster's own name of the gateway: that of a pod's node, where there is one."""
+    return f"{_NAME}.{NAMESPACE}.svc.{env.networks.cluster_domain}"
 
 
 def route_url(env: Environment, host: str) -> str:
@@ -140,7 +158,9 @@ def route_url(env: Environment, host: str) -> str:
     return f"https://{host}" if port == 443 else f"https://{host}:{port}"
 
 
-def daemon_set_spec(*, image: pulumi.Input[str], port: int, revision: pulumi.Input[str]) -> dict[str, Any]:
+def daemon_set_spec(
+    *, image: pulumi.Input[str], port: int, revision: pulumi.Input[str], passages: Sequence[Passage] = ()
+) -> dict[str, Any]:
     """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods."""
     return {
         "selector": {"match_labels": selector(_NAME, "haproxy")},
@@ -162,7 +182,7 @@ def daemon_set_spec(*, image: pulumi.Input[str], port: int, revision: pulumi.Inp
                 "dns_policy": "Default",
                 "termination_grace_period_seconds": PAUSE + DRAIN + 5,
                 "security_context": restricted_pod(USER),
-                "containers": [_container(image, port)],
+                "containers": [_container(image, port, passages)],
                 "volumes": [
                     {"name": "config", "config_map": {"name": _NAME}},
                     {"name": "tls", "secret": {"secret_name": _NAME, "default_mode": 0o440}},
@@ -172,7 +192,7 @@ def daemon_set_spec(*, image: pulumi.Input[str], port: int, revision: pulumi.Inp
     }
 
 
-def _container(image: pulumi.Input[str], port: int) -> dict[str, Any]:
+def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage]) -> dict[str, Any]:
     def get(path: str) -> dict[str, Any]:
         return {"http_get": {"path": path, "port": "internal"}}
 
@@ -183,6 +203,7 @@ def _container(image: pulumi.Input[str], port: int) -> dict[str, Any]:
         "ports": [
             {"name": "https", "container_port": PUBLIC_PORT, "host_port": port, "protocol": "TCP"},
             {"name": "internal", "container_port": INTERNAL_PORT, "protocol": "TCP"},
+            *({"name": each.name, "container_port": each.port, "protocol": "TCP"} for each in passages),
         ],
         "startup_probe": {**get("/live"), "period_seconds": 1, "failure_threshold": 60},
         "readiness_probe": {**get("/ready"), "period_seconds": 2, "failure_threshold": 2},

@@ -20,6 +20,7 @@ from jarvis.core.pods import (
     restricted_pod,
     selector,
 )
+from jarvis.gateway import Passage, gateway_host
 from jarvis.openstack.config import encoded
 from jarvis.openstack.platform import Platform
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
@@ -32,9 +33,7 @@ SIZE_MIB = 64
 # Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
 # not reach the cache at that moment, others go by what was there for so long.
 EXPIRATION = 30
-# Seconds after which a service goes on without the cache, which answers within a millisecond.
-_ANSWER_SECONDS = 0.5
-_COMPONENT = "cache"
+_COMPONENT, _PODS = "cache", "pods"
 # Where a pod of the service has its certificate, and memcached its own.
 FOLDER = "/etc/jarvis/cache"
 
@@ -45,8 +44,15 @@ def cache_name(service: str) -> str:
 
 
 def cache_host(env: Environment, service: str) -> str:
-    """The name by which pods reach the cache of ``service``."""
+    """The name by which pods reach the cache of ``service``, through the gateway (see ``cache_passage``)."""
     return f"{cache_name(service)}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
+
+
+def cache_passage(env: Environment, service: str) -> Passage:
+    """The way to the cache of ``service``. Its client waits 3 s for each answer, in each of a dozen parts of
+    Keystone: it must be told at once when the cache has gone."""
+    name = cache_name(service)
+    return Passage(name=name, port=PORT, service=f"{name}-{_PODS}.{env.openstack.namespace}")
 
 
 def cache_options(host: str) -> dict[str, Option]:
@@ -57,7 +63,6 @@ def cache_options(host: str) -> dict[str, Option]:
         "cache.backend": "oslo_cache.memcache_pool",
         "cache.memcache_servers": f"{host}:{PORT}",
         "cache.expiration_time": EXPIRATION,
-        "cache.socket_timeout": _ANSWER_SECONDS,
         "cache.tls_enabled": True,
         "cache.tls_cafile": f"{FOLDER}/ca.pem",
         "cache.tls_certfile": f"{FOLDER}/client.pem",
@@ -76,7 +81,7 @@ class CacheArgs:
 
 class Cache(Component, token="openstack:Cache"):
     """One memcached in the cluster, which takes connections of ``service`` alone: of whoever has a
-    certificate of its own authority.
+    certificate of its own authority. They come through the gateway, which passes them on as they are.
 
     There is one and not several: what is taken out is taken out for all. Where its server is lost it is
     begun anew on another, and the service asks its database meanwhile.
@@ -135,12 +140,20 @@ class Cache(Component, token="openstack:Cache"):
             data=pulumi.Output.all(**files).apply(encoded),
             opts=own,
         )
+        unwatched = {"annotations": {"pulumi.com/skipAwait": "true"}}
         core.Service(
             name,
-            metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
+            metadata={**metadata, **unwatched},
+            spec={"type": "ExternalName", "external_name": gateway_host(env)},
+            opts=own,
+        )
+        core.Service(
+            f"{name}-{_PODS}",
+            metadata={**metadata, **unwatched, "name": f"{known_as}-{_PODS}"},
             spec={
+                "cluster_ip": "None",
                 "selector": selector(args.service, _COMPONENT),
-                "ports": [{"name": "memcached", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
+                "ports": [{"name": "tcp", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
             },
             opts=own,
         )

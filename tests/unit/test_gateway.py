@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from jarvis.config import Role
-from jarvis.gateway import Route, haproxy_config
+from jarvis.gateway import Passage, Route, haproxy_config
 from jarvis.gateway.haproxy import DRAIN, PAUSE, PLACES
 from jarvis.gateway.http import daemon_set_spec, in_cluster_names
 from tests.unit.test_kubernetes_text import environment
@@ -23,15 +24,17 @@ KEYSTONE = Route(
     repeatable_posts=["/v3/auth/tokens"],
 )
 GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
+CACHE = Passage(name="keystone-cache", port=11211, service="keystone-cache-pods.openstack")
 
 
-def _config(*routes: Route) -> str:
+def _config(*routes: Route, passages: Sequence[Passage] = ()) -> str:
     return haproxy_config(
         routes=routes,
         cluster_domain="cluster.local",
         cluster_dns=IPv4Address("10.96.0.10"),
         address=IPv4Address("192.0.2.100"),
         node_addresses=[IPv4Address("10.244.0.1"), IPv4Address("10.244.1.1")],
+        passages=passages,
     )
 
 
@@ -84,6 +87,27 @@ def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
     assert in_cluster_names(mixed, [KEYSTONE]) == {}
 
 
+def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> None:
+    section = _section(_config(KEYSTONE, passages=[CACHE]), "listen keystone-cache")
+    lines = [line.strip() for line in section.splitlines()]
+    assert {"bind :11211", "mode tcp"} <= set(lines)
+    assert lines[-1] == (
+        "server-template keystone-cache- 4 _tcp._tcp.keystone-cache-pods.openstack.svc.cluster.local"
+    )
+    container = daemon_set_spec(image="x", port=443, revision="1", passages=[CACHE])["template"]["spec"][
+        "containers"
+    ][0]
+    [port] = [one for one in container["ports"] if one["name"] == "keystone-cache"]
+    # Not of the server: outside nobody has business there.
+    assert port == {"name": "keystone-cache", "container_port": 11211, "protocol": "TCP"}
+
+
+@pytest.mark.parametrize("change", [{"name": "a b"}, {"service": "x }"}])
+def test_a_passage_cannot_smuggle_in_a_line(change: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="is not a"):
+        Passage(**{"name": "a", "port": 1, "service": "a.x", **change})  # type: ignore[arg-type]
+
+
 def test_a_drain_is_ordered_by_kubelets_alone() -> None:
     internal = _section(_config(KEYSTONE), "frontend internal")
     assert "acl local src 10.244.0.1 10.244.1.1\n" in internal
@@ -130,6 +154,6 @@ def test_haproxy_takes_it(tmp_path: Path) -> None:
     subprocess.run(words, check=True, capture_output=True)
     pem.write_text((tmp_path / "certificate").read_text() + (tmp_path / "key").read_text())
     file = tmp_path / "haproxy.cfg"
-    file.write_text(_config(KEYSTONE, GLANCE).replace("/run/haproxy/server.pem", str(pem)))
+    file.write_text(_config(KEYSTONE, GLANCE, passages=[CACHE]).replace("/run/haproxy/server.pem", str(pem)))
     done = subprocess.run([haproxy, "-c", "-f", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

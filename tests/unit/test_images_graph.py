@@ -118,8 +118,11 @@ def test_another_digest_is_pushed_to_every_server_and_restarts_no_registry(graph
 
 
 def test_rotating_one_servers_certificate_touches_that_registry_alone(graph: Graph) -> None:
-    # The generator of the certificate; what it makes goes to that registry (its stdin, see above).
-    assert _changed(graph, _graph(rotations={"registry-two": 1})[0]) == {"command:local:Command registry-two"}
+    # The generator of the certificate, and the registry to which goes what it makes.
+    assert _changed(graph, _graph(rotations={"registry-two": 1})[0]) == {
+        "command:local:Command registry-two",
+        "command:remote:Command registry-two",
+    }
     assert PRIVATE + "registry-two" in str(
         graph.resources["command:remote:Command registry-two"].inputs["stdin"]
     )
