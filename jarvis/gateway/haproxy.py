@@ -26,21 +26,22 @@ _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 @dataclass(frozen=True, kw_only=True)
 class Passage:
     """A service inside the cluster to which other pods come by the gateway of their node, as TCP: it knows at
-    once that the one pod is gone, and says so, where a client would wait at each connection of its own.
+    once that a pod is gone, and takes another, where a client would wait at each connection of its own.
 
     - ``name``: of the proxy. ``port``: of the gateway, inside the cluster alone.
-    - ``service``: the Service with the pod, as ``<name>.<namespace>``; it is headless and its port is called
-      ``tcp``.
+    - ``services``: the Services with one pod each, as ``<name>.<namespace>``; they are headless and their
+      port is called ``tcp``. All gateways take the first that answers, in this order.
 
     Raises ``ValueError`` for a field of another form.
     """
 
     name: str
     port: int
-    service: str
+    services: Sequence[str]
 
     def __post_init__(self) -> None:
-        for what, value, form in (("name", self.name, _NAME), ("service", self.service, _HOST)):
+        services = (("service", each, _HOST) for each in self.services)
+        for what, value, form in (("name", self.name, _NAME), *services):
             if not form.fullmatch(value):
                 raise ValueError(f"the passage {self.name!r}: {value!r} is not a {what}")
 
@@ -167,6 +168,11 @@ backend {route.name}
 
 
 def _passage(passage: Passage, cluster_domain: str) -> str:
+    ways = "".join(
+        f"\n    server-template {passage.name}-{at}- 2 _tcp._tcp.{service}.svc.{cluster_domain}"
+        f" {'backup' if at else 'on-marked-up shutdown-backup-sessions'}"
+        for at, service in enumerate(passage.services)
+    )
     return f"""
 listen {passage.name}
     bind :{passage.port}
@@ -178,9 +184,8 @@ listen {passage.name}
     timeout server 1h
     retries 0
     # What was sent and is not heard of for a second, or one connection that is not answered, is proof that
-    # the pod is gone: all connections end, and new ones do so at once, until it or its successor answers.
+    # the pod is gone: all connections to it end, and new ones go to the next, until it answers again.
     default-server check inter 10s downinter 1s fall 1 rise 1 tcp-ut 1s
     default-server observe layer4 error-limit 1 on-error mark-down on-marked-down shutdown-sessions
-    default-server resolvers cluster resolve-prefer ipv4 init-addr none
-    server-template {passage.name}- 4 _tcp._tcp.{passage.service}.svc.{cluster_domain}
+    default-server resolvers cluster resolve-prefer ipv4 init-addr none{ways}
 """

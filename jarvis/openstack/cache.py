@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apps import v1 as apps
@@ -33,7 +34,10 @@ SIZE_MIB = 64
 # Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
 # not reach the cache at that moment, others go by what was there for so long.
 EXPIRATION = 30
-_COMPONENT, _PODS = "cache", "pods"
+_COMPONENT = "cache"
+_NUMBER = "jarvis.internal/cache"
+# The second is asked while the first is away.
+NUMBERS = (1, 2)
 # Where a pod of the service has its certificate, and memcached its own.
 FOLDER = "/etc/jarvis/cache"
 
@@ -52,7 +56,8 @@ def cache_passage(env: Environment, service: str) -> Passage:
     """The way to the cache of ``service``. Its client waits 3 s for each answer, in each of a dozen parts of
     Keystone: it must be told at once when the cache has gone."""
     name = cache_name(service)
-    return Passage(name=name, port=PORT, service=f"{name}-{_PODS}.{env.openstack.namespace}")
+    services = [f"{name}-{number}.{env.openstack.namespace}" for number in NUMBERS]
+    return Passage(name=name, port=PORT, services=services)
 
 
 def cache_options(host: str) -> dict[str, Option]:
@@ -80,18 +85,16 @@ class CacheArgs:
 
 
 class Cache(Component, token="openstack:Cache"):
-    """One memcached in the cluster, which takes connections of ``service`` alone: of whoever has a
-    certificate of its own authority. They come through the gateway, which passes them on as they are.
+    """Two memcached in the cluster, on different servers, which take connections of ``service`` alone: of
+    whoever has a certificate of their own authority. They come through the gateway, which passes them on.
 
-    There is one and not several: what is taken out is taken out for all. Where its server is lost it is
-    begun anew on another, and the service asks its database meanwhile.
+    One is used, and the other where that is gone: what is taken out is taken out for all.
 
     ``folders``: secret files by name, by the path where a pod of the service needs them (see
-    ``cache_options``). ``deployment``: the resource after which it answers.
+    ``cache_options``).
     """
 
     folders: Mapping[str, Mapping[str, pulumi.Input[str]]]
-    deployment: apps.Deployment
 
     def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -147,51 +150,70 @@ class Cache(Component, token="openstack:Cache"):
             spec={"type": "ExternalName", "external_name": gateway_host(env)},
             opts=own,
         )
-        core.Service(
-            f"{name}-{_PODS}",
-            metadata={**metadata, **unwatched, "name": f"{known_as}-{_PODS}"},
-            spec={
-                "cluster_ip": "None",
-                "selector": selector(args.service, _COMPONENT),
-                "ports": [{"name": "tcp", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
-            },
-            opts=own,
-        )
-        match = selector(args.service, _COMPONENT)
         revision = pulumi.Output.all(server.chain, authority.certificate).apply(fingerprint)
-        self.deployment = apps.Deployment(
-            name,
-            metadata=metadata,
-            spec={
-                "replicas": 1,
-                "revision_history_limit": 1,
-                # Never two of which some ask the one and some the other.
-                "strategy": {"type": "Recreate"},
-                "selector": {"match_labels": match},
-                "template": {
-                    "metadata": {
-                        "labels": labels(args.service, _COMPONENT, "openstack"),
-                        "annotations": {"jarvis.internal/revision": revision},
-                    },
-                    "spec": {
-                        "automount_service_account_token": False,
-                        "enable_service_links": False,
-                        "security_context": restricted_pod(USER),
-                        "termination_grace_period_seconds": 5,
-                        "tolerations": leave_lost_servers(),
-                        "containers": [_container(args.image)],
-                        "volumes": [
-                            {
-                                "name": "tls",
-                                "secret": {"secret_name": f"{known_as}-server", "default_mode": 0o440},
-                            }
-                        ],
-                    },
+        before: list[pulumi.Resource] = [platform, secret]
+        for number in NUMBERS:
+            one = {**metadata, "name": f"{known_as}-{number}"}
+            match = {**selector(args.service, _COMPONENT), _NUMBER: str(number)}
+            core.Service(
+                f"{name}-{number}",
+                metadata={**one, **unwatched},
+                spec={
+                    "cluster_ip": "None",
+                    "selector": match,
+                    "ports": [{"name": "tcp", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
                 },
-            },
-            opts=self.in_cluster(platform.provider, depends_on=[platform, secret]),
-        )
+                opts=own,
+            )
+            # One after the other, so that a change leaves one of them.
+            before = [
+                apps.Deployment(
+                    f"{name}-{number}",
+                    metadata=one,
+                    spec=_deployment_spec(args.service, args.image, match, revision),
+                    opts=self.in_cluster(platform.provider, depends_on=before),
+                )
+            ]
         self.register_outputs({})
+
+
+def _deployment_spec(
+    service: str, image: pulumi.Input[str], match: Mapping[str, str], revision: pulumi.Input[str]
+) -> dict[str, Any]:
+    known_as = cache_name(service)
+    return {
+        "replicas": 1,
+        "revision_history_limit": 1,
+        # Never two of which some ask the one and some the other.
+        "strategy": {"type": "Recreate"},
+        "selector": {"match_labels": match},
+        "template": {
+            "metadata": {
+                "labels": {**labels(service, _COMPONENT, "openstack"), **match},
+                "annotations": {"jarvis.internal/revision": revision},
+            },
+            "spec": {
+                "automount_service_account_token": False,
+                "enable_service_links": False,
+                "security_context": restricted_pod(USER),
+                "termination_grace_period_seconds": 5,
+                "tolerations": leave_lost_servers(),
+                "topology_spread_constraints": [
+                    {
+                        "max_skew": 1,
+                        "topology_key": "kubernetes.io/hostname",
+                        "when_unsatisfiable": "DoNotSchedule",
+                        "node_taints_policy": "Honor",
+                        "label_selector": {"match_labels": selector(service, _COMPONENT)},
+                    }
+                ],
+                "containers": [_container(image)],
+                "volumes": [
+                    {"name": "tls", "secret": {"secret_name": f"{known_as}-server", "default_mode": 0o440}}
+                ],
+            },
+        },
+    }
 
 
 def memcached_command() -> list[str]:

@@ -24,7 +24,7 @@ KEYSTONE = Route(
     repeatable_posts=["/v3/auth/tokens"],
 )
 GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
-CACHE = Passage(name="keystone-cache", port=11211, service="keystone-cache-pods.openstack")
+CACHE = Passage(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])
 
 
 def _config(*routes: Route, passages: Sequence[Passage] = ()) -> str:
@@ -91,9 +91,12 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
     section = _section(_config(KEYSTONE, passages=[CACHE]), "listen keystone-cache")
     lines = [line.strip() for line in section.splitlines()]
     assert {"bind :11211", "mode tcp"} <= set(lines)
-    assert lines[-1] == (
-        "server-template keystone-cache- 4 _tcp._tcp.keystone-cache-pods.openstack.svc.cluster.local"
-    )
+    # The second is a backup, whose connections end when the first is back: all gateways take the same.
+    assert lines[-2:] == [
+        "server-template keystone-cache-0- 2 _tcp._tcp.cache-1.openstack.svc.cluster.local"
+        " on-marked-up shutdown-backup-sessions",
+        "server-template keystone-cache-1- 2 _tcp._tcp.cache-2.openstack.svc.cluster.local backup",
+    ]
     container = daemon_set_spec(image="x", port=443, revision="1", passages=[CACHE])["template"]["spec"][
         "containers"
     ][0]
@@ -102,10 +105,10 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
     assert port == {"name": "keystone-cache", "container_port": 11211, "protocol": "TCP"}
 
 
-@pytest.mark.parametrize("change", [{"name": "a b"}, {"service": "x }"}])
-def test_a_passage_cannot_smuggle_in_a_line(change: dict[str, str]) -> None:
+@pytest.mark.parametrize("change", [{"name": "a b"}, {"services": ["x }"]}])
+def test_a_passage_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="is not a"):
-        Passage(**{"name": "a", "port": 1, "service": "a.x", **change})  # type: ignore[arg-type]
+        Passage(**{"name": "a", "port": 1, "services": ["a.x"], **change})  # type: ignore[arg-type]
 
 
 def test_a_drain_is_ordered_by_kubelets_alone() -> None:

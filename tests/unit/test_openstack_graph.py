@@ -305,9 +305,10 @@ def test_a_rotated_administrator_is_bootstrapped_again(graph: Graph) -> None:
 
 def test_the_cache_is_keystones_alone_and_nobody_waits_for_it(graph: Graph) -> None:
     """Whoever could write there could forge tokens; and without it Keystone is slower, and no more."""
-    cache = "kubernetes:apps/v1:Deployment keystone-cache"
-    assert [one.label for one in graph.resources.values() if cache in graph.before(one.label)] == []
-    spec = graph.resources[cache].inputs["spec"]
+    first, second = (f"kubernetes:apps/v1:Deployment keystone-cache-{number}" for number in (1, 2))
+    # One after the other, so that a change leaves one.
+    assert [one.label for one in graph.resources.values() if first in graph.before(one.label)] == [second]
+    spec = graph.resources[first].inputs["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     [container] = spec["template"]["spec"]["containers"]
     [words] = [word for word in container["command"] if word.startswith("--extended=")]
@@ -326,7 +327,8 @@ def test_a_new_certificate_of_the_cache_is_a_change_of_those_who_have_one(graph:
     assert {label for label in changed if label.startswith("kubernetes:")} == {
         f"{SECRET} keystone-cache",
         f"{SECRET} keystone-cache-server",
-        "kubernetes:apps/v1:Deployment keystone-cache",
+        "kubernetes:apps/v1:Deployment keystone-cache-1",
+        "kubernetes:apps/v1:Deployment keystone-cache-2",
         DEPLOYMENT,
     }
 
