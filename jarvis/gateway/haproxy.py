@@ -17,6 +17,8 @@ PLACES = 128
 PAUSE = 8
 # Seconds after that for requests under way.
 DRAIN = 60
+# Where kubelet asks a gateway whether it is well, inside the cluster.
+INTERNAL_PORT = 8404
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _HOST = re.compile(r"[a-z0-9.-]+")
@@ -183,9 +185,16 @@ listen {passage.name}
     timeout client 1h
     timeout server 1h
     retries 0
+    # The pod is there, and this gateway does not drain: one that does lets go, since these connections have
+    # no end of their own.
+    option tcp-check
+    tcp-check connect
+    tcp-check connect addr 127.0.0.1 port {INTERNAL_PORT}
+    tcp-check send "GET /ready HTTP/1.0\\r\\n\\r\\n"
+    tcp-check expect rstring "^HTTP/1.. 200"
     # What was sent and is not heard of for a second, or one connection that is not answered, is proof that
     # the pod is gone: all connections to it end, and new ones go to the next, until it answers again.
-    default-server check inter 10s downinter 1s fall 1 rise 1 tcp-ut 1s
+    default-server check inter 5s downinter 1s fall 1 rise 1 tcp-ut 1s
     default-server observe layer4 error-limit 1 on-error mark-down on-marked-down shutdown-sessions
     default-server resolvers cluster resolve-prefer ipv4 init-addr none{ways}
 """

@@ -15,14 +15,13 @@ from pulumi_kubernetes.policy import v1 as policy
 from jarvis.config import Environment, Role
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
-from jarvis.gateway.haproxy import DRAIN, PAUSE, Passage, Route, haproxy_config
+from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 NAMESPACE = "gateway"
 # User and group of the image (images/haproxy/recipe.toml).
 USER = 42425
 PUBLIC_PORT = 8443
-INTERNAL_PORT = 8404
 _NAME = "gateway"
 
 
