@@ -21,6 +21,7 @@ from jarvis.core.pods import (
     restricted_pod,
     selector,
 )
+from jarvis.core.tls import OPENSSL_CIPHERS
 from jarvis.gateway import Passage, gateway_host
 from jarvis.openstack.config import encoded
 from jarvis.openstack.platform import Platform
@@ -222,6 +223,7 @@ def memcached_command() -> list[str]:
         "ssl_chain_cert": f"{FOLDER}/server.pem",
         "ssl_key": f"{FOLDER}/server.key",
         "ssl_ca_cert": f"{FOLDER}/ca.pem",
+        "ssl_ciphers": OPENSSL_CIPHERS,
         # 2: who has no certificate of this authority is not let in (memcached -h).
         "ssl_verify_mode": "2",
     }

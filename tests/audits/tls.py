@@ -11,15 +11,17 @@ from tests.lab.deployment import Cloud
 
 @dataclass(frozen=True)
 class Port:
-    """``use``: what serves ``port``; ``local``: on 127.0.0.1 alone; ``starttls``: what comes before TLS."""
+    """``use``: what serves ``port``; ``local``: on 127.0.0.1 alone; ``inside``: under that name of the
+    cluster alone; ``starttls``: what comes before TLS."""
 
     use: str
     port: int
     local: bool = False
+    inside: str | None = None
     starttls: str | None = None
 
     def address(self, server: str) -> str:
-        return "127.0.0.1" if self.local else server
+        return self.inside or ("127.0.0.1" if self.local else server)
 
 
 PORTS = (
@@ -35,6 +37,7 @@ PORTS = (
     Port("kubelet", 10250),
     Port("controller manager", 10257, local=True),
     Port("scheduler", 10259, local=True),
+    Port("memcached", 11211, inside="gateway.gateway.svc.cluster.local"),
     Port("RabbitMQ, members", 25672),
 )
 # Whether a server says hello to it; the words are openssl's.
