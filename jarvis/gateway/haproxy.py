@@ -109,13 +109,17 @@ def haproxy_config(
     ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
     a drain.
 
-    Raises ``ValueError`` when two routes have one name or one host.
+    Raises ``ValueError`` when two routes have one name or one host, or two passages one name or one port.
     """
-    for field in ("name", "host"):
-        given = [getattr(route, field) for route in routes]
+    for what, field, given in (
+        ("routes", "name", [route.name for route in routes]),
+        ("routes", "host", [route.host for route in routes]),
+        ("passages", "name", [passage.name for passage in passages]),
+        ("passages", "port", [str(passage.port) for passage in passages]),
+    ):
         twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
-            raise ValueError(f"several routes of the gateway have the {field} {', '.join(twice)}")
+            raise ValueError(f"several {what} of the gateway have the {field} {', '.join(twice)}")
     values = {
         "CIPHERS": OPENSSL_CIPHERS,
         "DNS": str(cluster_dns),

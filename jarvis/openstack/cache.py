@@ -34,7 +34,7 @@ USER = 42428
 SIZE_MIB = 64
 # Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
 # not reach the cache at that moment, others go by what was there for so long.
-EXPIRATION = 30
+KEPT_SECONDS = 30
 _COMPONENT = "cache"
 _NUMBER = "jarvis.internal/cache"
 # The second is asked while the first is away.
@@ -68,7 +68,7 @@ def cache_options(host: str) -> dict[str, Option]:
         # The backend that goes on without its cache when that is away, and the only such one that knows TLS.
         "cache.backend": "oslo_cache.memcache_pool",
         "cache.memcache_servers": f"{host}:{PORT}",
-        "cache.expiration_time": EXPIRATION,
+        "cache.expiration_time": KEPT_SECONDS,
         "cache.tls_enabled": True,
         "cache.tls_cafile": f"{FOLDER}/ca.pem",
         "cache.tls_certfile": f"{FOLDER}/client.pem",

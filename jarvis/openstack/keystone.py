@@ -15,7 +15,15 @@ from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
-from jarvis.openstack.cache import FOLDER, Cache, CacheArgs, cache_host, cache_name, cache_options
+from jarvis.openstack.cache import (
+    FOLDER,
+    KEPT_SECONDS,
+    Cache,
+    CacheArgs,
+    cache_host,
+    cache_name,
+    cache_options,
+)
 from jarvis.openstack.config import encoded, variable
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import SCHEDULES, KeyRing, KeyRingArgs, max_active_keys
@@ -83,6 +91,15 @@ def keystone_options(settings: Settings) -> dict[str, Option]:
     }
 
 
+def _cached(env: Environment, name: str) -> dict[str, Option]:
+    """Its cache, believed for no longer by the parts of it that would have a time of their own, of up to an
+    hour."""
+    return {
+        **cache_options(cache_host(env, name)),
+        **{f"{part}.cache_time": KEPT_SECONDS for part in ("domain_config", "identity", "receipt", "revoke")},
+    }
+
+
 def _lifetime(settings: Settings) -> tuple[int, int]:
     """How long a token may be used, and how long after that a service may still read it, in seconds."""
     return (
@@ -100,7 +117,7 @@ def _number(settings: Settings, name: str, default: int) -> int:
 def check_keystone(env: Environment, known: OptionList) -> None:
     """Raises ``ConfigurationError`` where Keystone would not heed an option: before there is any resource."""
     settings = env.openstack.keystone
-    own = {**keystone_options(settings), **cache_options(cache_host(env, "keystone"))}
+    own = {**keystone_options(settings), **_cached(env, "keystone")}
     merged_options("keystone", known=known, settings=settings, options=own)
 
 
@@ -152,7 +169,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 port=PORT,
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
-                options={**own, **cache_options(cache_host(env, name))},
+                options={**own, **_cached(env, name)},
                 folders=cache.folders,
                 rings=rings,
                 memory_mib=768,

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -103,6 +104,12 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
     [port] = [one for one in container["ports"] if one["name"] == "keystone-cache"]
     # Not of the server: outside nobody has business there.
     assert port == {"name": "keystone-cache", "container_port": 11211, "protocol": "TCP"}
+
+
+@pytest.mark.parametrize("change", [{"name": "other"}, {"port": 1}])
+def test_passages_do_not_share(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"several passages of the gateway have the (name|port)"):
+        _config(KEYSTONE, passages=[CACHE, replace(CACHE, **change)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("change", [{"name": "a b"}, {"services": ["x }"]}])

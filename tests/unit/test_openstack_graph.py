@@ -316,6 +316,10 @@ def test_the_cache_is_keystones_alone_and_nobody_waits_for_it(graph: Graph) -> N
     data = graph.resources["kubernetes:core/v1:ConfigMap keystone"].inputs["data"]
     assert data["OS_CACHE__MEMCACHE_SERVERS"] == "keystone-cache.openstack.svc.cluster.local:11211"
     assert data["OS_CACHE__TLS_ENABLED"] == "true"
+    # By default it would be an hour until some hear of a revoked token.
+    assert (
+        data["OS_REVOKE__CACHE_TIME"] == data["OS_IDENTITY__CACHE_TIME"] == data["OS_CACHE__EXPIRATION_TIME"]
+    )
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
     assert {Path(data[f"OS_CACHE__TLS_{kind}FILE"]).parent for kind in ("CA", "CERT", "KEY")} == {
         Path(folder) for folder in mounted
