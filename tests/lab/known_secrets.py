@@ -13,15 +13,23 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 SHORTEST = 16
 
 
+# How a key of the curve P-256 begins, and in which lines what is secret of it stands: the third is of its
+# public key alone, and a certificate whose subject has the length for it has the same line (RFC 5915, 5958).
+_P256, _P256_SECRET_LINES = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg", 2
+
+
 def key_lines(text: str) -> Iterator[str]:
-    """The lines of the private keys in ``text``, a PEM file or one in a JSON or a bundle."""
-    inside = False
-    for line in text.replace("\\n", "\n").split("\n"):
+    """The secret lines of the private keys in ``text``, a PEM file or one in a JSON or a bundle."""
+    lines: list[str] | None = None
+    for line in [*text.replace("\\n", "\n").split("\n"), "the end of any PRIVATE KEY-----"]:
         line = line.strip().lstrip("|").strip()
         if "PRIVATE KEY-----" in line:
-            inside = "BEGIN" in line
-        elif inside and len(line) >= 40:
-            yield line
+            if lines:
+                secret = lines[:_P256_SECRET_LINES] if lines[0].startswith(_P256) else lines
+                yield from (each for each in secret if len(each) >= 40)
+            lines = [] if "BEGIN" in line else None
+        elif lines is not None:
+            lines.append(line)
 
 
 def plaintexts(value: Any) -> Iterator[Any]:
