@@ -75,7 +75,7 @@ def run(patterns: list[str]) -> int:
         order = [fault.name for fault in found]
         for at, fault in enumerate(chosen, 1):
             say(f"[{at}/{len(chosen)}] {fault.title}")
-            row = attempt(cloud, fault)
+            row = attempt(cloud, fault) | {"commit": figures["commit"]}
             wrong = verdict(row)
             failed += bool(wrong)
             say(f"    {' | '.join(line(row)[1:])}{'  WRONG: ' + wrong if wrong else ''}")

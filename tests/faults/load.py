@@ -18,10 +18,10 @@ from tests.faults.client import Refused, User
 # More than are under way when none is answered: patience, twice (connect and answer), over the pace.
 IN_FLIGHT = 12
 # Seconds between two requests. Measured on two cores, which the servers and this load share: a token by
-# password costs 0.34 CPU seconds (bcrypt), an upload 2.2 (Glance asks Keystone for limits three times), a
-# validation, a write or a download 0.1, and proxies, database and storage half as much again; the servers at
-# rest use 0.7 cores. So the load takes 0.6 cores, and leaves what is needed for healing: one that takes all
-# is never served again.
+# password costs 0.34 CPU seconds (bcrypt), an upload 2.2 before Keystone had a cache (Glance asks it for
+# limits 18 times), a validation, a write or a download 0.1, and proxies, database and storage half as much
+# again; the servers at rest use 0.7 cores. So the load takes 0.6 cores at most, and leaves what is needed for
+# healing: one that takes all is never served again.
 PACES = {"token": 3.0, "validation": 1.5, "write": 3.0, "upload": 12.0, "download": 3.0}
 # Who was refused asks again after so many seconds, as a user does: by the pace alone a single refused upload
 # would count as a gap longer than its pace.

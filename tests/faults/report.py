@@ -26,6 +26,12 @@ def line(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _titled(row: Mapping[str, Any], commit: str) -> str:
+    """Its title, and where it was measured, if that is not where the last ones were."""
+    title, measured = str(row["title"]), row.get("commit", commit)
+    return title if measured == commit else f"{title} (at {measured})"
+
+
 def aims(row: Mapping[str, Any]) -> str:
     """Whether the aims for the loss of one server were met; nothing for other faults."""
     if not row["one_server"]:
@@ -78,7 +84,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
         "| fault | requests | failed | gap: token | validation | write | upload | download | lost |"
         " full health | aims |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-        *(f"| {' | '.join(line(row))} |" for row in rows),
+        *(f"| {' | '.join([_titled(row, figures['commit']), *line(row)[1:]])} |" for row in rows),
     ]
     told = list(failures(rows))
     if told:

@@ -90,6 +90,14 @@ def test_each_row_of_the_table_has_its_cells() -> None:
     assert "token: 2 x status 503" in text
 
 
+def test_a_row_that_was_measured_before_says_where() -> None:
+    machine = {"system": "Debian", "kernel": "6", "cores": 2, "memory_mib": 1, "load": 1.0}
+    rows = [row(commit="new"), row(commit="old")]
+    text = markdown({"machine": machine, "date": "d", "commit": "new", "faults": rows})
+    assert "| power of a |" in text
+    assert "| power of a (at old) |" in text
+
+
 def test_a_node_is_ready_when_it_has_spoken_since() -> None:
     node = {"metadata": {"name": "a"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     lease = {"metadata": {"name": "a"}, "spec": {"renewTime": "1970-01-01T00:01:40.000000Z"}}
