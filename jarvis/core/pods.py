@@ -58,9 +58,10 @@ def leave_lost_servers() -> list[dict[str, Any]]:
     ]
 
 
-def spread_over_servers(match: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The constraint that puts the pods of one revision with the labels ``match`` on as many servers as
-    there are. Servers that are lost do not count, so that the last one left takes all."""
+def spread_over_servers(match: Mapping[str, str], *, each_revision: bool = True) -> list[dict[str, Any]]:
+    """The constraint that puts the pods with the labels ``match`` on as many servers as there are: those of
+    each revision by themselves, or all together. Servers that are lost do not count, so that the last one
+    left takes all."""
     return [
         {
             "max_skew": 1,
@@ -68,7 +69,7 @@ def spread_over_servers(match: Mapping[str, str]) -> list[dict[str, Any]]:
             "when_unsatisfiable": "DoNotSchedule",
             "node_taints_policy": "Honor",
             "label_selector": {"match_labels": dict(match)},
-            "match_label_keys": ["pod-template-hash"],
+            **({"match_label_keys": ["pod-template-hash"]} if each_revision else {}),
         }
     ]
 

@@ -20,6 +20,7 @@ from jarvis.core.pods import (
     leave_lost_servers,
     restricted_pod,
     selector,
+    spread_over_servers,
 )
 from jarvis.core.tls import OPENSSL_CIPHERS
 from jarvis.gateway import Passage, gateway_host
@@ -199,15 +200,10 @@ def _deployment_spec(
                 "security_context": restricted_pod(USER),
                 "termination_grace_period_seconds": 5,
                 "tolerations": leave_lost_servers(),
-                "topology_spread_constraints": [
-                    {
-                        "max_skew": 1,
-                        "topology_key": "kubernetes.io/hostname",
-                        "when_unsatisfiable": "DoNotSchedule",
-                        "node_taints_policy": "Honor",
-                        "label_selector": {"match_labels": selector(service, _COMPONENT)},
-                    }
-                ],
+                # Each of the two has a revision of its own.
+                "topology_spread_constraints": spread_over_servers(
+                    selector(service, _COMPONENT), each_revision=False
+                ),
                 "containers": [_container(image)],
                 "volumes": [
                     {"name": "tls", "secret": {"secret_name": f"{known_as}-server", "default_mode": 0o440}}
