@@ -21,7 +21,6 @@ from jarvis.openstack.cache import (
     Cache,
     CacheArgs,
     cache_host,
-    cache_name,
     cache_options,
 )
 from jarvis.openstack.config import encoded, variable
@@ -31,7 +30,7 @@ from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import PodArgs
 from jarvis.openstack.registration import Administrator
-from jarvis.openstack.service import Service, ServiceArgs, merged_options
+from jarvis.openstack.service import Service, ServiceArgs, folder_secret, merged_options
 from jarvis.pki import Password, PasswordArgs
 
 PORT = 5000
@@ -73,8 +72,10 @@ def keystone_route(env: Environment) -> Route:
     )
 
 
-def keystone_options(settings: Settings) -> dict[str, Option]:
-    """What Jarvis tells Keystone, by ``group.option``, where the operator's ``settings`` do not."""
+def keystone_options(env: Environment, name: str) -> dict[str, Option]:
+    """What Jarvis tells the Keystone called ``name``, by ``group.option``, where the operator's settings do
+    not."""
+    settings = env.openstack.keystone
     expiration, window = _lifetime(settings)
     _, rotation = SCHEDULES[settings.fernet_rotation]
     keys = max_active_keys(expiration=expiration, allow_expired_window=window, rotation=rotation)
@@ -88,14 +89,8 @@ def keystone_options(settings: Settings) -> dict[str, Option]:
         "fernet_receipts.key_repository": _FERNET,
         "fernet_receipts.max_active_keys": keys,
         "credential.key_repository": _CREDENTIAL,
-    }
-
-
-def _cached(env: Environment, name: str) -> dict[str, Option]:
-    """Its cache, believed for no longer by the parts of it that would have a time of their own, of up to an
-    hour."""
-    return {
         **cache_options(cache_host(env, name)),
+        # These would have a time of their own, of up to an hour.
         **{f"{part}.cache_time": KEPT_SECONDS for part in ("domain_config", "identity", "receipt", "revoke")},
     }
 
@@ -117,8 +112,8 @@ def _number(settings: Settings, name: str, default: int) -> int:
 def check_keystone(env: Environment, known: OptionList) -> None:
     """Raises ``ConfigurationError`` where Keystone would not heed an option: before there is any resource."""
     settings = env.openstack.keystone
-    own = {**keystone_options(settings), **_cached(env, "keystone")}
-    merged_options("keystone", known=known, settings=settings, options=own)
+    options = keystone_options(env, "keystone")
+    merged_options("keystone", known=known, settings=settings, options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +146,7 @@ class Keystone(Component, token="openstack:Keystone"):
         platform, env = args.platform, args.platform.env
         settings = env.openstack.keystone
         self.url = f"{route_url(env, keystone_route(env).host)}/v3"
-        own = keystone_options(settings)
+        own = keystone_options(env, name)
         rings = self._rings(name, args, most=int(own["fernet_tokens.max_active_keys"]))
         cache = Cache(
             f"{name}-cache",
@@ -169,7 +164,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 port=PORT,
                 expand=["keystone-manage", "db_sync", "--expand"],
                 contract=["keystone-manage", "db_sync", "--contract"],
-                options={**own, **_cached(env, name)},
+                options=own,
                 folders=cache.folders,
                 rings=rings,
                 memory_mib=768,
@@ -197,7 +192,7 @@ class Keystone(Component, token="openstack:Keystone"):
             config_maps=[name],
             secrets=[name],
             # keystone-manage does not start without what its options name.
-            folders={FOLDER: cache_name(name)},
+            folders={FOLDER: folder_secret(name, FOLDER)},
         )
         # Where a former version had the Secrets.
         before = pulumi.create_urn(name, f"jarvis:{Service.token}", parent=self)

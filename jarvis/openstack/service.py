@@ -113,6 +113,11 @@ class ServiceArgs:
     drain: int = DRAIN
 
 
+def folder_secret(service: str, path: str) -> str:
+    """The name of the Secret whose keys the pods of ``service`` find as files in the folder ``path``."""
+    return f"{service}-{path.rpartition('/')[2]}"
+
+
 def merged_options(
     name: str,
     *,
@@ -207,7 +212,7 @@ class Service(Component, token="openstack:Service"):
         secrets = pulumi.Output.all(
             **{_DATABASE: connection, _QUEUE: self.queue.url, **known_by, **args.secrets}
         ).apply(environment)
-        folders = {path: f"{name}-{path.rpartition('/')[2]}" for path in args.folders}
+        folders = {path: folder_secret(name, path) for path in args.folders}
 
         metadata = {
             "name": name,
