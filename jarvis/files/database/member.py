@@ -253,8 +253,8 @@ class Observer:
         """What MariaDB said, and when all was well with it last."""
         if said:
             self._said, self._when = said, time.monotonic()
-        if said and not against(said):
-            self._sound_at = time.monotonic()
+            if not against(said):
+                self._sound_at = self._when
 
     def _ripples(self, said: dict[str, str]) -> bool:
         """Whether all was well a moment ago, with this very MariaDB."""
