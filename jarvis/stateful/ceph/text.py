@@ -48,6 +48,14 @@ _SERVER_LOSS: dict[str, Option] = {
     "mon_osd_adjust_heartbeat_grace": False,
     "mon_mgr_beacon_grace": 15,
 }
+# How soon a server that is back takes part again, in seconds. Placement groups serve nobody while they peer,
+# and peering takes three changes of the map one after the other; monitors make one a second by default
+# (https://ceph.io/geen-categorie/ceph-paxos-propose-interval/). Daemons that could not reach it try again
+# after up to 15 s by default (https://github.com/ceph/ceph-client/pull/22).
+_SERVER_RETURN: dict[str, Option] = {
+    "paxos_propose_interval": 0.2,
+    "ms_max_backoff": 1,
+}
 
 
 def cephx_key(random: str) -> str:
@@ -137,6 +145,7 @@ def server_conf(
         "mon_warn_on_pool_no_redundancy": copies > 1,
         "mon_osd_min_down_reporters": 1 if len(mons) < 3 else 2,
         **_SERVER_LOSS,
+        **_SERVER_RETURN,
     }
     daemon: dict[str, Option] = {
         "log_to_file": False,
@@ -181,6 +190,10 @@ def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int,
     return json.dumps(told, indent=1)
 
 
+# Reads and writes wait for monitors and osds, and for no manager.
+_URGENT = "# The kernel hands the processor to it before others.\nCPUWeight=500\n"
+
+
 def unit(kind: str, description: str, command: str, *, store: str, done: str, extra: str = "") -> str:
     """The unit of one daemon, as Debian's own, but for ever tried again."""
     return f"""\
@@ -201,8 +214,7 @@ Group=ceph
 UMask=0077
 Restart=always
 RestartSec=1
-# The kernel hands the processor to it before pods; out of memory takes others first.
-CPUWeight=500
+{"" if kind == "mgr" else _URGENT}# Out of memory takes others first.
 OOMScoreAdjust=-900
 LimitNOFILE=1048576
 TasksMax=infinity
