@@ -71,7 +71,8 @@ def routes_file(env: Environment, server: Server) -> str:
     it was found, and a server without a default route would find none.
     """
     lines = [f"{subnet} via {address}\n" for subnet, address in pod_routes(env, server)]
-    return "".join([*lines, f"{env.networks.services} from {server.address}\n"])
+    own = f"{env.networks.pod_subnet(env.index(server))} here\n"
+    return "".join([*lines, own, f"{env.networks.services} from {server.address}\n"])
 
 
 def masquerade_rules(env: Environment) -> str:

@@ -54,13 +54,14 @@ def test_a_node_is_ready_when_the_apiserver_says_so(
 def test_routes_are_replaced_and_those_of_servers_that_left_removed(
     commands: Commands, tmp_path: Path
 ) -> None:
-    routes = "10.244.1.0/24 via 10.0.0.12\n10.96.0.0/16 from 10.0.0.11\n"
+    routes = "10.244.1.0/24 via 10.0.0.12\n10.244.0.0/24 here\n10.96.0.0/16 from 10.0.0.11\n"
     folder(tmp_path, "pod-network", routes=routes, rules_nft="", access_nft="add table x\n")
     commands.add(
         "ip",
         'case "$*" in'
         ' *"address show"*) echo "3: bond0    inet 10.0.0.11/24 scope global bond0";;'
-        ' *"route show"*) echo "10.244.1.0/24 via 10.0.0.12 dev bond0"; echo "10.244.7.0/24 via 10.0.0.17";;'
+        ' *"route show"*) echo "10.244.1.0/24 via 10.0.0.12 dev bond0"; echo "10.244.7.0/24 via 10.0.0.17";'
+        ' echo "blackhole 10.244.0.0/24 metric 4096"; echo "blackhole 10.244.8.0/24 metric 4096";;'
         " esac",
     )
     commands.add("nft", f'[ "$2" != - ] || cat >"{tmp_path}/given"')
@@ -70,10 +71,12 @@ def test_routes_are_replaced_and_those_of_servers_that_left_removed(
     assert commands.run("kubernetes/pod-network.sh", "up", root=tmp_path).returncode == 0
     assert commands.calls("ip") == [
         "ip route replace 10.244.1.0/24 via 10.0.0.12 proto 178",
+        "ip route replace blackhole 10.244.0.0/24 metric 4096 proto 178",
         "ip -o -4 address show to 10.0.0.11",
         "ip route replace 10.96.0.0/16 dev bond0 src 10.0.0.11 proto 178",
         "ip -4 route show proto 178",
         "ip route delete 10.244.7.0/24 proto 178",
+        "ip route delete 10.244.8.0/24 proto 178",
     ]
     rules = f"{tmp_path}/etc/kubernetes/pod-network"
     assert commands.calls("nft") == [f"nft --file {rules}/rules.nft", "nft --file -"]

@@ -7,11 +7,18 @@ readonly FOLDER=${JARVIS_ROOT:-}/etc/kubernetes/pod-network
 # Marks our routes (any number that /etc/iproute2/rt_protos does not name), so that no other is ever removed.
 readonly PROTOCOL=178
 
-routes() { # each line: SUBNET via ADDRESS, or SUBNET from ADDRESS of this server
-  local subnet how address known interface
+routes() { # each line: SUBNET via ADDRESS, SUBNET from ADDRESS of this server, or SUBNET here
+  local subnet how address known rest interface
   while read -r subnet how address; do
     if [ "$how" = via ]; then
       ip route replace "$subnet" via "$address" proto "$PROTOCOL"
+      continue
+    fi
+    if [ "$how" = here ]; then
+      # After a start there is no other way to these pods until the first one is made. What is sent to those that
+      # were here is not to be sent on, and is not refused: HAProxy 2.6 takes a whole processor for a connection
+      # that is (https://github.com/haproxy/haproxy/issues/2491).
+      ip route replace blackhole "$subnet" metric 4096 proto "$PROTOCOL"
       continue
     fi
     interface=$(ip -o -4 address show to "$address" | awk '{ print $2; exit }')
@@ -21,7 +28,8 @@ routes() { # each line: SUBNET via ADDRESS, or SUBNET from ADDRESS of this serve
     fi
     ip route replace "$subnet" dev "$interface" src "$address" proto "$PROTOCOL"
   done <"$FOLDER/routes"
-  while read -r known _; do
+  while read -r known rest; do
+    [ "$known" != blackhole ] || known=${rest%% *}
     grep -q "^$known " "$FOLDER/routes" || ip route delete "$known" proto "$PROTOCOL"
   done < <(ip -4 route show proto "$PROTOCOL")
 }
