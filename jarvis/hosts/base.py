@@ -46,6 +46,10 @@ _SYSCTLS = {
     # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
     "fs.inotify.max_user_instances": "8192",
 }
+# The kubelet weighs all pods together by the cores of the server (1024 shares each, systemd's weight of 100);
+# all units together had 100. Beside busy pods the database's health checks took seconds then, and its
+# sessions were ended. https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
+_UNITS_FIRST = "[Slice]\nCPUWeight=1000\n"
 # Each role that keeps data or listens has a user of its own; MariaDB and HAProxy bring theirs.
 _USERS = {
     "etcd": "/var/lib/etcd",
@@ -108,6 +112,7 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
         File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),
         File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
+        File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),
         # Without a limit the journal may take 4 GiB of the disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
         *firewall_files(env, server),

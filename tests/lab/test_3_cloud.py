@@ -46,6 +46,14 @@ def test_no_unit_has_failed(cloud: Cloud) -> None:
     assert dict(cloud.each(command)) == dict.fromkeys(cloud.servers, "")
 
 
+def test_the_processor_is_for_units_before_it_is_for_pods(cloud: Cloud) -> None:
+    """As the kernel has it, on cgroup v1 or v2: else pods that are busy starve what they live on."""
+    command = "cd /sys/fs/cgroup; cat {cpu/,}{system,kubepods}.slice/cpu.{shares,weight} 2>/dev/null; true"
+    for server, text in cloud.each(command):
+        units, pods = map(int, text.split())
+        assert units > pods, server
+
+
 def test_the_cluster_names_are_known_on_servers(cloud: Cloud) -> None:
     for server, text in cloud.each(f"getent ahostsv4 {KUBERNETES}"):
         assert KUBERNETES_ADDRESS in text.split(), server
