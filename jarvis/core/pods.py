@@ -7,8 +7,9 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Where a server was lost its pods are replaced after this many seconds, rather than after five minutes.
-GONE_AFTER_SECONDS = 30
+# Where a server was lost its pods are replaced after this many seconds, rather than after five minutes: time
+# for one that only restarts, and would start the same programs beside those that replace them.
+GONE_AFTER_SECONDS = 120
 
 # Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
