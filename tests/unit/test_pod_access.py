@@ -27,6 +27,7 @@ table inet jarvis-access {
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Commands:
+    (tmp_path / "run").mkdir()
     made = Commands(tmp_path / "bin")
     (made.folder / "sets").write_text(SETS)
     made.add("nft", f'[ "$1" != list ] || cat "{made.folder}/sets"; [ "$1" != delete ]')
@@ -41,6 +42,7 @@ def _call(commands: Commands, root: Path, verb: str, namespace: str) -> subproce
         root=root,
         stdin=json.dumps(config),
         CNI_COMMAND=verb,
+        CNI_CONTAINERID="abc",
         CNI_ARGS=words,
     )
 
@@ -66,17 +68,34 @@ def test_a_pod_of_another_namespace_is_not_noted(commands: Commands, tmp_path: P
     assert _changes(commands) == FORGOTTEN
 
 
-def test_a_pod_that_goes_is_forgotten(commands: Commands, tmp_path: Path) -> None:
+def _lease(root: Path, sandbox: str) -> None:
+    leases = root / "run/cni/networks/jarvis"
+    leases.mkdir(parents=True)
+    (leases / "10.244.0.9").write_text(f"{sandbox}\r\neth0")
+    (leases / "last_reserved_ip.0").write_text("10.244.0.9")
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["its lease is there", "its lease is gone"])
+def test_a_pod_that_goes_is_forgotten(commands: Commands, tmp_path: Path, held: bool) -> None:
+    if held:
+        _lease(tmp_path, "abc")
     done = _call(commands, tmp_path, "DEL", "openstack")
     assert (done.returncode, done.stdout) == (0, "")
     assert _changes(commands) == FORGOTTEN
 
 
+def test_a_pod_that_has_the_address_of_one_from_before_the_power_went_stays_noted(
+    commands: Commands, tmp_path: Path
+) -> None:
+    """kubelet ends the sandboxes of before only minutes later."""
+    _lease(tmp_path, "another")
+    done = _call(commands, tmp_path, "DEL", "openstack")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert _changes(commands) == []
+
+
 def test_pods_that_are_there_already_are_found(commands: Commands, tmp_path: Path) -> None:
-    leases = tmp_path / "run/cni/networks/jarvis"
-    leases.mkdir(parents=True)
-    (leases / "10.244.0.9").write_text("abc\r\neth0")
-    (leases / "last_reserved_ip.0").write_text("10.244.0.9")
+    _lease(tmp_path, "abc")
     commands.say("ctr", json.dumps({"Labels": {"io.kubernetes.pod.namespace": "gateway"}}))
     rules = tmp_path / "access.nft"
     rules.write_text("add set inet jarvis-access gateway { type ipv4_addr; }\n")

@@ -8,8 +8,11 @@ set -euo pipefail
 
 readonly FAMILY=inet TABLE=jarvis-access
 readonly LEASES=${JARVIS_ROOT:-}/run/cni/networks/jarvis
+readonly LOCK=${JARVIS_ROOT:-}/run/jarvis-access.lock
 
 sets() { nft list sets "$FAMILY" 2>/dev/null | awk -v table="$TABLE" '$1 == "table" {ours = $3 == table} $1 == "set" && ours {print $2}'; }
+
+holder() { tr -d '\r' <"$LEASES/$1" 2>/dev/null | head -n 1; } # address: its sandbox, or nothing
 
 forget() { # address
   local set
@@ -31,7 +34,7 @@ list() {
       [ "$SECONDS" -lt "$deadline" ] || { echo "error: $(hostname): containerd does not say whose the pods are" >&2 && exit 1; }
       sleep 0.3
     done
-    sandbox=$(head -n 1 "$lease" | tr -d '\r')
+    sandbox=$(holder "$(basename "$lease")")
     namespace=$(ctr --namespace k8s.io containers info "$sandbox" 2>/dev/null \
       | jq --raw-output '.Labels["io.kubernetes.pod.namespace"] // ""' || true)
     ! grep -qE "^add set $FAMILY $TABLE $namespace " "$1" \
@@ -40,8 +43,10 @@ list() {
 }
 
 plugin() {
-  local config namespace found
+  local config namespace found holder
   config=$(cat)
+  exec 9>"$LOCK"
+  flock 9
   case $CNI_COMMAND in
     VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
     ADD)
@@ -51,7 +56,10 @@ plugin() {
       ;;
     DEL)
       found=$(address "$config")
-      [ -z "$found" ] || forget "$found"
+      # After a loss of power leases begin anew, and kubelet ends the sandboxes of before minutes later: their
+      # addresses are other pods' by then.
+      holder=$(holder "$found" || true)
+      [ -z "$found" ] || [ "${holder:-$CNI_CONTAINERID}" != "$CNI_CONTAINERID" ] || forget "$found"
       ;;
   esac
 }
