@@ -251,6 +251,43 @@ def test_mariadb_that_galera_has_given_up_is_ended(
     assert ended == [(4711, member.signal.SIGTERM)]
 
 
+def test_a_member_that_the_others_do_not_take_in_is_started_again(
+    member: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Galera left one after "Receiving IST failed, node restart required"."""
+    ended: list[tuple[int, int]] = []
+    now = [0.0]
+    others = {"b": State("primary", UUID, 10, 2), "c": State("primary", UUID, 10, 2)}
+    monkeypatch.setattr(member.os, "kill", lambda pid, number: ended.append((pid, number)))
+    monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(member, "ask_others", lambda: dict(others))
+    member.PID.parent.mkdir(parents=True)
+    member.PID.write_text("4711\n")
+    observer = member.Observer()
+    said = {
+        "wsrep_cluster_status": "non-Primary",
+        "wsrep_cluster_state_uuid": UUID,
+        "wsrep_last_committed": "9",
+        "wsrep_cluster_size": "2",
+    }
+
+    def until(moment: float) -> None:
+        while now[0] < moment:
+            now[0] += 1.0
+            observer._without_majority(said)
+
+    # Cut off from the others, for however long, it waits; and it has its time once they are heard again.
+    others |= {"b": None, "c": None}
+    until(100.0)
+    others |= {"b": State("primary", UUID, 10, 2)}
+    until(114.0)
+    observer._without_majority({**said, "wsrep_cluster_status": "Primary"})
+    until(114.0 + member.SETTLED + member.LEFT_OUT)
+    assert ended == []
+    until(115.0 + member.SETTLED + member.LEFT_OUT + 1.0)
+    assert ended == [(4711, member.signal.SIGTERM)]
+
+
 SOUND = {
     "wsrep_cluster_status": "Primary",
     "wsrep_local_state_comment": "Synced",

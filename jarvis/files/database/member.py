@@ -59,6 +59,8 @@ FRESH, PAUSE = 3.0, 1.0
 RIPPLE = 2.0
 # A member without the majority may get it back by itself, when the network does.
 SETTLED = 4.0
+# While the others are at work it joins them by itself, within seconds; or never, where a transfer has failed.
+LEFT_OUT = 15.0
 GATE_SECONDS = 120.0
 NOBODY = "00000000-0000-0000-0000-000000000000"
 _POSITION = re.compile(r"Recovered position:\s*([0-9a-f-]{36}):(-?\d+)")
@@ -201,6 +203,7 @@ class Observer:
         self._when = 0.0
         self._sound_at = float("-inf")
         self._lost_since: float | None = None
+        self._left_out_since: float | None = None
         self._cut_since: float | None = None
 
     def watch(self) -> NoReturn:
@@ -221,10 +224,11 @@ class Observer:
             path.unlink()
 
     def _without_majority(self, said: dict[str, str]) -> None:
-        """Where this member runs, nobody has the majority, and none has newer data: this one begins."""
+        """Where this member runs, nobody has the majority, and none has newer data: this one begins. Where
+        others have the majority and do not take this one in, it is started again."""
         mine = running(said)
         if mine is None or mine.state != NONPRIMARY:
-            self._lost_since = None
+            self._lost_since = self._left_out_since = None
             return
         self._lost_since = self._lost_since or time.monotonic()
         if time.monotonic() - self._lost_since < SETTLED:
@@ -234,6 +238,13 @@ class Observer:
         if decision.verb == "bootstrap":
             say(f"the cluster is begun here again: {decision.reason}")
             mariadb("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'")
+        if decision.verb != "join":
+            self._left_out_since = None
+            return
+        self._left_out_since = self._left_out_since or time.monotonic()
+        if time.monotonic() - self._left_out_since >= LEFT_OUT:
+            self._left_out_since = None
+            start_again("the cluster is at work, and does not take it in")
 
     def _cut_off(self, said: dict[str, str]) -> None:
         """Galera leaves a MariaDB running that it has taken out of the cluster for good, such as after a
@@ -245,9 +256,7 @@ class Observer:
         if time.monotonic() - self._cut_since < SETTLED:
             return
         self._cut_since = None
-        say("MariaDB runs without a cluster: it is restarted")
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(PID.read_text()), signal.SIGTERM)
+        start_again("it runs without a cluster")
 
     def _note(self, said: dict[str, str]) -> None:
         """What MariaDB said, and when all was well with it last."""
@@ -281,6 +290,13 @@ class Observer:
         except OSError as error:
             return f"its port does not answer: {error}"
         return ""
+
+
+def start_again(why: str) -> None:
+    """Ends MariaDB; systemd starts it."""
+    say(f"MariaDB is started again: {why}")
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(int(PID.read_text()), signal.SIGTERM)
 
 
 def alive() -> bool:
