@@ -19,7 +19,8 @@ for unit in $units; do
 done
 systemctl list-units --failed --plain --no-legend | awk '{ print "the unit " $1 " has failed" }'
 if systemctl cat mariadb.service >/dev/null 2>&1 && grep -qx 'mariadb.*' <<<"$units"; then
-  mariadb --batch --skip-column-names --execute "show global status like 'wsrep_%'" 2>&1 | awk -v want="$1" '
+  { timeout 10 mariadb --batch --skip-column-names --execute "show global status like 'wsrep_%'" 2>&1 ||
+    echo "ERROR no answer"; } | awk -v want="$1" '
     $1 == "wsrep_cluster_size" && $2 > 0 && $2 != want { print "the database has " $2 " members" }
     $1 == "wsrep_local_state_comment" && $2 != "Synced" && $2 != "" { print "the database is " $2 }
     /ERROR/ { print "the database: " $0 }'

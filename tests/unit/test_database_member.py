@@ -248,7 +248,7 @@ def test_mariadb_that_galera_has_given_up_is_ended(
     assert ended == []
     now[0] = 20.0
     observer._cut_off({"wsrep_cluster_status": "Disconnected"})
-    assert ended == [(4711, member.signal.SIGTERM)]
+    assert ended == [(4711, member.signal.SIGKILL)]
 
 
 def test_a_member_that_the_others_do_not_take_in_is_started_again(
@@ -285,7 +285,7 @@ def test_a_member_that_the_others_do_not_take_in_is_started_again(
     until(114.0 + member.SETTLED + member.LEFT_OUT)
     assert ended == []
     until(115.0 + member.SETTLED + member.LEFT_OUT + 1.0)
-    assert ended == [(4711, member.signal.SIGTERM)]
+    assert ended == [(4711, member.signal.SIGKILL)]
 
 
 SOUND = {

@@ -293,10 +293,11 @@ class Observer:
 
 
 def start_again(why: str) -> None:
-    """Ends MariaDB; systemd starts it."""
+    """Ends MariaDB, which is outside of its cluster and takes no writes; systemd starts it. An end in order
+    waits there for a Galera that is closed already, for ever."""
     say(f"MariaDB is started again: {why}")
     with contextlib.suppress(OSError, ValueError):
-        os.kill(int(PID.read_text()), signal.SIGTERM)
+        os.kill(int(PID.read_text()), signal.SIGKILL)
 
 
 def alive() -> bool:
