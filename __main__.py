@@ -18,7 +18,7 @@ keep_stack_traces_out_of_state()
 
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
-    cloud = build(load_environment(), load_artifacts())
+    cloud = await build(load_environment(), load_artifacts())
     await settled()
     return {
         "api": cloud.api,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
+from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
@@ -76,7 +77,7 @@ def check(env: Environment, artifacts: Artifacts) -> None:
         )
 
 
-def build(env: Environment, artifacts: Artifacts) -> Cloud:
+async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     """All resources of the environment ``env``, which runs ``artifacts``.
 
     Raises ``ConfigurationError`` where they do not go together, before there is any resource.
@@ -94,6 +95,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         )
         for server in env.servers
     }
+    await send()
 
     # A member that joins is let in by the others' firewalls first.
     open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
@@ -103,12 +105,14 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
+    await send()
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
         LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
+    await send()
     routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
@@ -130,6 +134,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
             | in_cluster_names(env, routes),
         ),
     )
+    await send()
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
     gateway = HttpGateway(
         "gateway",
@@ -142,6 +147,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
+    await send()
     platform = Platform(
         "openstack",
         PlatformArgs(
@@ -165,6 +171,7 @@ def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
+    await send()
     pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
     ceph = CephClient(
         "glance-ceph",

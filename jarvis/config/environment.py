@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
+from ipaddress import IPv4Network
 from itertools import combinations
 
 from pydantic import Field, model_validator
@@ -61,9 +62,9 @@ class Environment(Section):
         """How many copies of each object the storage keeps, on as many servers."""
         return self.storage.copies or min(3, len(self.with_role(Role.STORAGE)))
 
-    def index(self, server: Server) -> int:
-        """The place of ``server`` in the configuration, from 0; its pod network follows from it."""
-        return self.servers.index(server)
+    def pod_subnet(self, server: Server) -> IPv4Network:
+        """The pod network of ``server``, which follows from its place in the configuration."""
+        return self.networks.pod_subnet(self.servers.index(server))
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Environment:

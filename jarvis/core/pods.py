@@ -13,22 +13,22 @@ GONE_AFTER_SECONDS = 120
 
 # Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
-    "allow_privilege_escalation": False,
+    "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "privileged": False,
-    "read_only_root_filesystem": True,
+    "readOnlyRootFilesystem": True,
 }
 
 
 def restricted_pod(user: int) -> dict[str, Any]:
     """The security context of a pod whose processes, and whose mounted secrets, belong to ``user`` alone."""
     return {
-        "run_as_non_root": True,
-        "run_as_user": user,
-        "run_as_group": user,
-        "fs_group": user,
-        "fs_group_change_policy": "OnRootMismatch",
-        "seccomp_profile": {"type": "RuntimeDefault"},
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": user,
+        "fsGroup": user,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
@@ -53,7 +53,7 @@ def leave_lost_servers() -> list[dict[str, Any]]:
             "key": f"node.kubernetes.io/{trouble}",
             "operator": "Exists",
             "effect": "NoExecute",
-            "toleration_seconds": GONE_AFTER_SECONDS,
+            "tolerationSeconds": GONE_AFTER_SECONDS,
         }
         for trouble in ("not-ready", "unreachable")
     ]
@@ -65,12 +65,12 @@ def spread_over_servers(match: Mapping[str, str], *, each_revision: bool = True)
     left takes all."""
     return [
         {
-            "max_skew": 1,
-            "topology_key": "kubernetes.io/hostname",
-            "when_unsatisfiable": "DoNotSchedule",
-            "node_taints_policy": "Honor",
-            "label_selector": {"match_labels": dict(match)},
-            **({"match_label_keys": ["pod-template-hash"]} if each_revision else {}),
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "nodeTaintsPolicy": "Honor",
+            "labelSelector": {"matchLabels": dict(match)},
+            **({"matchLabelKeys": ["pod-template-hash"]} if each_revision else {}),
         }
     ]
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi_kubernetes.apps import v1 as apps
-from pulumi_kubernetes.core import v1 as core
-from pulumi_kubernetes.policy import v1 as policy
 
 from jarvis.config import Environment, Role
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
 from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
@@ -79,10 +77,10 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             cluster_dns=env.networks.cluster_dns,
             address=env.networks.virtual_address,
             # A bridge's own address is the first of its server's pod network.
-            node_addresses=[env.networks.pod_subnet(at)[1] for at in range(len(env.servers))],
+            node_addresses=[env.pod_subnet(server)[1] for server in env.servers],
             passages=args.passages,
         )
-        namespace = core.Namespace(
+        namespace = objects.Namespace(
             name,
             metadata={
                 "name": NAMESPACE,
@@ -96,11 +94,11 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
         )
         own = self.in_cluster(args.provider, depends_on=[namespace])
         metadata = {"name": _NAME, "namespace": NAMESPACE, "labels": labels(_NAME, "haproxy", "jarvis")}
-        config_map = core.ConfigMap(name, metadata=metadata, data={"haproxy.cfg": config}, opts=own)
+        config_map = objects.ConfigMap(name, metadata=metadata, data={"haproxy.cfg": config}, opts=own)
         pem = pulumi.Output.concat(certificate.chain, certificate.key)
-        secret = core.Secret(name, metadata=metadata, string_data={"server.pem": pem}, opts=own)
+        secret = objects.Secret(name, metadata=metadata, stringData={"server.pem": pem}, opts=own)
         revision = certificate.chain.apply(lambda chain: fingerprint([config, chain]))
-        daemon_set = apps.DaemonSet(
+        daemon_set = objects.DaemonSet(
             name,
             metadata=metadata,
             spec=daemon_set_spec(
@@ -111,27 +109,27 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             ),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
         )
-        core.Service(
+        objects.Service(
             name,
             metadata=metadata,
             spec={
                 "selector": selector(_NAME, "haproxy"),
                 # Of another node where the own is being replaced, or where there is none.
-                "traffic_distribution": "PreferSameNode",
+                "trafficDistribution": "PreferSameNode",
                 "ports": [
-                    {"name": "https", "port": env.gateway.https_port, "target_port": "https"},
+                    {"name": "https", "port": env.gateway.https_port, "targetPort": "https"},
                     *(
-                        {"name": passage.name, "port": passage.port, "target_port": passage.port}
+                        {"name": passage.name, "port": passage.port, "targetPort": passage.port}
                         for passage in args.passages
                     ),
                 ],
             },
             opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
         )
-        policy.PodDisruptionBudget(
+        objects.PodDisruptionBudget(
             name,
             metadata=metadata,
-            spec={"min_available": 1, "selector": {"match_labels": selector(_NAME, "haproxy")}},
+            spec={"minAvailable": 1, "selector": {"matchLabels": selector(_NAME, "haproxy")}},
             opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
         )
         self.register_outputs({"urls": self.urls})
@@ -162,29 +160,29 @@ def daemon_set_spec(
 ) -> dict[str, Any]:
     """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods."""
     return {
-        "selector": {"match_labels": selector(_NAME, "haproxy")},
+        "selector": {"matchLabels": selector(_NAME, "haproxy")},
         # One server at a time; the virtual address is then on another.
-        "update_strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 1}},
-        "min_ready_seconds": 2,
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "minReadySeconds": 2,
         "template": {
             "metadata": {
                 "labels": labels(_NAME, "haproxy", "jarvis"),
                 "annotations": {"jarvis.internal/revision": revision},
             },
             "spec": {
-                "node_selector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
+                "nodeSelector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
                 "tolerations": [{"operator": "Exists"}],
-                "priority_class_name": "system-cluster-critical",
-                "automount_service_account_token": False,
-                "enable_service_links": False,
+                "priorityClassName": "system-cluster-critical",
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
                 # Names of the cluster are asked for in full: no search through domains.
-                "dns_policy": "Default",
-                "termination_grace_period_seconds": PAUSE + DRAIN + 5,
-                "security_context": restricted_pod(USER),
+                "dnsPolicy": "Default",
+                "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
+                "securityContext": restricted_pod(USER),
                 "containers": [_container(image, port, passages)],
                 "volumes": [
-                    {"name": "config", "config_map": {"name": _NAME}},
-                    {"name": "tls", "secret": {"secret_name": _NAME, "default_mode": 0o440}},
+                    {"name": "config", "configMap": {"name": _NAME}},
+                    {"name": "tls", "secret": {"secretName": _NAME, "defaultMode": 0o440}},
                 ],
             },
         },
@@ -193,29 +191,29 @@ def daemon_set_spec(
 
 def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage]) -> dict[str, Any]:
     def get(path: str) -> dict[str, Any]:
-        return {"http_get": {"path": path, "port": "internal"}}
+        return {"httpGet": {"path": path, "port": "internal"}}
 
     return {
         "name": "haproxy",
         "image": image,
-        "image_pull_policy": "IfNotPresent",
+        "imagePullPolicy": "IfNotPresent",
         "ports": [
-            {"name": "https", "container_port": PUBLIC_PORT, "host_port": port, "protocol": "TCP"},
-            {"name": "internal", "container_port": INTERNAL_PORT, "protocol": "TCP"},
-            *({"name": each.name, "container_port": each.port, "protocol": "TCP"} for each in passages),
+            {"name": "https", "containerPort": PUBLIC_PORT, "hostPort": port, "protocol": "TCP"},
+            {"name": "internal", "containerPort": INTERNAL_PORT, "protocol": "TCP"},
+            *({"name": each.name, "containerPort": each.port, "protocol": "TCP"} for each in passages),
         ],
-        "startup_probe": {**get("/live"), "period_seconds": 1, "failure_threshold": 60},
-        "readiness_probe": {**get("/ready"), "period_seconds": 2, "failure_threshold": 2},
-        "liveness_probe": {**get("/live"), "period_seconds": 10, "failure_threshold": 3},
-        "lifecycle": {"pre_stop": get("/drain")},
+        "startupProbe": {**get("/live"), "periodSeconds": 1, "failureThreshold": 60},
+        "readinessProbe": {**get("/ready"), "periodSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": {**get("/live"), "periodSeconds": 10, "failureThreshold": 3},
+        "lifecycle": {"preStop": get("/drain")},
         "resources": {
             "requests": {"cpu": "100m", "memory": "96Mi"},
             # No limit of CPU: throttling would only add latency.
             "limits": {"memory": "512Mi"},
         },
-        "security_context": dict(RESTRICTED_CONTAINER),
-        "volume_mounts": [
-            {"name": "config", "mount_path": "/etc/haproxy", "read_only": True},
-            {"name": "tls", "mount_path": "/run/haproxy", "read_only": True},
+        "securityContext": dict(RESTRICTED_CONTAINER),
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/haproxy", "readOnly": True},
+            {"name": "tls", "mountPath": "/run/haproxy", "readOnly": True},
         ],
     }

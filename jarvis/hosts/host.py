@@ -82,7 +82,9 @@ class Host(Component, token="hosts:Host"):
         staged = f"{STAGING}/release.raw"
         image = Transfer(
             f"{name}-release-image",
-            TransferArgs(target=self.target, source=args.release.path, path=staged),
+            TransferArgs(
+                target=self.target, source=args.release.path, sha256=args.release.sha256, path=staged
+            ),
             self.child(depends_on=[self.base]),
         )
         HostService(

@@ -9,6 +9,7 @@ from typing import Literal
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.kubernetes.identity import KUBELET_CLIENT
 
@@ -37,10 +38,10 @@ class Access(Component, token="kubernetes:Access"):
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
-        kubernetes.rbac.v1.ClusterRoleBinding(
+        objects.ClusterRoleBinding(
             f"{name}-kubelets",
             metadata={"name": "jarvis:kube-apiserver-to-kubelet"},
-            role_ref={
+            roleRef={
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
                 "name": "system:kubelet-api-admin",

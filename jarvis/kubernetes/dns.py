@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from jarvis.config import Environment
+from jarvis.core import objects
 from jarvis.core.component import Component
 
 NAMESPACE = "kube-system"
@@ -106,8 +107,8 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
     Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
     """
 
-    service: kubernetes.core.v1.Service
-    daemon_set: kubernetes.apps.v1.DaemonSet
+    service: objects.Service
+    daemon_set: objects.DaemonSet
 
     def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -123,8 +124,8 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
         )
         first = self.in_cluster(args.provider, depends_on=list(args.after))
         options = self.in_cluster(args.provider)
-        account = kubernetes.core.v1.ServiceAccount(f"{name}-account", metadata=_metadata(), opts=first)
-        role = kubernetes.rbac.v1.ClusterRole(
+        account = objects.ServiceAccount(f"{name}-account", metadata=_metadata(), opts=first)
+        role = objects.ClusterRole(
             f"{name}-role",
             metadata={"name": "jarvis:coredns"},
             rules=[
@@ -137,10 +138,10 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             ],
             opts=first,
         )
-        binding = kubernetes.rbac.v1.ClusterRoleBinding(
+        binding = objects.ClusterRoleBinding(
             f"{name}-binding",
             metadata={"name": "jarvis:coredns"},
-            role_ref={
+            roleRef={
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
                 "name": role.metadata["name"],
@@ -148,17 +149,17 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             subjects=[{"kind": "ServiceAccount", "name": "coredns", "namespace": NAMESPACE}],
             opts=options,
         )
-        files = kubernetes.core.v1.ConfigMap(
+        files = objects.ConfigMap(
             f"{name}-config", metadata=_metadata(), data={"Corefile": config}, opts=first
         )
-        self.daemon_set = kubernetes.apps.v1.DaemonSet(
+        self.daemon_set = objects.DaemonSet(
             f"{name}-daemon-set",
             metadata=_metadata(),
             spec=daemon_set_spec(args.image, config),
             opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
         # Its await wants endpoints, which the DaemonSet makes: after it, and not beside it.
-        self.service = kubernetes.core.v1.Service(
+        self.service = objects.Service(
             f"{name}-service",
             metadata=_metadata("kube-dns"),
             spec={

@@ -57,11 +57,7 @@ def cni_config(pod_subnet: IPv4Network) -> str:
 
 def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4Address]]:
     """The pod networks of the servers other than ``server``, each with the address it is reached by."""
-    return [
-        (env.networks.pod_subnet(env.index(other)), other.address)
-        for other in env.servers
-        if other.name != server.name
-    ]
+    return [(env.pod_subnet(other), other.address) for other in env.servers if other.name != server.name]
 
 
 def routes_file(env: Environment, server: Server) -> str:
@@ -71,7 +67,7 @@ def routes_file(env: Environment, server: Server) -> str:
     it was found, and a server without a default route would find none.
     """
     lines = [f"{subnet} via {address}\n" for subnet, address in pod_routes(env, server)]
-    own = f"{env.networks.pod_subnet(env.index(server))} here\n"
+    own = f"{env.pod_subnet(server)} here\n"
     return "".join([*lines, own, f"{env.networks.services} from {server.address}\n"])
 
 
@@ -101,7 +97,7 @@ def access_rules(env: Environment, server: Server) -> str:
         "pod-access.nft",
         openstack=namespace,
         gateway=GATEWAY_NAMESPACE,
-        local=str(env.networks.pod_subnet(env.index(server))),
+        local=str(env.pod_subnet(server)),
         pods=str(env.networks.pods),
         apis=", ".join(map(str, API_PORTS)),
         dns=str(DNS_PORT),
@@ -161,7 +157,7 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
                     File(path=ACCESS, content=read_file("kubernetes/pod-access.sh"), mode="0755"),
                     File(
                         path="/etc/cni/net.d/10-jarvis.conflist",
-                        content=cni_config(env.networks.pod_subnet(env.index(server))),
+                        content=cni_config(env.pod_subnet(server)),
                     ),
                 ],
                 units=["jarvis-pod-network.service"],

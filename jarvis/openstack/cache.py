@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.apps import v1 as apps
-from pulumi_kubernetes.core import v1 as core
 
 from jarvis.config import Environment
 from jarvis.config.types import Option
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import (
     RESTRICTED_CONTAINER,
@@ -139,17 +138,17 @@ class Cache(Component, token="openstack:Cache"):
         }
         own = self.in_cluster(platform.provider, depends_on=[platform])
         files = {"ca.pem": authority.certificate, "server.pem": server.chain, "server.key": server.key}
-        secret = core.Secret(
+        secret = objects.Secret(
             f"{name}-server",
             metadata={**metadata, "name": f"{known_as}-server"},
             data=pulumi.Output.all(**files).apply(encoded),
             opts=own,
         )
         unwatched = {"annotations": {"pulumi.com/skipAwait": "true"}}
-        core.Service(
+        objects.Service(
             name,
             metadata={**metadata, **unwatched},
-            spec={"type": "ExternalName", "external_name": gateway_host(env)},
+            spec={"type": "ExternalName", "externalName": gateway_host(env)},
             opts=own,
         )
         revision = pulumi.Output.all(server.chain, authority.certificate).apply(fingerprint)
@@ -157,19 +156,19 @@ class Cache(Component, token="openstack:Cache"):
         for number in NUMBERS:
             one = {**metadata, "name": f"{known_as}-{number}"}
             match = {**selector(args.service, _COMPONENT), _NUMBER: str(number)}
-            core.Service(
+            objects.Service(
                 f"{name}-{number}",
                 metadata={**one, **unwatched},
                 spec={
-                    "cluster_ip": "None",
+                    "clusterIP": "None",
                     "selector": match,
-                    "ports": [{"name": "tcp", "port": PORT, "target_port": "memcached", "protocol": "TCP"}],
+                    "ports": [{"name": "tcp", "port": PORT, "targetPort": "memcached", "protocol": "TCP"}],
                 },
                 opts=own,
             )
             # One after the other, so that a change leaves one of them.
             before = [
-                apps.Deployment(
+                objects.Deployment(
                     f"{name}-{number}",
                     metadata=one,
                     spec=_deployment_spec(args.service, args.image, match, revision),
@@ -185,28 +184,28 @@ def _deployment_spec(
     known_as = cache_name(service)
     return {
         "replicas": 1,
-        "revision_history_limit": 1,
+        "revisionHistoryLimit": 1,
         # Never two of which some ask the one and some the other.
         "strategy": {"type": "Recreate"},
-        "selector": {"match_labels": match},
+        "selector": {"matchLabels": match},
         "template": {
             "metadata": {
                 "labels": {**labels(service, _COMPONENT, "openstack"), **match},
                 "annotations": {"jarvis.internal/revision": revision},
             },
             "spec": {
-                "automount_service_account_token": False,
-                "enable_service_links": False,
-                "security_context": restricted_pod(USER),
-                "termination_grace_period_seconds": 5,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "securityContext": restricted_pod(USER),
+                "terminationGracePeriodSeconds": 5,
                 "tolerations": leave_lost_servers(),
                 # Each of the two has a revision of its own.
-                "topology_spread_constraints": spread_over_servers(
+                "topologySpreadConstraints": spread_over_servers(
                     selector(service, _COMPONENT), each_revision=False
                 ),
                 "containers": [_container(image)],
                 "volumes": [
-                    {"name": "tls", "secret": {"secret_name": f"{known_as}-server", "default_mode": 0o440}}
+                    {"name": "tls", "secret": {"secretName": f"{known_as}-server", "defaultMode": 0o440}}
                 ],
             },
         },
@@ -238,16 +237,16 @@ def _container(image: pulumi.Input[str]) -> dict[str, object]:
     return {
         "name": _COMPONENT,
         "image": image,
-        "image_pull_policy": "IfNotPresent",
+        "imagePullPolicy": "IfNotPresent",
         "command": memcached_command(),
-        "ports": [{"name": "memcached", "container_port": PORT, "protocol": "TCP"}],
-        "readiness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 5},
-        "liveness_probe": {"tcp_socket": {"port": "memcached"}, "period_seconds": 20, "failure_threshold": 3},
+        "ports": [{"name": "memcached", "containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": {"tcpSocket": {"port": "memcached"}, "periodSeconds": 5},
+        "livenessProbe": {"tcpSocket": {"port": "memcached"}, "periodSeconds": 20, "failureThreshold": 3},
         "resources": {
             "requests": {"cpu": "20m", "memory": "32Mi"},
             # Beside what is kept, its hash table and its connections.
             "limits": {"memory": f"{SIZE_MIB + 64}Mi"},
         },
-        "security_context": dict(RESTRICTED_CONTAINER),
-        "volume_mounts": [{"name": "tls", "mount_path": FOLDER, "read_only": True}],
+        "securityContext": dict(RESTRICTED_CONTAINER),
+        "volumeMounts": [{"name": "tls", "mountPath": FOLDER, "readOnly": True}],
     }

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from pulumi_kubernetes.batch import v1 as batch
 
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.openstack.platform import Platform
@@ -40,7 +40,7 @@ class Task(Component, token="openstack:Task"):
     ``job``: the resource after which the task is done.
     """
 
-    job: batch.Job
+    job: objects.Job
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Task(Component, token="openstack:Task"):
         after: Sequence[pulumi.Resource] = (),
     ) -> None:
         super().__init__(name, opts)
-        self.job = batch.Job(
+        self.job = objects.Job(
             name,
             metadata={
                 "name": name,
@@ -59,7 +59,7 @@ class Task(Component, token="openstack:Task"):
                 "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)},
             },
             spec={
-                "backoff_limit": 10_000,
+                "backoffLimit": 10_000,
                 "template": job_template(
                     args.pod,
                     task=args.task,

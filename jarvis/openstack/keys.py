@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pulumi
-from pulumi_kubernetes.batch import v1 as batch
-from pulumi_kubernetes.core import v1 as core
-from pulumi_kubernetes.rbac import v1 as rbac
 
 from jarvis.config.openstack import Rotation
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.openstack.jobs import Task, TaskArgs
@@ -78,7 +76,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
     """
 
     name: str
-    secret: core.Secret
+    secret: objects.Secret
     ready: pulumi.Resource
 
     def __init__(self, name: str, args: KeyRingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -90,7 +88,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
             "labels": labels(args.pod.service, "keys", "openstack"),
         }
         own = self.in_cluster(platform.provider, depends_on=[platform])
-        self.secret = core.Secret(
+        self.secret = objects.Secret(
             args.secret,
             metadata={
                 **metadata,
@@ -106,7 +104,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
             ),
         )
         made = [
-            core.ConfigMap(
+            objects.ConfigMap(
                 name, metadata=metadata, data={_SCRIPT: read_file(f"openstack/{_SCRIPT}")}, opts=own
             )
         ]
@@ -143,19 +141,19 @@ class KeyRing(Component, token="openstack:KeyRing"):
             self.child(),
             after=[self.secret, *made, *access],
         ).job
-        batch.CronJob(
+        objects.CronJob(
             name,
             metadata=metadata,
             spec={
                 "schedule": schedule,
-                "concurrency_policy": "Forbid",
-                "starting_deadline_seconds": _PATIENCE,
-                "successful_jobs_history_limit": 1,
-                "failed_jobs_history_limit": 1,
-                "job_template": {
+                "concurrencyPolicy": "Forbid",
+                "startingDeadlineSeconds": _PATIENCE,
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {
                     "spec": {
-                        "backoff_limit": 100,
-                        "active_deadline_seconds": _PATIENCE,
+                        "backoffLimit": 100,
+                        "activeDeadlineSeconds": _PATIENCE,
                         "template": job_template(
                             pod if args.migrate else alone,
                             task="rotate-keys",
@@ -177,29 +175,29 @@ class KeyRing(Component, token="openstack:KeyRing"):
         group = "rbac.authorization.k8s.io"
         own = self.in_cluster(args.platform.provider, depends_on=[args.platform])
         return [
-            core.ServiceAccount(
+            objects.ServiceAccount(
                 name,
                 metadata=metadata,
-                automount_service_account_token=False,
+                automountServiceAccountToken=False,
                 opts=own,
             ),
-            rbac.Role(
+            objects.Role(
                 name,
                 metadata=metadata,
                 rules=[
                     {
-                        "api_groups": [""],
+                        "apiGroups": [""],
                         "resources": ["secrets"],
-                        "resource_names": [args.secret],
+                        "resourceNames": [args.secret],
                         "verbs": ["get", "update"],
                     }
                 ],
                 opts=own,
             ),
-            rbac.RoleBinding(
+            objects.RoleBinding(
                 name,
                 metadata=metadata,
-                role_ref={"api_group": group, "kind": "Role", "name": name},
+                roleRef={"apiGroup": group, "kind": "Role", "name": name},
                 subjects=[
                     {"kind": "ServiceAccount", "name": name, "namespace": args.platform.namespace},
                 ],

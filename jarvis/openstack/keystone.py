@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pulumi
-from pulumi_kubernetes.core import v1 as core
 
 from jarvis.config import Environment
 from jarvis.config.openstack import Keystone as Settings
 from jarvis.config.types import Option
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.gateway import Route
@@ -242,7 +242,7 @@ class Keystone(Component, token="openstack:Keystone"):
             "OS_BOOTSTRAP_REGION_ID": env.openstack.region,
             **{f"OS_BOOTSTRAP_{kind}_URL": self.url for kind in ("PUBLIC", "INTERNAL", "ADMIN")},
         }
-        secret = core.Secret(
+        secret = objects.Secret(
             f"{name}-bootstrap",
             metadata={
                 "name": f"{name}-bootstrap",

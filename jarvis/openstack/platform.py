@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi_kubernetes.core import v1 as core
 
 from jarvis.config import Environment
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.stateful import Database, Link, LinkArgs, LinkProxies, Queue
@@ -58,7 +58,7 @@ class Platform(Component, token="openstack:Platform"):
         self.provider = args.provider
         self.env = args.env
         self.database, self.queue = args.database, args.queue
-        namespace = core.Namespace(
+        namespace = objects.Namespace(
             name,
             metadata={
                 "name": self.namespace,
@@ -87,7 +87,7 @@ class Platform(Component, token="openstack:Platform"):
             **args.authorities,
         }
         self.trust = pulumi.Output.all(**{f"{each}.pem": text for each, text in trusted.items()})
-        core.ConfigMap(
+        objects.ConfigMap(
             f"{name}-{AUTHORITIES}",
             metadata={
                 "name": AUTHORITIES,

@@ -125,20 +125,20 @@ def web_template(
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
-            "http_get": {"path": health, "port": "http"},
-            "period_seconds": period,
-            "failure_threshold": failures,
-            "timeout_seconds": seconds,
+            "httpGet": {"path": health, "port": "http"},
+            "periodSeconds": period,
+            "failureThreshold": failures,
+            "timeoutSeconds": seconds,
         }
 
     container = _container(args, args.service, command)
     container |= {
-        "ports": [{"name": "http", "container_port": port, "protocol": "TCP"}],
-        "startup_probe": probe(1, 120, 2),
-        "readiness_probe": probe(3, 3, 5),
+        "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
+        "startupProbe": probe(1, 120, 2),
+        "readinessProbe": probe(3, 3, 5),
         # Only a process that answers nothing for a whole minute is beyond waiting.
-        "liveness_probe": probe(10, 6, 10),
-        "lifecycle": {"pre_stop": {"sleep": {"seconds": GOODBYE}}},
+        "livenessProbe": probe(10, 6, 10),
+        "lifecycle": {"preStop": {"sleep": {"seconds": GOODBYE}}},
     }
     component = selector(args.service, "api")
     return {
@@ -148,9 +148,9 @@ def web_template(
         },
         "spec": {
             **_pod(args, container),
-            "termination_grace_period_seconds": GOODBYE + drain + 5,
+            "terminationGracePeriodSeconds": GOODBYE + drain + 5,
             "tolerations": leave_lost_servers(),
-            "topology_spread_constraints": spread_over_servers(component),
+            "topologySpreadConstraints": spread_over_servers(component),
         },
     }
 
@@ -173,47 +173,45 @@ def job_template(
     container = _container(args, task, command)
     container["env"] += [{"name": key, "value": text} for key, text in variables.items()]
     container["env"] += [
-        {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
         for variable, (secret, key) in secrets.items()
     ]
     if args.account is not None:
         label = "metadata.labels['batch.kubernetes.io/controller-uid']"
-        container["env"].append({"name": "RING_JOB", "value_from": {"field_ref": {"field_path": label}}})
+        container["env"].append({"name": "RING_JOB", "valueFrom": {"fieldRef": {"fieldPath": label}}})
     pod = _pod(args, container)
     if scripts is not None:
-        container["volume_mounts"].append(
-            {"name": "scripts", "mount_path": SCRIPTS_FOLDER, "read_only": True}
-        )
-        pod["volumes"].append({"name": "scripts", "config_map": {"name": scripts}})
+        container["volumeMounts"].append({"name": "scripts", "mountPath": SCRIPTS_FOLDER, "readOnly": True})
+        pod["volumes"].append({"name": "scripts", "configMap": {"name": scripts}})
     return {
         "metadata": {
             "labels": labels(args.service, task, "openstack"),
             **({} if revision is None else {"annotations": {"jarvis.internal/revision": revision}}),
         },
         # In place and again until it succeeds: it never counts as failed, and the next `pulumi up` waits on.
-        "spec": {**pod, "restart_policy": "OnFailure", "tolerations": leave_lost_servers()},
+        "spec": {**pod, "restartPolicy": "OnFailure", "tolerations": leave_lost_servers()},
     }
 
 
 def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
     folders = [
-        {"name": secret, "secret": {"secret_name": secret, "default_mode": 0o440}}
+        {"name": secret, "secret": {"secretName": secret, "defaultMode": 0o440}}
         for secret in args.folders.values()
     ]
     scratch = [
-        {"name": _volume(path), "empty_dir": {"size_limit": f"{gib}Gi"}} for path, gib in args.scratch.items()
+        {"name": _volume(path), "emptyDir": {"sizeLimit": f"{gib}Gi"}} for path, gib in args.scratch.items()
     ]
     account = [] if args.account is None else [_account_volume()]
     return {
-        **({} if args.account is None else {"service_account_name": args.account}),
-        "automount_service_account_token": False,
-        "enable_service_links": False,
-        "security_context": restricted_pod(USERS[args.service]),
+        **({} if args.account is None else {"serviceAccountName": args.account}),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": restricted_pod(USERS[args.service]),
         # Kubernetes keeps no empty list, and after a refresh one would look like a change.
         "containers": [{key: value for key, value in container.items() if value != []}],
         "volumes": [
-            {"name": "tmp", "empty_dir": {"size_limit": "64Mi"}},
-            {"name": AUTHORITIES, "config_map": {"name": AUTHORITIES}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            {"name": AUTHORITIES, "configMap": {"name": AUTHORITIES}},
             *folders,
             *scratch,
             *account,
@@ -223,44 +221,42 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
 
 def _account_volume() -> dict[str, Any]:
     """A short-lived token of the pod's service account, and the authority of the API that it is for."""
-    token = {"path": "token", "expiration_seconds": _TOKEN_SECONDS}
+    token = {"path": "token", "expirationSeconds": _TOKEN_SECONDS}
     authority = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
-    sources = [{"service_account_token": token}, {"config_map": authority}]
+    sources = [{"serviceAccountToken": token}, {"configMap": authority}]
     return {"name": "account", "projected": {"sources": sources}}
 
 
 def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, Any]:
-    sources = [{"config_map_ref": {"name": each}} for each in args.config_maps]
-    sources += [{"secret_ref": {"name": each}} for each in args.secrets]
-    folders = [
-        {"name": secret, "mount_path": path, "read_only": True} for path, secret in args.folders.items()
-    ]
-    scratch = [{"name": _volume(path), "mount_path": path} for path in args.scratch]
+    sources = [{"configMapRef": {"name": each}} for each in args.config_maps]
+    sources += [{"secretRef": {"name": each}} for each in args.secrets]
+    folders = [{"name": secret, "mountPath": path, "readOnly": True} for path, secret in args.folders.items()]
+    scratch = [{"name": _volume(path), "mountPath": path} for path in args.scratch]
     account = (
-        [] if args.account is None else [{"name": "account", "mount_path": ACCOUNT_FOLDER, "read_only": True}]
+        [] if args.account is None else [{"name": "account", "mountPath": ACCOUNT_FOLDER, "readOnly": True}]
     )
     variables: list[dict[str, Any]] = [
         {"name": name, "value": text} for name, text in sorted(args.addressed.items())
     ]
     if variables:
         # Before those that name it: only then they have its value.
-        variables.insert(0, {"name": ADDRESS, "value_from": {"field_ref": {"field_path": "status.podIP"}}})
+        variables.insert(0, {"name": ADDRESS, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     return {
         "name": name,
         "image": args.image,
-        "image_pull_policy": "IfNotPresent",
+        "imagePullPolicy": "IfNotPresent",
         "command": list(command),
-        "env_from": sources,
+        "envFrom": sources,
         "env": variables,
         "resources": {
             "requests": {"cpu": "100m", "memory": f"{args.memory_mib // 2}Mi"},
             # No limit of CPU: throttling would only make requests late.
             "limits": {"memory": f"{args.memory_mib}Mi"},
         },
-        "security_context": dict(RESTRICTED_CONTAINER),
-        "volume_mounts": [
-            {"name": "tmp", "mount_path": "/tmp"},
-            {"name": AUTHORITIES, "mount_path": AUTHORITIES_FOLDER, "read_only": True},
+        "securityContext": dict(RESTRICTED_CONTAINER),
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": AUTHORITIES, "mountPath": AUTHORITIES_FOLDER, "readOnly": True},
             *folders,
             *scratch,
             *account,

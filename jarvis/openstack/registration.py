@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from pulumi_kubernetes.core import v1 as core
 
 from jarvis.config.types import Option
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.openstack.config import encoded
@@ -131,8 +131,8 @@ class Registration(Component, token="openstack:Registration"):
         own = self.in_cluster(platform.provider, depends_on=[platform])
         script = read_file(f"openstack/{_SCRIPT}")
         made = [
-            core.ConfigMap(name, metadata=metadata, data={_SCRIPT: script}, opts=own),
-            core.Secret(
+            objects.ConfigMap(name, metadata=metadata, data={_SCRIPT: script}, opts=own),
+            objects.Secret(
                 name,
                 metadata=metadata,
                 data=self.password.apply(lambda text: encoded({_KEY: text})),

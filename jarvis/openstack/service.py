@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from pulumi_kubernetes.apps import v1 as apps
-from pulumi_kubernetes.core import v1 as core
-from pulumi_kubernetes.policy import v1 as policy
 
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.openstack import Service as Settings
 from jarvis.config.types import Option
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels, selector
 from jarvis.openstack.config import encoded, environment, variable
@@ -159,7 +157,7 @@ class Service(Component, token="openstack:Service"):
     queue: QueueAccount
     registered: list[pulumi.Resource]
     migrated: Task
-    deployment: apps.Deployment
+    deployment: objects.Deployment
 
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -221,10 +219,10 @@ class Service(Component, token="openstack:Service"):
         }
         own = self.in_cluster(platform.provider, depends_on=[platform])
         configured: list[pulumi.Resource] = [
-            core.ConfigMap(name, metadata=metadata, data=options, opts=own),
-            core.Secret(name, metadata=metadata, data=secrets.apply(encoded), opts=own),
+            objects.ConfigMap(name, metadata=metadata, data=options, opts=own),
+            objects.Secret(name, metadata=metadata, data=secrets.apply(encoded), opts=own),
             *(
-                core.Secret(
+                objects.Secret(
                     folders[path],
                     metadata={**metadata, "name": folders[path]},
                     data=pulumi.Output.all(**files).apply(encoded),
@@ -233,13 +231,13 @@ class Service(Component, token="openstack:Service"):
                 for path, files in args.folders.items()
             ),
         ]
-        core.Service(
+        objects.Service(
             name,
             metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
             spec={
-                "cluster_ip": "None",
+                "clusterIP": "None",
                 "selector": selector(name, "api"),
-                "ports": [{"name": "http", "port": args.port, "target_port": "http", "protocol": "TCP"}],
+                "ports": [{"name": "http", "port": args.port, "targetPort": "http", "protocol": "TCP"}],
             },
             opts=own,
         )
@@ -274,20 +272,20 @@ class Service(Component, token="openstack:Service"):
                 )
             )
         )
-        self.deployment = apps.Deployment(
+        self.deployment = objects.Deployment(
             name,
             metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)}},
             spec={
                 "replicas": args.settings.replicas,
-                "revision_history_limit": 3,
-                "min_ready_seconds": 2,
-                "progress_deadline_seconds": PATIENCE,
+                "revisionHistoryLimit": 3,
+                "minReadySeconds": 2,
+                "progressDeadlineSeconds": PATIENCE,
                 "strategy": {
                     "type": "RollingUpdate",
                     # One after the other: each takes seconds of CPU to load its program, beside requests.
-                    "rolling_update": {"max_unavailable": 0, "max_surge": 1},
+                    "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
                 },
-                "selector": {"match_labels": selector(name, "api")},
+                "selector": {"matchLabels": selector(name, "api")},
                 "template": web_template(
                     self.pod,
                     command=uwsgi_command(
@@ -314,13 +312,13 @@ class Service(Component, token="openstack:Service"):
                 ],
             ),
         )
-        policy.PodDisruptionBudget(
+        objects.PodDisruptionBudget(
             name,
             metadata=metadata,
             spec={
-                "max_unavailable": 1,
-                "unhealthy_pod_eviction_policy": "AlwaysAllow",
-                "selector": {"match_labels": selector(name, "api")},
+                "maxUnavailable": 1,
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": selector(name, "api")},
             },
             opts=own,
         )

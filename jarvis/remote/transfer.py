@@ -7,18 +7,20 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import CopyToRemote
 
+from jarvis.core.sdk import file_asset
 from jarvis.remote.connection import Target
 from jarvis.remote.script import command_options, own_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferArgs:
-    """``source``: path on the operator's machine. ``path``: absolute path on the server, in a directory
-    that exists. The plugin neither renames nor removes: whoever uses the file checks its digest, moves it
-    into place and removes it."""
+    """``source``: path on the operator's machine. ``sha256``: of that file. ``path``: absolute path on the
+    server, in a directory that exists. The plugin neither renames nor removes: whoever uses the file checks
+    its digest, moves it into place and removes it."""
 
     target: Target
     source: str
+    sha256: str
     path: str
 
 
@@ -29,7 +31,7 @@ class Transfer(CopyToRemote):
         super().__init__(
             name,
             connection=args.target.connection(),
-            source=pulumi.FileAsset(args.source),
+            source=file_asset(args.source, args.sha256),
             remote_path=args.path,
             opts=own_options(name, opts, former="remote:Transfer", **command_options(args.target)),
         )

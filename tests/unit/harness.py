@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -163,9 +164,11 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                 graph.resources[one.label] = one
             return response
 
-    def guarded() -> None:
+    async def guarded() -> None:
         try:
-            program()
+            made = program()
+            if inspect.isawaitable(made):
+                await made
         except BaseException as error:
             problems.append(error)
 

@@ -206,7 +206,7 @@ def test_the_path_of_a_field() -> None:
 
 def test_part_networks_do_not_overlap(values: Values) -> None:
     env = parse_environment(values, "x")
-    parts = [env.networks.pod_subnet(env.index(server)) for server in env.servers]
+    parts = [env.pod_subnet(server) for server in env.servers]
     assert [str(part) for part in parts] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
     assert str(env.networks.cluster_dns) == "10.96.0.10"
     with pytest.raises(IndexError):

@@ -103,7 +103,7 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
     ][0]
     [port] = [one for one in container["ports"] if one["name"] == "keystone-cache"]
     # Not of the server: outside nobody has business there.
-    assert port == {"name": "keystone-cache", "container_port": 11211, "protocol": "TCP"}
+    assert port == {"name": "keystone-cache", "containerPort": 11211, "protocol": "TCP"}
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"port": 1}])
@@ -127,7 +127,7 @@ def test_a_drain_is_ordered_by_kubelets_alone() -> None:
 
 def test_a_pod_is_given_the_time_that_a_drain_takes() -> None:
     spec = daemon_set_spec(image="x", port=443, revision="1")["template"]["spec"]
-    assert spec["termination_grace_period_seconds"] > PAUSE + DRAIN
+    assert spec["terminationGracePeriodSeconds"] > PAUSE + DRAIN
     assert f"hard-stop-after {DRAIN}s\n" in _config(KEYSTONE)
     assert f"timeout tarpit {PAUSE}s\n" in _config(KEYSTONE)
 

@@ -141,32 +141,32 @@ def _templates() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("template", _templates(), ids=["web", "job", "speaker"])
 def test_every_pod_keeps_to_the_restricted_standard(template: dict[str, Any]) -> None:
     spec = template["spec"]
-    assert spec["security_context"]["run_as_non_root"]
-    assert spec["security_context"]["run_as_user"] > 0
-    assert spec["security_context"]["seccomp_profile"] == {"type": "RuntimeDefault"}
-    assert not spec["automount_service_account_token"]
-    assert not spec["enable_service_links"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not spec["automountServiceAccountToken"]
+    assert not spec["enableServiceLinks"]
     for container in spec["containers"]:
-        context = container["security_context"]
+        context = container["securityContext"]
         assert context["capabilities"] == {"drop": ["ALL"]}
-        assert context["read_only_root_filesystem"]
-        assert not context["allow_privilege_escalation"]
+        assert context["readOnlyRootFilesystem"]
+        assert not context["allowPrivilegeEscalation"]
         assert {"requests", "limits"} <= container["resources"].keys()
-        assert {mount["name"] for mount in container["volume_mounts"]} == {
+        assert {mount["name"] for mount in container["volumeMounts"]} == {
             volume["name"] for volume in spec["volumes"]
         }
     for volume in spec["volumes"]:
-        assert volume.get("secret", {}).get("default_mode", 0o440) == 0o440
+        assert volume.get("secret", {}).get("defaultMode", 0o440) == 0o440
 
 
 def test_a_pod_has_a_token_of_kubernetes_only_where_it_speaks_to_it() -> None:
     web, job, speaker = (template["spec"] for template in _templates())
     for spec in (web, job):
-        assert "service_account_name" not in spec
+        assert "serviceAccountName" not in spec
         assert not [volume for volume in spec["volumes"] if "projected" in volume]
-    assert speaker["service_account_name"] == "x"
+    assert speaker["serviceAccountName"] == "x"
     [volume] = [volume for volume in speaker["volumes"] if "projected" in volume]
-    assert volume["projected"]["sources"][0]["service_account_token"]["expiration_seconds"] == 600
+    assert volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 600
 
 
 def test_what_kubernetes_would_not_keep_is_in_no_template() -> None:
@@ -178,13 +178,13 @@ def test_what_kubernetes_would_not_keep_is_in_no_template() -> None:
         )
         assert ("annotations" in template["metadata"]) == (revision is not None)
         [container] = template["spec"]["containers"]
-        assert not {"env", "env_from"} & container.keys()
+        assert not {"env", "envFrom"} & container.keys()
 
 
 def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
     spec = _templates()[0]["spec"]
-    assert spec["containers"][0]["lifecycle"]["pre_stop"]["sleep"]["seconds"] == GOODBYE
-    assert spec["termination_grace_period_seconds"] > GOODBYE + DRAIN
+    assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == GOODBYE
+    assert spec["terminationGracePeriodSeconds"] > GOODBYE + DRAIN
     command = uwsgi_command(module="m", port=1, processes=3)
     assert f"--worker-reload-mercy={DRAIN}" in command
     assert "--processes=3" in command
@@ -193,7 +193,7 @@ def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
 
 def test_a_service_may_have_longer_for_what_is_under_way() -> None:
     template = web_template(POD, command=["x"], port=1, health="/", revision="1", drain=900)
-    assert template["spec"]["termination_grace_period_seconds"] > GOODBYE + 900
+    assert template["spec"]["terminationGracePeriodSeconds"] > GOODBYE + 900
     command = uwsgi_command(module="m", port=1, processes=3, threads=5, drain=900)
     assert "--hook-post-fork=unix_signal:1 _exit" in command
     assert {"--worker-reload-mercy=900", "--threads=5"} <= set(command)
@@ -217,9 +217,9 @@ def test_a_pods_address_is_known_before_what_names_it_and_scratch_space_has_a_li
         [container] = template["spec"]["containers"]
         address, named = container["env"][:2]
         assert address["name"] == "POD_ADDRESS"
-        assert address["value_from"] == {"field_ref": {"field_path": "status.podIP"}}
+        assert address["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
         assert named == {"name": "OS_DEFAULT__X", "value": "http://$(POD_ADDRESS):1"}
-        volume = {"name": "var-lib-some-thing", "empty_dir": {"size_limit": "3Gi"}}
+        volume = {"name": "var-lib-some-thing", "emptyDir": {"sizeLimit": "3Gi"}}
         assert volume in template["spec"]["volumes"]
 
 

@@ -195,6 +195,22 @@ def against(said: dict[str, str]) -> str:
     return ""
 
 
+class Lasting:
+    """How long something has held, looked at again and again."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def seconds(self, holds: bool) -> float:
+        """For how long it holds without a break; 0 where it does not, and when it is first seen."""
+        now = time.monotonic()
+        if not holds:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        return 0.0 if self._since is None else now - self._since
+
+
 class Observer:
     """Asks MariaDB again and again; `state` and `problem` tell what it said last."""
 
@@ -202,9 +218,7 @@ class Observer:
         self._said: dict[str, str] = {}
         self._when = 0.0
         self._sound_at = float("-inf")
-        self._lost_since: float | None = None
-        self._left_out_since: float | None = None
-        self._cut_since: float | None = None
+        self._lost, self._left_out, self._cut = Lasting(), Lasting(), Lasting()
 
     def watch(self) -> NoReturn:
         while True:
@@ -227,36 +241,25 @@ class Observer:
         """Where this member runs, nobody has the majority, and none has newer data: this one begins. Where
         others have the majority and do not take this one in, it is started again."""
         mine = running(said)
-        if mine is None or mine.state != NONPRIMARY:
-            self._lost_since = self._left_out_since = None
-            return
-        self._lost_since = self._lost_since or time.monotonic()
-        if time.monotonic() - self._lost_since < SETTLED:
+        lost = mine is not None and mine.state == NONPRIMARY
+        if self._lost.seconds(lost) < SETTLED:
+            self._left_out.seconds(False)
             return
         decision = decide(ME["name"], list(ME["members"]), ask_others() | {ME["name"]: mine}, forgotten())
         tell(decision.reason)
         if decision.verb == "bootstrap":
             say(f"the cluster is begun here again: {decision.reason}")
             mariadb("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'")
-        if decision.verb != "join":
-            self._left_out_since = None
-            return
-        self._left_out_since = self._left_out_since or time.monotonic()
-        if time.monotonic() - self._left_out_since >= LEFT_OUT:
-            self._left_out_since = None
+        if self._left_out.seconds(decision.verb == "join") >= LEFT_OUT:
+            self._left_out.seconds(False)
             start_again("the cluster is at work, and does not take it in")
 
     def _cut_off(self, said: dict[str, str]) -> None:
         """Galera leaves a MariaDB running that it has taken out of the cluster for good, such as after a
         transfer that failed ("node restart required"). It is ended, and systemd starts it again."""
-        if said.get("wsrep_cluster_status") != "Disconnected":
-            self._cut_since = None
-            return
-        self._cut_since = self._cut_since or time.monotonic()
-        if time.monotonic() - self._cut_since < SETTLED:
-            return
-        self._cut_since = None
-        start_again("it runs without a cluster")
+        if self._cut.seconds(said.get("wsrep_cluster_status") == "Disconnected") >= SETTLED:
+            self._cut.seconds(False)
+            start_again("it runs without a cluster")
 
     def _note(self, said: dict[str, str]) -> None:
         """What MariaDB said, and when all was well with it last."""

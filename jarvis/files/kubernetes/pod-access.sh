@@ -42,19 +42,21 @@ list() {
   done
 }
 
+alone() { exec 9>"$LOCK" && flock 9; }
+
 plugin() {
   local config namespace found holder
   config=$(cat)
-  exec 9>"$LOCK"
-  flock 9
   case $CNI_COMMAND in
     VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
     ADD)
+      alone
       namespace=${CNI_ARGS##*K8S_POD_NAMESPACE=}
       note "$(address "$config")" "${namespace%%;*}"
       jq --compact-output '.prevResult' <<<"$config"
       ;;
     DEL)
+      alone
       found=$(address "$config")
       # After a loss of power leases begin anew, and kubelet ends the sandboxes of before minutes later: their
       # addresses are other pods' by then.

@@ -10,23 +10,23 @@ readonly PROTOCOL=178
 routes() { # each line: SUBNET via ADDRESS, SUBNET from ADDRESS of this server, or SUBNET here
   local subnet how address known rest interface
   while read -r subnet how address; do
-    if [ "$how" = via ]; then
-      ip route replace "$subnet" via "$address" proto "$PROTOCOL"
-      continue
-    fi
-    if [ "$how" = here ]; then
-      # After a start there is no other way to these pods until the first one is made. What is sent to those that
-      # were here is not to be sent on, and is not refused: HAProxy 2.6 takes a whole processor for a connection
-      # that is (https://github.com/haproxy/haproxy/issues/2491).
-      ip route replace blackhole "$subnet" metric 4096 proto "$PROTOCOL"
-      continue
-    fi
-    interface=$(ip -o -4 address show to "$address" | awk '{ print $2; exit }')
-    if [ -z "$interface" ]; then
-      printf 'error: %s: no interface has the address %s\n' "$(hostname)" "$address" >&2
-      exit 1
-    fi
-    ip route replace "$subnet" dev "$interface" src "$address" proto "$PROTOCOL"
+    case $how in
+      via) ip route replace "$subnet" via "$address" proto "$PROTOCOL" ;;
+      here)
+        # After a start there is no other way to these pods until the first one is made. What is sent to those
+        # that were here is not to be sent on, and is not refused: HAProxy 2.6 takes a whole processor for a
+        # connection that is (https://github.com/haproxy/haproxy/issues/2491).
+        ip route replace blackhole "$subnet" metric 4096 proto "$PROTOCOL"
+        ;;
+      from)
+        interface=$(ip -o -4 address show to "$address" | awk '{ print $2; exit }')
+        if [ -z "$interface" ]; then
+          printf 'error: %s: no interface has the address %s\n' "$(hostname)" "$address" >&2
+          exit 1
+        fi
+        ip route replace "$subnet" dev "$interface" src "$address" proto "$PROTOCOL"
+        ;;
+    esac
   done <"$FOLDER/routes"
   while read -r known rest; do
     [ "$known" != blackhole ] || known=${rest%% *}

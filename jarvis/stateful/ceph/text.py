@@ -191,7 +191,7 @@ def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int,
 
 
 # Reads and writes wait for monitors and osds, and for no manager.
-_URGENT = "# The kernel hands the processor to it before others.\nCPUWeight=500\n"
+_FIRST = "# The kernel hands the processor to it before others.\nCPUWeight=500\n"
 
 
 def unit(kind: str, description: str, command: str, *, store: str, done: str, extra: str = "") -> str:
@@ -214,7 +214,7 @@ Group=ceph
 UMask=0077
 Restart=always
 RestartSec=1
-{"" if kind == "mgr" else _URGENT}# Out of memory takes others first.
+# Out of memory takes others first.
 OOMScoreAdjust=-900
 LimitNOFILE=1048576
 TasksMax=infinity
@@ -241,7 +241,14 @@ WantedBy=multi-user.target
 
 def mon_unit(name: str) -> str:
     """The unit of the monitor ``name``."""
-    return unit("mon", "Ceph monitor", f"ceph-mon -f --id {name}", store=f"{STORES}/mon/jarvis", done="done")
+    return unit(
+        "mon",
+        "Ceph monitor",
+        f"ceph-mon -f --id {name}",
+        store=f"{STORES}/mon/jarvis",
+        done="done",
+        extra=_FIRST,
+    )
 
 
 def mgr_unit(name: str) -> str:
@@ -262,5 +269,5 @@ def osd_unit(osd: Osd) -> str:
         "ceph-osd -f --id ${OSD_ID}",
         store=store,
         done="mkfs_done",
-        extra=f"EnvironmentFile={store}/id.env\n{own}",
+        extra=f"EnvironmentFile={store}/id.env\n{own}{_FIRST}",
     )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi_kubernetes.core import v1 as core
-from pulumi_kubernetes.discovery import v1 as discovery
 
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.stateful.link.service import LinkedService
 
@@ -54,7 +53,7 @@ class Link(Component, token="stateful:Link"):
         super().__init__(name, opts)
         linked = args.service
         port = {"name": linked.name, "port": linked.port, "protocol": "TCP"}
-        service = core.Service(
+        service = objects.Service(
             name,
             metadata={
                 "name": linked.name,
@@ -62,10 +61,10 @@ class Link(Component, token="stateful:Link"):
                 # Pulumi waits for the Endpoints of a Service, which one without a selector never has.
                 "annotations": {"pulumi.com/skipAwait": "true"},
             },
-            spec={"ports": [port], "internal_traffic_policy": "Local"},
+            spec={"ports": [port], "internalTrafficPolicy": "Local"},
             opts=self.in_cluster(args.provider, depends_on=list(args.after)),
         )
-        discovery.EndpointSlice(
+        objects.EndpointSlice(
             name,
             metadata={
                 "name": linked.name,
@@ -75,13 +74,13 @@ class Link(Component, token="stateful:Link"):
                     "endpointslice.kubernetes.io/managed-by": _MANAGER,
                 },
             },
-            address_type="IPv4",
+            addressType="IPv4",
             ports=[port],
             endpoints=[
                 {
                     "addresses": [str(node.server.address)],
                     "conditions": {"ready": True},
-                    "node_name": node.server.name,
+                    "nodeName": node.server.name,
                 }
                 for node in args.nodes
             ],
