@@ -97,12 +97,13 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             kubeconfig=self.kubeconfig,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            # The first server makes the API; objects are made while the others join it.
-            opts=self.child(
-                depends_on=[addresses.get(first.server.name) or next(iter(addresses.values()))],
-            ),
+            opts=self.child(),
         )
-        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
+        # The first server makes the API; objects are made while the others join it. The provider itself waits
+        # for nothing, so that its plugin starts meanwhile.
+        reachable = addresses.get(first.server.name) or next(iter(addresses.values()))
+        in_reach = self.child(depends_on=[reachable])
+        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), in_reach)
         nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
         self.dns = ClusterDns(
             f"{name}-dns",
@@ -114,7 +115,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 aliases=args.aliases,
                 after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),
-            self.child(),
+            in_reach,
         )
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})

@@ -83,6 +83,15 @@ def test_each_remote_command_checks_the_host_key_and_ends_with_its_server(stack:
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_no_object_is_made_before_the_api_has_its_address(stack: str, tmp_path: Path) -> None:
+    graph = graph_of(stack, tmp_path)
+    made = [label for label in graph.resources if label.startswith("kubernetes:")]
+    assert made
+    for label in made:
+        assert any(each.endswith("-virtual-address") for each in graph.before(label)), label
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_no_private_key_or_password_stands_in_the_open(stack: str, tmp_path: Path) -> None:
     graph = graph_of(stack, tmp_path)
     holders = 0

@@ -95,7 +95,9 @@ def test_nodes_start_beside_the_second_and_third_api_server(graph: Graph) -> Non
 
 
 def test_objects_wait_for_the_virtual_address_and_not_for_every_api_server(graph: Graph) -> None:
-    found = before(graph, "pulumi:providers:kubernetes kubernetes")
+    found = before(
+        graph, "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding kubernetes-access-kubelets"
+    )
     assert "s1-virtual-address" in found
     assert "s3-control-plane-apiserver" not in found
 

@@ -6,12 +6,21 @@ import asyncio
 
 import pulumi
 import pytest
+from pulumi.runtime import rpc
 from pulumi.runtime.settings import SETTINGS
 
 from jarvis.core.component import Component
-from jarvis.core.sdk import settled
-from jarvis.remote import HostService, HostServiceArgs, LocalSecret, LocalSecretArgs, Target
-from tests.unit.harness import record
+from jarvis.core.sdk import send, settled
+from jarvis.remote import (
+    HostService,
+    HostServiceArgs,
+    LocalSecret,
+    LocalSecretArgs,
+    Target,
+    Transfer,
+    TransferArgs,
+)
+from tests.unit.harness import SIGNATURE, record
 
 
 class Outer(Component, token="test:Outer"):
@@ -41,6 +50,37 @@ def test_what_was_a_components_only_child_is_found_there() -> None:
     assert graph.resources["command:local:Command b"].aliases == {
         "urn:pulumi:test::jarvis::jarvis:remote:LocalSecret::b"
     }
+
+
+def test_a_file_whose_digest_is_known_is_not_read() -> None:
+    target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA")
+    args = TransferArgs(
+        target=target, source="/nowhere/release.raw", sha256="5" * 64, path="/tmp/release.raw"
+    )
+    graph = record(lambda: Transfer("a", args))
+    assert graph.resources["command:remote:CopyToRemote a"].inputs["source"] == {
+        SIGNATURE: rpc._special_asset_sig,
+        "path": "/nowhere/release.raw",
+        "hash": "5" * 64,
+    }
+
+
+def test_what_is_registered_is_sent_before_the_program_goes_on() -> None:
+    """As many turns of the loop as the SDK takes before it calls the engine; measured with its mocks."""
+    sent: list[bool] = []
+
+    async def register() -> None:
+        for _ in range(15):
+            await asyncio.sleep(0)
+        sent.append(True)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(register())
+        await send()
+        assert sent
+        await task
+
+    asyncio.run(main())
 
 
 @pytest.fixture
