@@ -51,8 +51,8 @@ class Workspace:
             "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # Go's collector of garbage, four times as seldom as by default: with 40 MiB more the CLI, which lives
-            # for seconds, is done 8 % sooner (median of 16 previews).
+            # Go's collector of garbage, four times as seldom as by default: with 40 MiB more the CLI, which
+            # lives for seconds, is done 8 % sooner (median of 16 previews).
             "GOGC": "400",
             # Our plugins stand on PATH only where the official ones cannot be had; the engine warns of that.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
