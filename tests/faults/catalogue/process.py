@@ -10,9 +10,12 @@ from tests.lab.deployment import Cloud
 ADDRESS = "jarvis-virtual-address.service"
 # The processes of pods are in the same control group, and are not its own.
 _ALONE = ("containerd.service", "kubelet.service")
-# Of what runs on: a unit whose work is done once it has started has no process.
+# Of what runs on: a unit whose work is done once it has started has no process, and a socket or a timer has
+# that of the service that it starts.
 _RUNNING = """
 cat /var/lib/jarvis/roles/*/units | sort -u | while read -r unit; do
+  starts=$(systemctl show --value --property Triggers "$unit")
+  unit=${starts:-$unit}
   [ "$(systemctl show --value --property MainPID "$unit")" = 0 ] || echo "$unit"
 done
 """
