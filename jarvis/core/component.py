@@ -1,4 +1,4 @@
-"""The base class of every Jarvis component."""
+"""The base class of every Jarvis component, and of what used to stand alone in one."""
 
 from __future__ import annotations
 
@@ -56,3 +56,39 @@ class Component(pulumi.ComponentResource):
         Where the cluster itself is destroyed its objects go with it, and are forgotten rather than deleted.
         """
         return self.child(provider=provider, deleted_with=provider, **options)
+
+
+class Unwrapped(pulumi.Resource):
+    """A resource that stacks made before have as the only child of a component of the same name.
+
+    A subclass names the type of that component once, as a class argument::
+
+        class Grant(HostService, once_in="stateful:Grant"):
+            ...
+
+    Where its base class was in a component too, that one was inside.
+    """
+
+    # From the outermost component down to the innermost.
+    once_in: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, once_in: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if once_in:
+            cls.once_in = (f"jarvis:{once_in}", *cls.once_in)
+
+    @classmethod
+    def own_options(
+        cls, name: str, opts: pulumi.ResourceOptions | None, **options: Any
+    ) -> pulumi.ResourceOptions:
+        """``opts``, what ``options`` adds (any keyword of ``pulumi.ResourceOptions``), and where the resource
+        ``name`` was before."""
+        parent = opts.parent if opts is not None else None
+        types = [parent.types] if isinstance(parent, Component) else []
+        aliases = []
+        for each in cls.once_in:
+            types.append(each)
+            # Written down here: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
+            urn = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{'$'.join(types)}::{name}"
+            aliases.append(pulumi.Alias(parent=urn))
+        return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=aliases, **options))

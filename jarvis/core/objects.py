@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 import pulumi
 
+from jarvis.core.component import Unwrapped
 
-class KubernetesObject(pulumi.CustomResource):
+
+class KubernetesObject(Unwrapped, pulumi.CustomResource):
     """An object of the API ``api``: ``<group>/<version>``, with ``core`` for the group that has no name.
 
     Args of ``__init__``: ``name``, the logical name; ``opts``, with the cluster's provider; and the object's
@@ -21,16 +23,17 @@ class KubernetesObject(pulumi.CustomResource):
     """
 
     api: ClassVar[str]
+    _kind: ClassVar[str]
     metadata: pulumi.Output[Mapping[str, Any]]
 
-    def __init_subclass__(cls, *, api: str, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, api: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.api = api
+        if api:
+            cls.api, cls._kind = api, cls.__name__
 
     def __init__(self, name: str, *, opts: pulumi.ResourceOptions, **fields: Any) -> None:
-        kind = type(self).__name__
-        whole = {"apiVersion": self.api.removeprefix("core/"), "kind": kind, **fields}
-        super().__init__(f"kubernetes:{self.api}:{kind}", name, whole, opts)
+        whole = {"apiVersion": self.api.removeprefix("core/"), "kind": self._kind, **fields}
+        super().__init__(f"kubernetes:{self.api}:{self._kind}", name, whole, opts)
 
 
 class ConfigMap(KubernetesObject, api="core/v1"):

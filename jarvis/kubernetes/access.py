@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,10 +26,9 @@ def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """``provider``: of the cluster. ``after``: what the cluster's API waits for."""
+    """``provider``: of the cluster."""
 
     provider: kubernetes.Provider
-    after: Sequence[pulumi.Resource] = ()
 
 
 class Access(Component, token="kubernetes:Access"):
@@ -47,6 +45,6 @@ class Access(Component, token="kubernetes:Access"):
                 "name": "system:kubelet-api-admin",
             },
             subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KUBELET_CLIENT}],
-            opts=self.in_cluster(args.provider, depends_on=list(args.after)),
+            opts=self.in_cluster(args.provider),
         )
         self.register_outputs({})

@@ -80,8 +80,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         }
         self.control_plane = self._control_plane(proxies)
         self.nodes = [
-            self._node(host, [networks[host.server.name].service, proxies[host.server.name].service])
-            for host in args.nodes
+            self._node(host, [networks[host.server.name], proxies[host.server.name]]) for host in args.nodes
         ]
         addresses = self._virtual_addresses(proxies)
 
@@ -156,7 +155,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                         etcd_client=etcd_client,
                         after_apiserver=[
                             *args.etcd.members,
-                            proxies[host.server.name].service,
+                            proxies[host.server.name],
                             *([before.apiserver] if before else []),
                         ],
                         after_controllers=[before.controllers] if before else [],
@@ -202,11 +201,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                     holders=[holder.server for holder in holders],
                     api_port=PORT,
                     after=[
-                        proxies[host.server.name].service,
+                        proxies[host.server.name],
                         (own.get(host.server.name) or self.control_plane[0]).apiserver,
                     ],
                 ),
                 self.child(),
-            ).service
+            )
             for host in holders
         }

@@ -89,7 +89,7 @@ def _indented(line: str, columns: int = 8) -> str:
 @dataclass(frozen=True, kw_only=True)
 class ClusterDnsArgs:
     """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``aliases``: see
-    ``corefile``."""
+    ``corefile``. ``after``: what its pods need."""
 
     env: Environment
     provider: kubernetes.Provider

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.kubernetes.flags import template
 from jarvis.kubernetes.identity import Identities, credentials
 from jarvis.remote import File, HostService, HostServiceArgs
@@ -53,22 +52,16 @@ class ApiServerProxyArgs:
     public_port: int | None = None
 
 
-class ApiServerProxy(Component, token="kubernetes:ApiServerProxy"):
-    """HAProxy on one server's 127.0.0.1:7443, and the means to ask an API server whether it is ready.
-
-    ``service`` is the resource to depend on.
-    """
-
-    service: HostService
+class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
+    """HAProxy on one server's 127.0.0.1:7443, and the means to ask an API server whether it is ready."""
 
     def __init__(
         self, name: str, args: ApiServerProxyArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(name, opts)
         ca, health = args.identities.authority.certificate, args.identities.health
         clear, secret = credentials(HEALTH, ca, health)
         config = haproxy_config(args.servers, public_port=args.public_port)
-        self.service = HostService(
+        super().__init__(
             name,
             "apiserver-proxy",
             HostServiceArgs(
@@ -99,6 +92,6 @@ class ApiServerProxy(Component, token="kubernetes:ApiServerProxy"):
                 ready=f"{PORT_OPEN} {LOCAL_ADDRESS} {LOCAL_PORT}",
                 reload=True,
             ),
-            self.child(depends_on=[args.host]),
+            opts,
+            after=[args.host],
         )
-        self.register_outputs({})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.config import Environment, Role, Server
-from jarvis.core.component import Component
 from jarvis.kubernetes.flags import template
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -117,20 +116,16 @@ class PodNetworkArgs:
     env: Environment
 
 
-class PodNetwork(Component, token="kubernetes:PodNetwork"):
+class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
     """CNI configuration, routes and address translation of one server's pods.
 
     The kernel settings that it needs are the host's (`jarvis.hosts`). What pods may reach is limited by rules
     of the server; NetworkPolicy objects are not heeded.
-    ``service`` is the resource to depend on.
     """
 
-    service: HostService
-
     def __init__(self, name: str, args: PodNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         env, server = args.env, args.host.server
-        self.service = HostService(
+        super().__init__(
             name,
             "pod-network",
             HostServiceArgs(
@@ -164,6 +159,6 @@ class PodNetwork(Component, token="kubernetes:PodNetwork"):
                 reload=True,
                 undo=[f"{SCRIPT} down"],
             ),
-            self.child(depends_on=[args.host]),
+            opts,
+            after=[args.host],
         )
-        self.register_outputs({})

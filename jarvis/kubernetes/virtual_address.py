@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.config import Environment, Server
-from jarvis.core.component import Component
 from jarvis.kubernetes.flags import template
 from jarvis.kubernetes.load_balancer import READY
 from jarvis.remote import File, HostService, HostServiceArgs
@@ -77,16 +76,13 @@ class VirtualAddressArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class VirtualAddress(Component, token="kubernetes:VirtualAddress"):
+class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
     """keepalived on one server, speaking VRRP by unicast to the others. Ready when the address answers,
-    whoever holds it. ``service`` is the resource to depend on."""
-
-    service: HostService
+    whoever holds it."""
 
     def __init__(
         self, name: str, args: VirtualAddressArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(name, opts)
         env, server = args.env, args.host.server
         config = keepalived_config(
             server=server.name,
@@ -98,7 +94,7 @@ class VirtualAddress(Component, token="kubernetes:VirtualAddress"):
             api_port=args.api_port,
             gateway_port=env.gateway.https_port,
         )
-        self.service = HostService(
+        super().__init__(
             name,
             "virtual-address",
             HostServiceArgs(
@@ -121,6 +117,6 @@ class VirtualAddress(Component, token="kubernetes:VirtualAddress"):
                 ready=f"{READY} {env.networks.virtual_address}:{args.api_port}",
                 reload=True,
             ),
-            self.child(depends_on=[args.host, *args.after]),
+            opts,
+            after=[args.host, *args.after],
         )
-        self.register_outputs({})

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pulumi
 
 from jarvis.core import objects
-from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import PATIENCE, PodArgs, job_template
@@ -34,23 +33,14 @@ class TaskArgs:
     revision: pulumi.Input[str] | None = None
 
 
-class Task(Component, token="openstack:Task"):
+class Task(objects.Job, once_in="openstack:Task"):
     """A Job that is tried again until it succeeds. A changed one replaces the one before.
 
-    ``job``: the resource after which the task is done.
+    ``opts``: with the cluster's provider, and what is there before.
     """
 
-    job: objects.Job
-
-    def __init__(
-        self,
-        name: str,
-        args: TaskArgs,
-        opts: pulumi.ResourceOptions | None = None,
-        after: Sequence[pulumi.Resource] = (),
-    ) -> None:
-        super().__init__(name, opts)
-        self.job = objects.Job(
+    def __init__(self, name: str, args: TaskArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(
             name,
             metadata={
                 "name": name,
@@ -70,6 +60,5 @@ class Task(Component, token="openstack:Task"):
                     revision=args.revision,
                 ),
             },
-            opts=self.in_cluster(args.platform.provider, delete_before_replace=True, depends_on=list(after)),
+            opts=self.own_options(name, opts, delete_before_replace=True),
         )
-        self.register_outputs({})

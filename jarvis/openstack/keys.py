@@ -138,9 +138,8 @@ class KeyRing(Component, token="openstack:KeyRing"):
                 variables=access_to,
                 scripts=name,
             ),
-            self.child(),
-            after=[self.secret, *made, *access],
-        ).job
+            self.in_cluster(platform.provider, depends_on=[self.secret, *made, *access]),
+        )
         objects.CronJob(
             name,
             metadata=metadata,

@@ -172,7 +172,7 @@ class Keystone(Component, token="openstack:Keystone"):
             self.child(),
         )
         bootstrap = self._bootstrap(name, platform, [ring.ready for ring in rings.values()])
-        self.ready = [self.service.deployment, bootstrap.job]
+        self.ready = [self.service.deployment, bootstrap]
         self.administrator = Administrator(
             url=self.url,
             user=settings.admin_user,
@@ -266,6 +266,5 @@ class Keystone(Component, token="openstack:Keystone"):
                 secrets={_PASSWORD: (f"{name}-bootstrap", _PASSWORD)},
                 revision=revision,
             ),
-            self.child(),
-            after=[self.service.migrated, secret, *after],
+            self.in_cluster(platform.provider, depends_on=[self.service.migrated, secret, *after]),
         )

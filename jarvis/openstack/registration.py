@@ -113,11 +113,11 @@ class Registration(Component, token="openstack:Registration"):
     Two accounts take turns, one for each rotation: pods change over one by one, and the account of those that
     still run is not touched. After a theft rotate twice.
 
-    ``password``: of its account (see ``account``), secret. ``job``: done when it is known.
+    ``password``: of its account (see ``account``), secret. ``task``: done when it is known.
     """
 
     password: pulumi.Output[str]
-    job: pulumi.Resource
+    task: Task
 
     def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -143,7 +143,7 @@ class Registration(Component, token="openstack:Registration"):
         revision = pulumi.Output.unsecret(
             self.password.apply(lambda password: fingerprint([script, limits], key=password))
         )
-        self.job = Task(
+        self.task = Task(
             name,
             TaskArgs(
                 platform=platform,
@@ -168,7 +168,6 @@ class Registration(Component, token="openstack:Registration"):
                 scripts=name,
                 revision=revision,
             ),
-            self.child(),
-            after=[*who.ready, *made],
-        ).job
+            self.in_cluster(platform.provider, depends_on=[*who.ready, *made]),
+        )
         self.register_outputs({})

@@ -163,7 +163,7 @@ class Service(Component, token="openstack:Service"):
         super().__init__(name, opts)
         platform, env = args.platform, args.platform.env
         registration, identity = self._registration(name, args)
-        self.registered = [registration.job] if registration is not None else []
+        self.registered = [registration.task] if registration is not None else []
         known_by: dict[str, pulumi.Input[str]] = (
             dict.fromkeys(
                 account_secrets(bool(args.identity and args.identity.limits)), registration.password
@@ -254,8 +254,10 @@ class Service(Component, token="openstack:Service"):
         self.migrated = Task(
             f"{name}-expand",
             TaskArgs(platform=platform, pod=self.pod, task="expand", command=args.expand),
-            self.child(),
-            after=[grant, *configured, *(ring.secret for ring in args.rings.values())],
+            self.in_cluster(
+                platform.provider,
+                depends_on=[grant, *configured, *(ring.secret for ring in args.rings.values())],
+            ),
         )
         # Everything that a process reads when it starts. The key was generated, so that the digest, which
         # stands in the open, tells nothing of the secrets.
@@ -328,9 +330,8 @@ class Service(Component, token="openstack:Service"):
                 before = Task(
                     f"{name}-{task}",
                     TaskArgs(platform=platform, pod=self.pod, task=task, command=command),
-                    self.child(),
-                    after=[before],
-                ).job
+                    self.in_cluster(platform.provider, depends_on=[before]),
+                )
         self.register_outputs({})
 
     def _registration(self, name: str, args: ServiceArgs) -> tuple[Registration | None, dict[str, Option]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.pki.authority import MODULE, Authority
 from jarvis.pki.period import LEAF_RENEWAL, period, today
 from jarvis.remote import LocalSecret, LocalSecretArgs
@@ -41,7 +40,7 @@ class CertificateArgs:
             raise ValueError(f"the server certificate {self.common_name} has neither DNS name nor address")
 
 
-class Certificate(Component, token="pki:Certificate"):
+class Certificate(LocalSecret, once_in="pki:Certificate"):
     """A certificate of one year, made anew every half of one, with its authority, or by ``rotation``.
 
     - ``certificate``: in PEM. ``chain``: the same followed by its issuer's. ``key``: private key in PEM
@@ -53,27 +52,20 @@ class Certificate(Component, token="pki:Certificate"):
     key: pulumi.Output[str]
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
-        made = LocalSecret(
-            name,
-            LocalSecretArgs(
-                module=MODULE,
-                request={
-                    "kind": "certificate",
-                    "authority": {"common_name": args.authority.common_name, "key": args.authority.key},
-                    "common_name": args.common_name,
-                    "organizations": list(args.organizations),
-                    "dns_names": list(args.dns_names),
-                    "addresses": list(args.addresses),
-                    "client": args.client,
-                    "server": args.server,
-                    "period": period(name, LEAF_RENEWAL, today()),
-                    "rotation": args.rotation,
-                },
-            ),
-            self.child(),
-        ).value.apply(json.loads)
+        request = {
+            "kind": "certificate",
+            "authority": {"common_name": args.authority.common_name, "key": args.authority.key},
+            "common_name": args.common_name,
+            "organizations": list(args.organizations),
+            "dns_names": list(args.dns_names),
+            "addresses": list(args.addresses),
+            "client": args.client,
+            "server": args.server,
+            "period": period(name, LEAF_RENEWAL, today()),
+            "rotation": args.rotation,
+        }
+        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)
+        made = self.value.apply(json.loads)
         self.certificate = pulumi.Output.unsecret(made["certificate"])
         self.chain = pulumi.Output.all(self.certificate, args.authority.issuer).apply("".join)
         self.key = pulumi.Output.secret(made["key"])
-        self.register_outputs({"certificate": self.certificate})

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.pki.authority import MODULE
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
@@ -26,13 +25,9 @@ class PasswordArgs:
             raise ValueError(f"a password of {self.length} characters is too short: 16 at least")
 
 
-class Password(Component, token="pki:Password"):
+class Password(LocalSecret, once_in="pki:Password"):
     """A password of letters and digits, secret: ``value``."""
 
-    value: pulumi.Output[str]
-
     def __init__(self, name: str, args: PasswordArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         request = {"kind": "password", "length": args.length, "rotation": args.rotation}
-        self.value = LocalSecret(name, LocalSecretArgs(module=MODULE, request=request), self.child()).value
-        self.register_outputs({})
+        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)

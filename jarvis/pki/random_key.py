@@ -7,7 +7,6 @@ from typing import Literal
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.pki.authority import MODULE
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
@@ -21,18 +20,14 @@ class RandomKeyArgs:
     rotation: int = 0
 
 
-class RandomKey(Component, token="pki:RandomKey"):
+class RandomKey(LocalSecret, once_in="pki:RandomKey"):
     """A random key in base64, secret: ``value``."""
 
-    value: pulumi.Output[str]
-
     def __init__(self, name: str, args: RandomKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         request = {
             "kind": "random-key",
             "bytes": args.bytes,
             "encoding": args.encoding,
             "rotation": args.rotation,
         }
-        self.value = LocalSecret(name, LocalSecretArgs(module=MODULE, request=request), self.child()).value
-        self.register_outputs({})
+        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)

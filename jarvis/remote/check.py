@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.remote.script import own_options
+from jarvis.core.component import Unwrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class LocalCheckArgs:
     stdin: pulumi.Input[str] | None = None
 
 
-class LocalCheck(Command):
+class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
     """Runs a command on the operator's machine; the deployment ends where it fails.
 
     What must not happen before it has passed depends on it. ``stdout`` is its output.
@@ -32,5 +32,5 @@ class LocalCheck(Command):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=own_options(name, opts, former="remote:LocalCheck"),
+            opts=self.own_options(name, opts),
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.remote.script import own_options
+from jarvis.core.component import Unwrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class LocalSecretArgs:
     request: Mapping[str, pulumi.Input[Any]]
 
 
-class LocalSecret(Command):
+class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
     """The result of a generator, secret, stable until its request changes.
 
     ``value`` is the generator's stdout as a secret Output.
@@ -43,8 +43,6 @@ class LocalSecret(Command):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=own_options(
-                name, opts, former="remote:LocalSecret", additional_secret_outputs=["stdout", "stderr"]
-            ),
+            opts=self.own_options(name, opts, additional_secret_outputs=["stdout", "stderr"]),
         )
         self.value = pulumi.Output.secret(self.stdout)

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi_command.remote import Command
 
-from jarvis.core.component import Component
+from jarvis.core.component import Unwrapped
 from jarvis.remote.connection import Target
 
 FILES = Path(__file__).resolve().parents[1] / "files"
@@ -29,19 +29,6 @@ def read_file(name: str) -> FileText:
     text = FileText((FILES / name).read_text(encoding="utf-8"))
     text.name = name
     return text
-
-
-def own_options(
-    name: str, opts: pulumi.ResourceOptions | None, *, former: str, **options: Any
-) -> pulumi.ResourceOptions:
-    """``opts`` and what ``options`` adds, for the resource ``name``, which used to be the only child of a
-    component of the type ``jarvis:<former>`` and of its own name: a stack made then goes on."""
-    parent = opts.parent if opts is not None else None
-    types = (parent.types + "$" if isinstance(parent, Component) else "") + f"jarvis:{former}"
-    # Written down here: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
-    below = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{types}::{name}"
-    own = pulumi.ResourceOptions(aliases=[pulumi.Alias(parent=below)], **options)
-    return pulumi.ResourceOptions.merge(opts, own)
 
 
 def command_options(target: Target, *, secret: bool = False) -> dict[str, Any]:
@@ -75,7 +62,7 @@ class RemoteScriptArgs:
     first: bool = False
 
 
-class RemoteScript(Command):
+class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
     """Runs a script on a server at creation and whenever the script or its arguments change."""
 
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -87,7 +74,7 @@ class RemoteScript(Command):
             delete=args.undo,
             stdin=read_file(args.script),
             add_previous_output_in_env=False,
-            opts=own_options(name, opts, former="remote:Script", **command_options(args.target)),
+            opts=self.own_options(name, opts, **command_options(args.target)),
         )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import Command, Logging
 
+from jarvis.core.component import Unwrapped
 from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
-from jarvis.remote.script import command_options, own_options
+from jarvis.remote.script import command_options
 
 # Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
@@ -91,16 +92,23 @@ def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> 
     return text
 
 
-class HostService(Command):
+class HostService(Unwrapped, Command, once_in="remote:HostService"):
     """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
 
     The clear part of the bundle is the text of the command, so that a preview shows which file changes and
     how; the secret part is its stdin. Deleting it stops and disables the units and removes the files.
-    ``name`` is unique in the stack; on the server the role is called ``role``.
+    ``name`` is unique in the stack; on the server the role is called ``role``. ``after``: what is there
+    before.
     """
 
     def __init__(
-        self, name: str, role: str, args: HostServiceArgs, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        role: str,
+        args: HostServiceArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        after: Sequence[pulumi.Resource] = (),
     ) -> None:
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
@@ -114,10 +122,10 @@ class HostService(Command):
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,
-            opts=own_options(
+            opts=self.own_options(
                 name,
                 opts,
-                former="remote:HostService",
+                depends_on=list(after),
                 **command_options(args.target, secret=bool(args.secret_files)),
             ),
         )

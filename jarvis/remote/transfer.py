@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import CopyToRemote
 
+from jarvis.core.component import Unwrapped
 from jarvis.core.sdk import file_asset
 from jarvis.remote.connection import Target
-from jarvis.remote.script import command_options, own_options
+from jarvis.remote.script import command_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class TransferArgs:
     path: str
 
 
-class Transfer(CopyToRemote):
+class Transfer(Unwrapped, CopyToRemote, once_in="remote:Transfer"):
     """Copies a file to a server when its content changes."""
 
     def __init__(self, name: str, args: TransferArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -33,5 +34,5 @@ class Transfer(CopyToRemote):
             connection=args.target.connection(),
             source=file_asset(args.source, args.sha256),
             remote_path=args.path,
-            opts=own_options(name, opts, former="remote:Transfer", **command_options(args.target)),
+            opts=self.own_options(name, opts, **command_options(args.target)),
         )

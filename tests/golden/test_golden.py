@@ -6,6 +6,7 @@ Write them anew with: make golden
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,41 @@ def test_no_object_is_made_before_the_api_has_its_address(stack: str, tmp_path: 
     assert made
     for label in made:
         assert any(each.endswith("-virtual-address") for each in graph.before(label)), label
+
+
+# Whose keys are names that people chose.
+NAMED = (
+    "annotations",
+    "data",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "selector",
+    "stringData",
+)
+
+
+def fields(value: object) -> Iterator[str]:
+    """The names of all fields below ``value``."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield name
+            if name not in NAMED:
+                yield from fields(below)
+    elif isinstance(value, list):
+        for each in value:
+            yield from fields(each)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_fields_of_objects_are_spelt_as_kubernetes_spells_them(stack: str, tmp_path: Path) -> None:
+    graph = graph_of(stack, tmp_path)
+    made = [one for one in graph.resources.values() if one.kind.startswith("kubernetes:")]
+    assert made
+    wrong = {f"{one.label}: {name}" for one in made for name in fields(one.inputs) if not name.isalnum()}
+    assert not wrong
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -26,9 +26,7 @@ SPELLED = {"addressType": "address_type", "roleRef": "role_ref", "stringData": "
 
 
 def registered(kind: type[pulumi.CustomResource], fields: dict[str, object]) -> Registered:
-    graph = record(
-        lambda: kind("a", metadata={"name": "a"}, opts=pulumi.ResourceOptions(protect=False), **fields)
-    )
+    graph = record(lambda: kind("a", metadata={"name": "a"}, opts=pulumi.ResourceOptions(), **fields))
     (only,) = graph.resources.values()
     return only
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import rpc
+from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import SETTINGS
 
 from jarvis.core.component import Component
 from jarvis.core.sdk import send, settled
+from jarvis.pki import Password, PasswordArgs
 from jarvis.remote import (
     HostService,
     HostServiceArgs,
@@ -52,6 +55,14 @@ def test_what_was_a_components_only_child_is_found_there() -> None:
     }
 
 
+def test_what_was_an_only_child_twice_is_found_in_either_place() -> None:
+    graph = record(lambda: Password("c", PasswordArgs()))
+    assert graph.resources["command:local:Command c"].aliases == {
+        "urn:pulumi:test::jarvis::jarvis:pki:Password::c",
+        "urn:pulumi:test::jarvis::jarvis:pki:Password$jarvis:remote:LocalSecret::c",
+    }
+
+
 def test_a_file_whose_digest_is_known_is_not_read() -> None:
     target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA")
     args = TransferArgs(
@@ -65,22 +76,25 @@ def test_a_file_whose_digest_is_known_is_not_read() -> None:
     }
 
 
-def test_what_is_registered_is_sent_before_the_program_goes_on() -> None:
-    """As many turns of the loop as the SDK takes before it calls the engine; measured with its mocks."""
-    sent: list[bool] = []
+def test_what_is_registered_is_sent_before_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = threading.Event()
 
-    async def register() -> None:
-        for _ in range(15):
-            await asyncio.sleep(0)
-        sent.append(True)
+    class Told(mocks.MockMonitor):
+        def RegisterResource(self, request: Any) -> Any:
+            if request.name == "a":
+                arrived.set()
+            return super().RegisterResource(request)
 
-    async def main() -> None:
-        task = asyncio.ensure_future(register())
+    monkeypatch.setattr(mocks, "MockMonitor", Told)
+
+    async def program() -> None:
+        target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA")
+        HostService("a", "role", HostServiceArgs(target=target, units=["a.service"]))
         await send()
-        assert sent
-        await task
+        # The loop stands still meanwhile: what is not on its way by now does not arrive.
+        assert arrived.wait(10)
 
-    asyncio.run(main())
+    record(program)
 
 
 @pytest.fixture

@@ -203,12 +203,17 @@ class Lasting:
 
     def seconds(self, holds: bool) -> float:
         """For how long it holds without a break; 0 where it does not, and when it is first seen."""
-        now = time.monotonic()
         if not holds:
-            self._since = None
-        elif self._since is None:
+            self.forget()
+            return 0.0
+        now = time.monotonic()
+        if self._since is None:
             self._since = now
-        return 0.0 if self._since is None else now - self._since
+        return now - self._since
+
+    def forget(self) -> None:
+        """As though it had never held."""
+        self._since = None
 
 
 class Observer:
@@ -243,7 +248,7 @@ class Observer:
         mine = running(said)
         lost = mine is not None and mine.state == NONPRIMARY
         if self._lost.seconds(lost) < SETTLED:
-            self._left_out.seconds(False)
+            self._left_out.forget()
             return
         decision = decide(ME["name"], list(ME["members"]), ask_others() | {ME["name"]: mine}, forgotten())
         tell(decision.reason)
@@ -251,14 +256,14 @@ class Observer:
             say(f"the cluster is begun here again: {decision.reason}")
             mariadb("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'")
         if self._left_out.seconds(decision.verb == "join") >= LEFT_OUT:
-            self._left_out.seconds(False)
+            self._left_out.forget()
             start_again("the cluster is at work, and does not take it in")
 
     def _cut_off(self, said: dict[str, str]) -> None:
         """Galera leaves a MariaDB running that it has taken out of the cluster for good, such as after a
         transfer that failed ("node restart required"). It is ended, and systemd starts it again."""
         if self._cut.seconds(said.get("wsrep_cluster_status") == "Disconnected") >= SETTLED:
-            self._cut.seconds(False)
+            self._cut.forget()
             start_again("it runs without a cluster")
 
     def _note(self, said: dict[str, str]) -> None:

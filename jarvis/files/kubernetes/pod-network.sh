@@ -14,8 +14,8 @@ routes() { # each line: SUBNET via ADDRESS, SUBNET from ADDRESS of this server, 
       via) ip route replace "$subnet" via "$address" proto "$PROTOCOL" ;;
       here)
         # After a start there is no other way to these pods until the first one is made. What is sent to those
-        # that were here is not to be sent on, and is not refused: HAProxy 2.6 takes a whole processor for a
-        # connection that is (https://github.com/haproxy/haproxy/issues/2491).
+        # that were here is not to be sent on, and is not refused: HAProxy 2.6 may take a whole processor for
+        # a connection that is (https://github.com/haproxy/haproxy/issues/2491).
         ip route replace blackhole "$subnet" metric 4096 proto "$PROTOCOL"
         ;;
       from)

@@ -110,11 +110,11 @@ class Database(Component, token="stateful:Database"):
                     addresses=addresses,
                     buffer_pool_mib=env.database.buffer_pool_mib,
                     options=env.database.options,
+                    after=before,
                 ),
                 self.child(),
-                after=before,
             )
             self.members.append(member)
-            before = [member.applied]
+            before = [member]
         self.writer = args.hosts[0].target
         self.register_outputs({"host": self.host})

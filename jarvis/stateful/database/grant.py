@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.stateful.database.account import Account
 from jarvis.stateful.database.mariadb import SQL_FOLDER, grant_statements, revoke_statements
@@ -21,19 +20,13 @@ class GrantArgs:
     schema: Schema
 
 
-class Grant(Component, token="stateful:Grant"):
-    """All rights of an account on one database. Destroying it revokes them.
-
-    - ``applied``: the resource after which the account can work there.
-    """
-
-    applied: HostService
+class Grant(HostService, once_in="stateful:Grant"):
+    """All rights of an account on one database. Destroying it revokes them."""
 
     def __init__(self, name: str, args: GrantArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
         user, schema = args.account.user, args.schema.schema
         file, undo = (f"{SQL_FOLDER}/{user}.on.{schema}.{verb}.sql" for verb in ("grant", "revoke"))
-        self.applied = HostService(
+        super().__init__(
             name,
             f"database-grant-{user}-{schema}",
             HostServiceArgs(
@@ -46,6 +39,6 @@ class Grant(Component, token="stateful:Grant"):
                 after=[f"mariadb --batch <{file}"],
                 undo=[f"! systemctl is-active --quiet mariadb.service || mariadb --batch <{undo}"],
             ),
-            self.child(depends_on=[args.account, args.schema]),
+            opts,
+            after=[args.account, args.schema],
         )
-        self.register_outputs({})

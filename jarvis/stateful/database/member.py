@@ -108,33 +108,24 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMemberArgs:
     """``host``: the server. ``cluster``: its name. ``addresses``: of all members by server.
-    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.Database``."""
+    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.Database``. ``after``: what is there before
+    it starts."""
 
     host: Host
     cluster: str
     addresses: Mapping[str, str]
     buffer_pool_mib: int
     options: Mapping[str, Option]
+    after: Sequence[pulumi.Resource] = ()
 
 
-class DatabaseMember(Component, token="stateful:DatabaseMember"):
-    """MariaDB on one server, from Debian's package, with TLS and nobody but root let in.
-
-    ``after``: what is there before it starts. ``applied``: the resource after which it is in step with the
-    cluster.
-    """
-
-    applied: HostService
+class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
+    """MariaDB on one server, from Debian's package, with TLS and nobody but root let in; there once it is
+    in step with the cluster."""
 
     def __init__(
-        self,
-        name: str,
-        args: DatabaseMemberArgs,
-        opts: pulumi.ResourceOptions | None = None,
-        *,
-        after: Sequence[pulumi.Resource] = (),
+        self, name: str, args: DatabaseMemberArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(name, opts)
         settings = option_file(
             name=args.host.server.name,
             cluster=args.cluster,
@@ -142,7 +133,7 @@ class DatabaseMember(Component, token="stateful:DatabaseMember"):
             buffer_pool_mib=args.buffer_pool_mib,
             options=args.options,
         )
-        self.applied = HostService(
+        super().__init__(
             name,
             "database",
             HostServiceArgs(
@@ -162,6 +153,6 @@ class DatabaseMember(Component, token="stateful:DatabaseMember"):
                 timeout=_TIMEOUT,
                 purge=[DATA],
             ),
-            self.child(depends_on=[args.host, *after]),
+            opts,
+            after=[args.host, *args.after],
         )
-        self.register_outputs({})

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.core.component import Component
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.stateful.database.cluster import Database
 from jarvis.stateful.database.mariadb import SQL_FOLDER, schema_statements
@@ -22,21 +21,18 @@ class SchemaArgs:
     charset: str = "utf8mb3"
 
 
-class Schema(Component, token="stateful:Schema"):
+class Schema(HostService, once_in="stateful:Schema"):
     """A database in the cluster. Destroying it keeps its data: a person drops that.
 
-    - ``schema``: its name. ``applied``: the resource after which it is there.
+    - ``schema``: its name.
     """
 
     schema: str
-    applied: HostService
 
     def __init__(self, name: str, args: SchemaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
-        self.schema = args.schema
         file = f"{SQL_FOLDER}/{args.schema}.schema.sql"
         text = schema_statements(database=args.schema, charset=args.charset)
-        self.applied = HostService(
+        super().__init__(
             name,
             f"database-schema-{args.schema}",
             HostServiceArgs(
@@ -47,6 +43,7 @@ class Schema(Component, token="stateful:Schema"):
                 ],
                 after=[f"mariadb --batch <{file}"],
             ),
-            self.child(depends_on=[args.database]),
+            opts,
+            after=[args.database],
         )
-        self.register_outputs({})
+        self.schema = args.schema
