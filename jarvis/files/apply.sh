@@ -8,6 +8,7 @@
 #   input VALUE | before CMD | gate CMD | ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
 # A script's content is not in the bundle: it stands among the server's scripts, by its name there.
 # Everything is read and staged before the first file changes. Files change by temporary file and rename.
+# A process for each step of each file would take longer than all the rest: steps are for all files at once.
 # Units are restarted only when something that they depend on differs from what they last started with.
 set -euo pipefail
 umask 077
@@ -22,19 +23,70 @@ die() {
   exit 1
 }
 
-install_file() { # mode owner staged path
-  local mode=$1 owner=$2 staged=$3 path=$4 temporary
-  if [ -f "$path" ] && [ ! -L "$path" ] && cmp -s "$staged" "$path" \
-    && [ "$(stat -c '0%a %U:%G' "$path")" = "$mode $owner" ]; then
-    return 0
-  fi
-  (umask 022 && mkdir -p "$(dirname "$path")")
-  temporary=$(mktemp "$(dirname "$path")/.jarvis.XXXXXXXX")
-  cat "$staged" >"$temporary"
-  chown "$owner" "$temporary"
-  chmod "$mode" "$temporary"
-  sync "$temporary"
-  mv -T "$temporary" "$path"
+copy_text() { # from to, which is not there
+  local LC_ALL=C text
+  IFS= read -r -d '' text <"$1" || true
+  set -o noclobber
+  printf '%s' "$text" >"$2"
+  set +o noclobber
+}
+
+make_directories() {
+  local entry kind mode owner path
+  for entry in "${entries[@]}"; do
+    read -r kind mode owner _ path <<<"$entry"
+    [ "$kind" = dir ] || continue
+    (umask 022 && mkdir -p "$path")
+    chown "$owner" "$path"
+    chmod "$mode" "$path"
+  done
+}
+
+install_files() {
+  local entry kind mode owner staged path about sum temporary
+  local -a files=() folders=() changed=() temporaries=()
+  local -A found=() sums=() of_owner=() of_mode=()
+  for entry in "${entries[@]}"; do
+    read -r kind _ _ staged path <<<"$entry"
+    [ "$kind" = dir ] || files+=("$staged" "$path")
+  done
+  [ ${#files[@]} -gt 0 ] || return 0
+  while IFS='|' read -r about path; do found[$path]=$about; done \
+    < <(stat --format '0%a %U:%G %F|%n' -- "${files[@]}" 2>/dev/null)
+  while read -r sum path; do sums[$path]=$sum; done < <(sha256sum -- "${files[@]}" 2>/dev/null)
+
+  for entry in "${entries[@]}"; do
+    read -r kind mode owner staged path <<<"$entry"
+    [ "$kind" = file ] || continue
+    if [[ ${found[$path]:-} = "$mode $owner regular"* && ${sums[$path]:-} = "${sums[$staged]}" ]]; then
+      continue
+    fi
+    # Always the same name, so that the next run finds what one that was cut off has left.
+    temporary=${path%/*}/.jarvis.$role.${path##*/}
+    changed+=("$staged $temporary $path")
+    temporaries+=("$temporary")
+    of_owner[$owner]+=" $temporary"
+    of_mode[$mode]+=" $temporary"
+    [ -d "${path%/*}" ] || folders+=("${path%/*}")
+  done
+  [ ${#changed[@]} -gt 0 ] || return 0
+
+  [ ${#folders[@]} -eq 0 ] || (umask 022 && mkdir -p "${folders[@]}")
+  rm -f -- "${temporaries[@]}"
+  for entry in "${changed[@]}"; do
+    read -r staged temporary _ <<<"$entry"
+    copy_text "$staged" "$temporary"
+  done
+  # No path has a blank (jarvis.remote.files).
+  # shellcheck disable=SC2086
+  for owner in "${!of_owner[@]}"; do chown "$owner" ${of_owner[$owner]}; done
+  # shellcheck disable=SC2086
+  for mode in "${!of_mode[@]}"; do chmod "$mode" ${of_mode[$mode]}; done
+  sync "${temporaries[@]}"
+  for entry in "${changed[@]}"; do
+    read -r _ temporary path <<<"$entry"
+    mv -T "$temporary" "$path"
+  done
 }
 
 remove_file() {
@@ -42,8 +94,16 @@ remove_file() {
   rmdir --parents --ignore-fail-on-non-empty -- "$(dirname "$1")" 2>/dev/null || true
 }
 
+check_owner() { # user:group path
+  [ -z "${owners[$1]:-}" ] || return 0
+  getent passwd "${1%%:*}" >/dev/null || die "$2: no user ${1%%:*} on this server"
+  getent group "${1##*:}" >/dev/null || die "$2: no group ${1##*:} on this server"
+  owners[$1]=known
+}
+
 parse() { # stage
   local line head="" mode owner path count=0 staged="" rest sum name
+  local -A owners=()
   while IFS= read -r line || [ -n "$line" ]; do
     if [ "${line:0:1}" = "|" ]; then
       [ "$head" = file ] || die "the bundle has content outside a file"
@@ -56,8 +116,7 @@ parse() { # stage
     case $head in
       file | dir)
         read -r mode owner path <<<"$rest"
-        getent passwd "${owner%%:*}" >/dev/null || die "$path: no user ${owner%%:*} on this server"
-        getent group "${owner##*:}" >/dev/null || die "$path: no group ${owner##*:} on this server"
+        check_owner "$owner" "$path"
         count=$((count + 1))
         staged=$1/$2.$count
         [ "$head" = dir ] || : >"$staged"
@@ -67,7 +126,8 @@ parse() { # stage
         read -r mode owner sum name path <<<"$rest"
         count=$((count + 1))
         staged=$1/$2.$count
-        cp "$SCRIPTS/$name" "$staged" || die "$path: this server has no script $name"
+        [ -f "$SCRIPTS/$name" ] || die "$path: this server has no script $name"
+        copy_text "$SCRIPTS/$name" "$staged"
         sha256sum --check --status <<<"$sum  $staged" \
           || die "$path: the server's script $name is another than this role wants; type: pulumi up"
         entries+=("file $mode $owner $staged $path")
@@ -112,15 +172,19 @@ await_ready() {
 }
 
 digest() { # of what the units depend on
-  {
+  local entry kind mode owner staged path sum
+  local -a parts=()
+  for entry in "${entries[@]}"; do
+    read -r kind mode owner staged path <<<"$entry"
+    printf '%s %s %s %s\n' "$kind" "$mode" "$owner" "$path" >"$staged.head"
+    parts+=("$staged.head")
+    [ "$kind" = dir ] || parts+=("$staged")
+  done
+  read -r sum _ < <({
     printf '%s\n' "${inputs[@]}" "${units[@]}" "$ready"
-    local entry kind mode owner staged path
-    for entry in "${entries[@]}"; do
-      read -r kind mode owner staged path <<<"$entry"
-      printf '%s %s %s %s\n' "$kind" "$mode" "$owner" "$path"
-      [ "$kind" = dir ] || cat "$staged"
-    done
-  } | sha256sum | cut -d' ' -f1
+    [ ${#parts[@]} -eq 0 ] || cat "${parts[@]}"
+  } | sha256sum)
+  printf '%s\n' "$sum"
 }
 
 start_units() { # digest
@@ -135,11 +199,11 @@ start_units() { # digest
     timeout "$timeout" bash -c "$gate" >&2 \
       || die "not restarted, since this does not hold: $gate (nothing of its units has been touched; mend that and run again)"
   fi
+  systemctl enable --quiet --no-reload "${units[@]}"
   systemctl daemon-reload
+  systemctl reset-failed "${units[@]}" 2>/dev/null || true
   [ -z "$reload" ] || verb='reload-or-restart'
   for unit in "${units[@]}"; do
-    systemctl enable --quiet "$unit"
-    systemctl reset-failed "$unit" 2>/dev/null || true
     if ! timeout "$timeout" systemctl "$verb" "$unit" >&2; then
       explain "$unit"
       die "$unit did not start"
@@ -152,7 +216,8 @@ start_units() { # digest
 }
 
 apply() {
-  local stage entry kind mode owner staged path unit known=$home/files line
+  local stage entry path unit known=$home/files line
+  local -A own=()
   stage=$(mktemp -d /run/jarvis.XXXXXXXX)
   # shellcheck disable=SC2064  # the folder's name is to be expanded now
   trap "rm -rf '$stage'" EXIT
@@ -161,7 +226,11 @@ apply() {
   mkdir -p "$home"
 
   # What the role will own is written down first: an interrupted run leaves nothing that nobody knows.
-  for entry in "${entries[@]}"; do read -r _ _ _ _ path <<<"$entry" && printf '%s\n' "$path"; done >"$stage/files"
+  for entry in "${entries[@]}"; do
+    read -r _ _ _ _ path <<<"$entry"
+    own[$path]=yes
+    printf '%s\n' "$path"
+  done >"$stage/files"
   { cat "$known" 2>/dev/null || true; cat "$stage/files"; } | sort -u >"$known.new"
   mv -T "$known.new" "$known"
   printf '%s\n' "${units[@]}" >"$stage/units"
@@ -179,19 +248,10 @@ apply() {
   cp "$stage/units" "$home/units.new"
   mv -T "$home/units.new" "$home/units"
 
-  for entry in "${entries[@]}"; do
-    read -r kind mode owner staged path <<<"$entry"
-    case $kind in
-      dir)
-        (umask 022 && mkdir -p "$path")
-        chown "$owner" "$path"
-        chmod "$mode" "$path"
-        ;;
-      file) install_file "$mode" "$owner" "$staged" "$path" ;;
-    esac
-  done
+  make_directories
+  install_files
   while IFS= read -r path; do
-    grep -qxF -- "$path" "$stage/files" || [ -d "$path" ] || remove_file "$path"
+    [ -n "${own[$path]:-}" ] || [ -d "$path" ] || remove_file "$path"
   done <"$known"
   sort -u "$stage/files" >"$known.new"
   mv -T "$known.new" "$known"

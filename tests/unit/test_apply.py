@@ -1,0 +1,173 @@
+"""apply.sh: the files of a role as they were asked for, changed only where they differ, and its units."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fakes import FILES, Commands
+
+
+class Role:
+    """A role below a folder of this machine; systemd is a fake, by which every unit runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base, self.etc = folder / "base", folder / "etc"
+        self.commands = Commands(folder / "bin")
+        self.commands.add("systemctl")
+        self.files: dict[str, tuple[str, str, str]] = {}
+        self.extra = ""
+
+    def file(self, name: str, content: str, mode: str = "0644", owner: str = "root:root") -> Path:
+        """Asks for a file, from now on."""
+        self.files[name] = (content, mode, owner)
+        return self.etc / name
+
+    def bundle(self) -> str:
+        text = self.extra
+        for name, (content, mode, owner) in self.files.items():
+            text += f"file {mode} {owner} {self.etc / name}\n"
+            text += "".join(f"|{line}\n" for line in content.split("\n"))
+        return text
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", 'exec bash "$0" web 3<<<"$BUNDLE"', str(FILES / "apply.sh")],
+            env={
+                "PATH": f"{self.commands.folder}:{os.environ['PATH']}",
+                "JARVIS_BASE": str(self.base),
+                "BUNDLE": self.bundle(),
+            },
+            input="",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def apply(self) -> None:
+        done = self.run()
+        assert done.returncode == 0, done.stderr
+
+    def restarts(self) -> int:
+        return len(self.commands.calls("systemctl restart"))
+
+
+def look(path: Path) -> tuple[str, str, str]:
+    about = path.stat()
+    return path.read_text(), f"{about.st_mode & 0o7777:04o}", f"{path.owner()}:{path.group()}"
+
+
+@pytest.fixture
+def role(tmp_path: Path) -> Role:
+    if os.getuid() != 0:
+        pytest.fail("apply.sh gives files to owners: run these tests as root")
+    tmp_path.chmod(0o755)
+    return Role(tmp_path)
+
+
+def test_files_have_the_content_mode_and_owner_that_was_asked_for(role: Role) -> None:
+    role.extra = f"dir 0750 root:daemon {role.etc}/private\n"
+    for number in range(20):
+        role.file(f"{number % 3}/deep/{number}.conf", f"number {number}\n  \\n $HOME \t`true` é\n")
+    role.file("empty", "")
+    role.file("private/key", "a\n\nb", mode="0400", owner="daemon:daemon")
+    role.file("private/tool", "#!/bin/sh", mode="0755")
+    role.apply()
+    for name, (content, mode, owner) in role.files.items():
+        assert look(role.etc / name) == (f"{content}\n", mode, owner), name
+    assert (role.etc / "0" / "deep").stat().st_mode & 0o777 == 0o755
+    private = role.etc / "private"
+    assert (private.stat().st_mode & 0o777, private.group()) == (0o750, "daemon")
+
+
+def test_what_is_as_it_should_be_is_not_written_again(role: Role) -> None:
+    same, other = role.file("same", "one"), role.file("other", "one")
+    role.apply()
+    before = same.stat().st_ino, other.stat().st_ino
+    role.file("other", "two")
+    role.apply()
+    assert same.stat().st_ino == before[0]
+    assert other.stat().st_ino != before[1]
+    assert other.read_text() == "two\n"
+
+
+def test_what_somebody_changed_is_mended(role: Role) -> None:
+    mode, owner, content, link, gone = (role.file(name, "text") for name in ("a", "b", "c", "d", "e"))
+    role.apply()
+    elsewhere = role.etc / "elsewhere"
+    elsewhere.write_text("text\n")
+    mode.chmod(0o666)
+    os.chown(owner, 1, 1)
+    content.write_text("tex!\n")
+    link.unlink()
+    link.symlink_to(elsewhere)
+    gone.unlink()
+    role.apply()
+    for path in (mode, owner, content, link, gone):
+        assert look(path) == ("text\n", "0644", "root:root"), path.name
+    assert not link.is_symlink()
+
+
+def test_what_a_run_that_was_cut_off_left_is_gone_after_the_next(role: Role) -> None:
+    path = role.file("key", "secret", mode="0600")
+    victim = role.etc / "victim"
+    role.etc.mkdir()
+    victim.write_text("mine\n")
+    (role.etc / ".jarvis.web.key").symlink_to(victim)
+    role.apply()
+    assert look(path) == ("secret\n", "0600", "root:root")
+    assert victim.read_text() == "mine\n"
+    assert sorted(each.name for each in role.etc.iterdir()) == ["key", "victim"]
+
+
+def test_a_file_that_is_no_longer_asked_for_goes(role: Role) -> None:
+    old = role.file("old/conf", "text")
+    kept = role.file("kept", "text")
+    role.apply()
+    del role.files["old/conf"]
+    role.apply()
+    assert not old.parent.exists()
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("owner", ["nobody-here:root", "root:nobody-here"])
+def test_an_owner_that_the_server_does_not_know_is_named_before_anything_changes(
+    role: Role, owner: str
+) -> None:
+    first, path = role.file("first", "text"), role.file("second", "text", owner=owner)
+    done = role.run()
+    assert done.returncode == 1
+    assert f"{path}: no " in done.stderr
+    assert "nobody-here on this server" in done.stderr
+    assert not first.exists()
+
+
+def test_units_restart_when_a_file_differs_and_only_then(role: Role) -> None:
+    role.extra = "unit one.service\nunit two.service\ninput release 1\nready true\n"
+    role.file("conf", "one")
+    role.apply()
+    assert role.restarts() == 2
+    role.apply()
+    assert role.restarts() == 2
+    for already, mode in ((2, "0644"), (4, "0600")):
+        assert role.restarts() == already
+        role.file("conf", "two", mode=mode)
+        role.apply()
+    assert role.restarts() == 6
+
+
+def test_units_of_a_server_that_was_set_up_before_are_left_running(role: Role) -> None:
+    """What they were started with is written down there in this form: another one would restart them all."""
+    role.extra = f"unit one.service\ninput release 1\nready true\ndir 0700 root:root {role.etc}/d\n"
+    role.file("conf", "one\ntwo")
+    role.apply()
+    depends = (
+        "release 1\none.service\ntrue\n"
+        f"dir 0700 root:root {role.etc}/d\nfile 0644 root:root {role.etc}/conf\none\ntwo\n"
+    )
+    started = (role.base / "roles" / "web" / "started").read_text().strip()
+    assert started == hashlib.sha256(depends.encode()).hexdigest()
