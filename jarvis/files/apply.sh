@@ -172,7 +172,7 @@ await_ready() {
 }
 
 digest() { # of what the units depend on
-  local entry kind mode owner staged path sum
+  local entry kind mode owner staged path
   local -a parts=()
   for entry in "${entries[@]}"; do
     read -r kind mode owner staged path <<<"$entry"
@@ -180,11 +180,10 @@ digest() { # of what the units depend on
     parts+=("$staged.head")
     [ "$kind" = dir ] || parts+=("$staged")
   done
-  read -r sum _ < <({
+  {
     printf '%s\n' "${inputs[@]}" "${units[@]}" "$ready"
     [ ${#parts[@]} -eq 0 ] || cat "${parts[@]}"
-  } | sha256sum)
-  printf '%s\n' "$sum"
+  } | sha256sum | cut -d' ' -f1
 }
 
 start_units() { # digest

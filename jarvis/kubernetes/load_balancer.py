@@ -93,5 +93,5 @@ class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
                 reload=True,
             ),
             opts,
-            after=[args.host],
+            depends_on=[args.host],
         )

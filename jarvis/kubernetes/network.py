@@ -160,5 +160,5 @@ class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
                 undo=[f"{SCRIPT} down"],
             ),
             opts,
-            after=[args.host],
+            depends_on=[args.host],
         )

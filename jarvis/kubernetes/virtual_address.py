@@ -118,5 +118,5 @@ class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
                 reload=True,
             ),
             opts,
-            after=[args.host, *args.after],
+            depends_on=[args.host, *args.after],
         )

@@ -97,8 +97,8 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
 
     The clear part of the bundle is the text of the command, so that a preview shows which file changes and
     how; the secret part is its stdin. Deleting it stops and disables the units and removes the files.
-    ``name`` is unique in the stack; on the server the role is called ``role``. ``after``: what is there
-    before.
+    ``name`` is unique in the stack; on the server the role is called ``role``. ``depends_on`` adds
+    to that of ``opts``.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
         args: HostServiceArgs,
         opts: pulumi.ResourceOptions | None = None,
         *,
-        after: Sequence[pulumi.Resource] = (),
+        depends_on: Sequence[pulumi.Resource] = (),
     ) -> None:
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
@@ -125,7 +125,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
             opts=self.own_options(
                 name,
                 opts,
-                depends_on=list(after),
+                depends_on=list(depends_on),
                 **command_options(args.target, secret=bool(args.secret_files)),
             ),
         )

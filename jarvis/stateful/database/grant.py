@@ -40,5 +40,5 @@ class Grant(HostService, once_in="stateful:Grant"):
                 undo=[f"! systemctl is-active --quiet mariadb.service || mariadb --batch <{undo}"],
             ),
             opts,
-            after=[args.account, args.schema],
+            depends_on=[args.account, args.schema],
         )

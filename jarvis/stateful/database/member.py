@@ -154,5 +154,5 @@ class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
                 purge=[DATA],
             ),
             opts,
-            after=[args.host, *args.after],
+            depends_on=[args.host, *args.after],
         )

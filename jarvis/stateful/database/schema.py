@@ -44,6 +44,6 @@ class Schema(HostService, once_in="stateful:Schema"):
                 after=[f"mariadb --batch <{file}"],
             ),
             opts,
-            after=[args.database],
+            depends_on=[args.database],
         )
         self.schema = args.schema
