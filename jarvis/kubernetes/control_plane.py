@@ -29,6 +29,10 @@ OWNER = f"{USER}:{USER}"
 APISERVER = "/etc/kubernetes/apiserver"
 CONTROLLERS = "/etc/kubernetes/controllers"
 LOGS = "/var/log/kubernetes"
+# Gives the virtual address away before the API server stops; named by its unit.
+HAND_OVER = "/var/lib/jarvis/bin/hand-over"
+# Succeeds when this server's API server is ready, and the API answers under the virtual address.
+SERVING = "/var/lib/jarvis/bin/apiserver-serving"
 
 # A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
 # EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
@@ -186,7 +190,8 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
             ),
         ]
         flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
-        peers = " ".join(f"{address}:{PORT}" for address in args.peers)
+        peers = " ".join(f"{peer}:{PORT}" for peer in args.peers)
+        address = f"{env.networks.virtual_address}:{PORT}"
         return HostService(
             f"{name}-apiserver",
             "kube-apiserver",
@@ -199,7 +204,12 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                         content=template(
                             "kube-apiserver.service",
                             command=command_line("/usr/bin/kube-apiserver", flags),
+                            address=address,
                         ),
+                    ),
+                    *(
+                        File(path=path, content=read_file(f"kubernetes/{script}"), mode="0755")
+                        for path, script in ((HAND_OVER, "hand-over.sh"), (SERVING, "apiserver-serving.sh"))
                     ),
                     File(
                         path=f"{APISERVER}/admission.yaml",
@@ -223,7 +233,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 units=["kube-apiserver.service"],
                 inputs=[args.host.release],
                 gate=f"{READY} {peers}" if peers else None,
-                ready=f"{READY} 127.0.0.1:{PORT}",
+                ready=f"{SERVING} {address}",
                 timeout=120,
                 purge=[LOGS],
             ),
