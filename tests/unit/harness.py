@@ -33,6 +33,7 @@ class Registered:
     delete_before_replace: bool
     deleted_with: str
     aliases: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -160,6 +161,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                     aliases=frozenset(
                         f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn
                     ),
+                    ignores=frozenset(request.ignoreChanges),
                 )
                 graph.resources[one.label] = one
             return response

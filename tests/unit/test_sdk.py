@@ -46,7 +46,7 @@ class Inner(Component, token="test:Inner"):
 
 
 def test_what_was_a_components_only_child_is_found_there() -> None:
-    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(module="x", request={}))))
+    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(request={}))))
     assert graph.resources["command:remote:Command a"].aliases == {
         "urn:pulumi:test::jarvis::jarvis:test:Outer$jarvis:test:Inner$jarvis:remote:HostService::a"
     }
