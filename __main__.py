@@ -2,7 +2,6 @@
 
 import pulumi
 
-from jarvis.config import load_artifacts, load_environment
 from jarvis.core.sdk import (
     keep_garbage,
     keep_secrets_out_of_logs,
@@ -10,6 +9,7 @@ from jarvis.core.sdk import (
     settled,
 )
 from stacks.cloud import build
+from stacks.start import record, start
 
 keep_garbage()
 keep_secrets_out_of_logs()
@@ -18,8 +18,10 @@ keep_stack_traces_out_of_state()
 
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
-    cloud = await build(load_environment(), load_artifacts())
-    await settled()
+    env, artifacts = await start()
+    cloud = await build(env, artifacts)
+    # Without a new record, where something failed, the engine keeps the one before.
+    deployed = record(env) if await settled() else {}
     return {
         "api": cloud.api,
         "gateway": cloud.gateway,
@@ -27,6 +29,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
         "kubeconfig": cloud.kubeconfig,
         "clouds": cloud.clouds,
         "storage": cloud.storage,
+        **deployed,
     }
 
 
