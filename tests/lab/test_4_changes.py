@@ -117,3 +117,24 @@ def test_an_operators_clock_years_off_ends_the_preview(cloud: Cloud, tmp_path: P
     assert run.status != 0
     assert run.steps() == {}
     one_error(run, "the clock of this machine is", "(1000 days) ahead of the clocks of", *cloud.servers)
+
+
+def test_a_secret_option_is_typed_and_previewed_without_its_value(cloud: Cloud) -> None:
+    stack, value = cloud.stack, "a-password-of-somebodys-directory"
+    path = 'jarvis:environment.openstack.keystone.secret_options["ldap.password"]'
+    try:
+        stack.query("config", "set", "--secret", "--path", path, value)
+        assert stack.workspace.config is not None
+        assert value not in stack.workspace.config.read_text()
+        run = stack.run("preview", "--diff")
+        stack.configure(stack.changed(openstack={"keystone": {"options": {"ldap.password": value}}}))
+        refused = stack.attempt("preview")
+    finally:
+        stack.configure(stack.environment)
+    assert run.steps() == {
+        "kubernetes:core/v1:Secret keystone": "update",
+        "kubernetes:apps/v1:Deployment keystone": "update",
+    }
+    one_error(refused, "ldap.password is a secret", f"pulumi config set --secret --path '{path}'")
+    for each in (run, refused):
+        assert value not in each.output + json.dumps(each.events)
