@@ -2,7 +2,6 @@
 
 import pulumi
 
-from jarvis.config import load_artifacts, load_environment
 from jarvis.core.sdk import (
     keep_garbage,
     keep_secrets_out_of_logs,
@@ -11,6 +10,7 @@ from jarvis.core.sdk import (
 )
 from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
+from stacks.start import record, start
 
 keep_garbage()
 keep_secrets_out_of_logs()
@@ -19,9 +19,11 @@ keep_stack_traces_out_of_state()
 
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
-    cloud = await build(load_environment(), load_artifacts())
+    env, artifacts = await start()
+    cloud = await build(env, artifacts)
     keep_access(cloud.files, stack_folder())
-    await settled()
+    # Without a new record, where something failed, the engine keeps the one before.
+    deployed = record(env) if await settled() else {}
     return {
         "api": cloud.api,
         "gateway": cloud.gateway,
@@ -29,6 +31,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
         "kubeconfig": cloud.kubeconfig,
         "clouds": cloud.clouds,
         "storage": cloud.storage,
+        **deployed,
     }
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pulumi
+from pulumi.runtime.config import is_config_secret
 from pydantic import ValidationError
 
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
+from jarvis.config.openstack import Service
 from jarvis.config.server import Server
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -80,7 +83,51 @@ def load_environment() -> Environment:
     values = pulumi.Config("jarvis").get_object("environment")
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{source} has no jarvis:environment; the README has a complete example")
-    return with_host_keys(parse_environment(values, source), source)
+    env = with_host_keys(parse_environment(values, source), source)
+    check_encrypted(env, source, encrypted=is_config_secret("jarvis:environment"), file=_stack_file(source))
+    return env
+
+
+def _stack_file(source: str) -> Path:
+    """The file that the CLI has the configuration from."""
+    return Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE") or PROJECT / source)
+
+
+def check_encrypted(env: Environment, source: str, *, encrypted: bool, file: Path) -> None:
+    """Whether every secret option of ``env`` is encrypted in the ``file`` that it comes from.
+
+    Where the file is elsewhere, it is enough that something in the configuration is ``encrypted``.
+
+    Raises ``ConfigurationError`` naming those that stand there in the open, without their values.
+    """
+    services = {
+        name: list(settings.secret_options)
+        for name, settings in env.openstack
+        if isinstance(settings, Service) and settings.secret_options
+    }
+    if not services:
+        return
+    written: Any = {}
+    if file.is_file():
+        import yaml  # only here: most stacks have no secret option
+
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        written = document["config"]["jarvis:environment"].get("openstack", {})
+    lines = []
+    for service, names in services.items():
+        found = written.get(service, {}).get("secret_options", {})
+        lines += [
+            f"  openstack.{service}.secret_options.{name}"
+            for name in names
+            if not (isinstance(found[name], dict) if name in found else encrypted)
+        ]
+    if lines:
+        text = "\n".join(lines)
+        raise ConfigurationError(
+            f"{source} has secrets in the open; remove them (and choose new ones, if others have read it):\n"
+            f"{text}\nand type, for each: pulumi config set --secret --path"
+            " 'jarvis:environment.openstack.SERVICE.secret_options[\"OPTION\"]'"
+        )
 
 
 def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Environment:

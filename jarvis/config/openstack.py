@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from jarvis.config.types import DnsLabel, Option, Section
+from jarvis.config.types import DnsLabel, Option, Secret, Section
 
 Rotation = Literal["daily", "weekly", "monthly"]
 
@@ -15,10 +15,14 @@ class Service(Section):
     """What every OpenStack service has.
 
     ``options`` are named ``group.option`` as in the service's own reference, and checked against its list.
+    Those that this list calls secret are ``secret_options``, which Pulumi encrypts.
     """
 
     replicas: int = Field(default=2, ge=1, le=64)
     options: dict[str, Option] = Field(default_factory=dict)
+    secret_options: dict[str, Secret] = Field(
+        default_factory=dict, description="options that hold a secret, encrypted by Pulumi"
+    )
     processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: int = Field(default=4, ge=1, le=256, description="requests at once of one process")
 

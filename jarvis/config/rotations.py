@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from jarvis.config.errors import ConfigurationError
 from jarvis.config.server import Role
 
 if TYPE_CHECKING:
@@ -60,3 +61,31 @@ def secret_names(env: Environment) -> Iterator[str]:
     for prefix, role in _BY_SERVER.items():
         for server in env.with_role(role):
             yield f"{prefix}-{server.name}"
+
+
+def counters(env: Environment) -> dict[str, int]:
+    """Every counter of ``env`` by the secret's name, those that were never raised included."""
+    return {name: env.rotations.get(name, 0) for name in secret_names(env)}
+
+
+def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
+    """Compares the counters of ``env`` with those ``deployed``; a secret that is not among these is new.
+
+    Raises ``ConfigurationError`` with every counter that goes down, or up by more than one.
+    """
+    mistakes = []
+    for name, now in counters(env).items():
+        before = int(deployed.get(name, now))
+        if now < before:
+            mistakes.append(
+                f"  rotations.{name}: {before} is deployed, and {now} is less; a counter only goes up, to"
+                f" {before + 1} for a new secret"
+            )
+        elif now > before + 1:
+            mistakes.append(
+                f"  rotations.{name}: {before} is deployed, and {now} is more than one further: who holds"
+                f" {before} would be refused; {before + 1} first, `pulumi up`, then the next"
+            )
+    if mistakes:
+        text = "\n".join(mistakes)
+        raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")

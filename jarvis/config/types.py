@@ -5,7 +5,15 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+)
 
 Option = str | int | float | bool
 
@@ -20,6 +28,13 @@ def _network(value: object) -> object:
     if isinstance(value, str):
         return IPv4Network(value, strict=True)
     return value
+
+
+def _secret(value: object) -> object:
+    """Pulumi makes a number or a boolean of a text that looks like one. Blanks at a secret's ends stay."""
+    if isinstance(value, bool):
+        return SecretStr(str(value).lower())
+    return SecretStr(str(value)) if isinstance(value, str | int | float) else value
 
 
 def _host_key(value: str) -> str:
@@ -44,4 +59,18 @@ Address = IPv4Address
 Network = Annotated[IPv4Network, BeforeValidator(_network)]
 HostKey = Annotated[str, AfterValidator(_host_key)]
 Flags = Annotated[dict[str, Option], AfterValidator(_no_flag_dashes)]
+# A text that Pulumi has encrypted in the configuration file, where it is {"secure": …}. It shows in no error.
+Secret = Annotated[
+    SecretStr,
+    BeforeValidator(_secret),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "written by: pulumi config set --secret --path",
+            "properties": {"secure": {"type": "string"}},
+            "required": ["secure"],
+            "additionalProperties": False,
+        }
+    ),
+]
 Rotation = Annotated[int, Field(ge=0, description="raise it by one to make the secret anew")]

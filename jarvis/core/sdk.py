@@ -54,8 +54,8 @@ async def send() -> None:
         await asyncio.sleep(0)
 
 
-async def settled() -> None:
-    """Returns once no Output is outstanding, or one has failed, which the SDK then tells.
+async def settled() -> bool:
+    """Returns once no Output is outstanding, or one has failed, which the SDK then tells: whether none has.
 
     The SDK waits too, once the program has ended: for any of all Outputs, again and again, which takes a time
     that grows with their number squared. It was half of the program's time with 330 resources.
@@ -66,5 +66,5 @@ async def settled() -> None:
         failed = any(task.done() and (task.cancelled() or task.exception()) for task in tasks)
         pending = [task for task in tasks if not task.done()]
         if failed or not pending:
-            return
+            return not failed
         await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)

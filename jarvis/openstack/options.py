@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ class OptionList:
 
     groups: Mapping[str, Mapping[str, Mapping[str, Any]]]
     renamed: Mapping[str, str]
+
+    def secret(self, name: str) -> bool:
+        """Whether the service calls its option ``name`` (``group.option``) a secret."""
+        group, _, option = name.partition(".")
+        return bool(self.groups.get(group, {}).get(option, {}).get("secret"))
 
     def mistakes(self, options: Mapping[str, Option]) -> Iterator[str]:
         """One sentence for each of ``options`` (by ``group.option``) that the service would not heed."""
@@ -87,11 +92,43 @@ def read_option_list(service: str, layout: str) -> OptionList:
         ) from None
 
 
-def check_options(service: str, known: OptionList, options: Mapping[str, Option]) -> None:
-    """Raises ``ConfigurationError`` with every mistake in ``options`` at once."""
+def check_secrets(service: str, known: OptionList, options: Iterable[str], secret: Iterable[str]) -> None:
+    """Whether the operator's ``options`` are those that show in the open, and the ``secret`` ones are not.
+
+    Raises ``ConfigurationError`` with every option that is in the wrong place, and what to type. No value is
+    told.
+    """
+    lines = [
+        f"  openstack.{service}.options.{name} is a secret, and would be readable in the configuration, in"
+        " previews and in the state: remove it there, and type\n"
+        f"    pulumi config set --secret --path '{secret_path(service, name)}'"
+        for name in options
+        if known.secret(name)
+    ]
+    lines += [
+        f"  openstack.{service}.secret_options.{name} is no secret of {service}'s: it belongs in options"
+        for name in secret
+        if not known.secret(name) and not list(known.mistakes({name: ""}))
+    ]
+    if lines:
+        text = "\n".join(lines)
+        raise ConfigurationError(
+            f"options of {service} are not where they belong; nothing has been changed:\n{text}"
+        )
+
+
+def secret_path(service: str, name: str) -> str:
+    """Where ``pulumi config set --path`` puts the secret option ``name`` of ``service``."""
+    return f'jarvis:environment.openstack.{service}.secret_options["{name}"]'
+
+
+def check_options(
+    service: str, known: OptionList, options: Mapping[str, Option], field: str = "options"
+) -> None:
+    """Raises ``ConfigurationError`` with every mistake in ``options``, which stand in ``field``, at once."""
     found = list(known.mistakes(options))
     if found:
-        lines = "\n".join(f"  openstack.{service}.options.{mistake}" for mistake in found)
+        lines = "\n".join(f"  openstack.{service}.{field}.{mistake}" for mistake in found)
         raise ConfigurationError(
             f"{service} would not heed these options; nothing has been changed:\n{lines}"
         )

@@ -16,7 +16,7 @@ from jarvis.core.pods import fingerprint, labels, selector
 from jarvis.openstack.config import encoded, environment, variable
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import KeyRing
-from jarvis.openstack.options import OptionList, check_options
+from jarvis.openstack.options import OptionList, check_options, check_secrets
 from jarvis.openstack.platform import AUTHORITIES_FOLDER, Platform
 from jarvis.openstack.pods import DRAIN, PATIENCE, PodArgs, uwsgi_command, web_template
 from jarvis.openstack.registration import (
@@ -125,16 +125,20 @@ def merged_options(
     secrets: Collection[str] = (),
 ) -> dict[str, Option]:
     """The plain options of the service ``name``: the common ones, Jarvis' own ``options``, and those of the
-    operator's ``settings``, of which later ones win. ``secrets``: names of its secret options.
+    operator's ``settings``, of which later ones win. ``secrets``: names of the secret options that Jarvis
+    sets.
 
-    Raises ``ConfigurationError`` for any that the service does not know, all at once, and for a secret one.
+    Raises ``ConfigurationError`` for any that the service does not know, all at once, for a secret one that
+    Jarvis sets, and for a secret that stands in the open.
     """
     secret = [_DATABASE, _QUEUE, *secrets]
-    taken = sorted(set(secret) & set(settings.options))
+    taken = sorted(set(secret) & {*settings.options, *settings.secret_options})
     if taken:
         raise ConfigurationError(
-            f"openstack.{name}.options: {', '.join(taken)} is secret and set by Jarvis; remove it"
+            f"openstack.{name}: {', '.join(taken)} is secret and set by Jarvis; remove it"
         )
+    check_secrets(name, known, settings.options, settings.secret_options)
+    check_options(name, known, dict.fromkeys(settings.secret_options, ""), "secret_options")
     merged = {**COMMON, **options, **settings.options}
     check_options(name, known, {**merged, **dict.fromkeys(secret, "")})
     return merged
@@ -207,8 +211,12 @@ class Service(Component, token="openstack:Service"):
                 authority=platform.authority_file("database"),
             )
         )
+        told = {
+            option: pulumi.Output.secret(text.get_secret_value())
+            for option, text in args.settings.secret_options.items()
+        }
         secrets = pulumi.Output.all(
-            **{_DATABASE: connection, _QUEUE: self.queue.url, **known_by, **args.secrets}
+            **{_DATABASE: connection, _QUEUE: self.queue.url, **known_by, **args.secrets, **told}
         ).apply(environment)
         folders = {path: folder_secret(name, path) for path in args.folders}
 

@@ -9,9 +9,8 @@ import pulumi
 
 from jarvis.core.component import Component
 from jarvis.pki.period import AUTHORITY_RENEWAL, period, today
+from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
-
-MODULE = "jarvis.pki.issue"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +47,7 @@ class Authority(Component, token="pki:Authority"):
             number: LocalSecret(
                 f"{name}-{number}",
                 LocalSecretArgs(
-                    module=MODULE,
-                    request={"kind": "authority", "common_name": args.common_name, "generation": number},
+                    request=request("authority", common_name=args.common_name, generation=number)
                 ),
                 self.child(),
             ).value.apply(json.loads)

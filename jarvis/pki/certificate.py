@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.pki.authority import MODULE, Authority
+from jarvis.pki.authority import Authority
 from jarvis.pki.period import LEAF_RENEWAL, period, today
+from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
 
@@ -52,19 +53,19 @@ class Certificate(LocalSecret, once_in="pki:Certificate"):
     key: pulumi.Output[str]
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        request = {
-            "kind": "certificate",
-            "authority": {"common_name": args.authority.common_name, "key": args.authority.key},
-            "common_name": args.common_name,
-            "organizations": list(args.organizations),
-            "dns_names": list(args.dns_names),
-            "addresses": list(args.addresses),
-            "client": args.client,
-            "server": args.server,
-            "period": period(name, LEAF_RENEWAL, today()),
-            "rotation": args.rotation,
-        }
-        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)
+        asked = request(
+            "certificate",
+            authority={"common_name": args.authority.common_name, "key": args.authority.key},
+            common_name=args.common_name,
+            organizations=list(args.organizations),
+            dns_names=list(args.dns_names),
+            addresses=list(args.addresses),
+            client=args.client,
+            server=args.server,
+            period=period(name, LEAF_RENEWAL, today()),
+            rotation=args.rotation,
+        )
+        super().__init__(name, LocalSecretArgs(request=asked), opts)
         made = self.value.apply(json.loads)
         self.certificate = pulumi.Output.unsecret(made["certificate"])
         self.chain = pulumi.Output.all(self.certificate, args.authority.issuer).apply("".join)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.core.component import Component
-from jarvis.pki.authority import MODULE
+from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
 
@@ -36,7 +36,7 @@ class KeyPair(Component, token="pki:KeyPair"):
         made = {
             number: LocalSecret(
                 f"{name}-{number}",
-                LocalSecretArgs(module=MODULE, request={"kind": "keypair", "generation": number}),
+                LocalSecretArgs(request=request("keypair", generation=number)),
                 self.child(),
             ).value.apply(json.loads)
             for number in (signing, signing - 1, signing + 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.pki.authority import MODULE
+from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
 
@@ -29,5 +29,5 @@ class Password(LocalSecret, once_in="pki:Password"):
     """A password of letters and digits, secret: ``value``."""
 
     def __init__(self, name: str, args: PasswordArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        request = {"kind": "password", "length": args.length, "rotation": args.rotation}
-        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)
+        asked = request("password", length=args.length, rotation=args.rotation)
+        super().__init__(name, LocalSecretArgs(request=asked), opts)

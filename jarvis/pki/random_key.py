@@ -7,7 +7,7 @@ from typing import Literal
 
 import pulumi
 
-from jarvis.pki.authority import MODULE
+from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
 
@@ -24,10 +24,5 @@ class RandomKey(LocalSecret, once_in="pki:RandomKey"):
     """A random key in base64, secret: ``value``."""
 
     def __init__(self, name: str, args: RandomKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        request = {
-            "kind": "random-key",
-            "bytes": args.bytes,
-            "encoding": args.encoding,
-            "rotation": args.rotation,
-        }
-        super().__init__(name, LocalSecretArgs(module=MODULE, request=request), opts)
+        asked = request("random-key", bytes=args.bytes, encoding=args.encoding, rotation=args.rotation)
+        super().__init__(name, LocalSecretArgs(request=asked), opts)

@@ -12,22 +12,37 @@ from pulumi_command.local import Command, Logging
 
 from jarvis.core.component import Unwrapped
 
+# How every secret is made. The engine runs a command anew when its text changes, and would so make every
+# authority and password of a cloud anew: this text is a contract with the state of each deployed stack. It
+# names no folder, so a checkout elsewhere has the same.
+COMMAND = "exec python3 -m jarvis.pki.issue"
+# All inputs of a local command but stdin, by their names in Python. A difference in one of them says nothing
+# of the secret, so the engine keeps what the state has.
+FROZEN = (
+    "add_previous_output_in_env",
+    "archive_paths",
+    "asset_paths",
+    "create",
+    "delete",
+    "dir",
+    "environment",
+    "interpreter",
+    "logging",
+    "triggers",
+    "update",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSecretArgs:
-    """What makes the secret.
+    """``request``: what the generator reads as one JSON object (``jarvis.pki.request``); values may be secret
+    Outputs. The secret is made anew when it changes, and for nothing else."""
 
-    - ``module``: a Python module of Jarvis, run as ``python3 -m <module>`` in the project's folder; it reads
-      one JSON object from stdin and writes the result to stdout.
-    - ``request``: that object; values may be secret Outputs. The secret is made anew when it changes.
-    """
-
-    module: str
     request: Mapping[str, pulumi.Input[Any]]
 
 
 class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
-    """The result of a generator, secret, stable until its request changes.
+    """The result of the generator, secret, stable until its request changes.
 
     ``value`` is the generator's stdout as a secret Output.
     """
@@ -38,11 +53,16 @@ class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
         request = pulumi.Output.all(**args.request)
         super().__init__(
             name,
-            create=f"exec python3 -m {args.module}",
+            create=COMMAND,
             stdin=request.apply(lambda known: json.dumps(known, sort_keys=True)),
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.own_options(name, opts, additional_secret_outputs=["stdout", "stderr"]),
+            opts=self.own_options(
+                name,
+                opts,
+                additional_secret_outputs=["stdout", "stderr"],
+                ignore_changes=list(FROZEN),
+            ),
         )
         self.value = pulumi.Output.secret(self.stdout)

@@ -5,6 +5,7 @@ Write them anew with: make golden
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from jarvis.config import Artifacts, Environment, parse_environment
 from jarvis.config.artifacts import Image, Release
 from jarvis.config.load import with_host_keys
 from jarvis.config.rotations import secret_names
+from jarvis.remote.local import COMMAND
 from stacks.cloud import IMAGES, build
 from tests.unit.harness import Graph, Registered, record
 
@@ -68,6 +70,31 @@ def test_the_graph_is_the_reviewed_one(stack: str, tmp_path: Path) -> None:
     if os.environ.get("JARVIS_GOLDEN") == "write":
         golden.write_text(found)
     assert found == golden.read_text(), "the graph has changed; if it should have: make golden"
+
+
+SECRETS_HEAD = """\
+# Every secret that the stack {stack} generates: where it is, and the digest of its request.
+#
+# A DIFF OF A LINE HERE RE-KEYS A CLOUD. A deployed stack makes a secret anew when its request changes, and
+# when it moves without an alias: authorities, passwords and Ceph's fsid in one `up`, without the care of a
+# rotation for those who still use the one before. Only lines of new secrets may be added. A field that a
+# request gets goes into jarvis.pki.request.ADDED, and leaves the digests as they are. (A certificate is only
+# renewed.)
+"""
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_secret_is_made_anew(stack: str, tmp_path: Path) -> None:
+    lines = []
+    for label, one in sorted(graph_of(stack, tmp_path).resources.items()):
+        if one.kind == "command:local:Command" and one.inputs["create"] == COMMAND:
+            digest = hashlib.sha256(one.inputs["stdin"].encode()).hexdigest()
+            lines.append(f"{digest[:32]}  {one.parent} / {label.partition(' ')[2]}\n")
+    found = SECRETS_HEAD.format(stack=stack) + "".join(lines)
+    golden = HERE / f"{stack}.secrets"
+    if os.environ.get("JARVIS_GOLDEN") == "write":
+        golden.write_text(found)
+    assert found == golden.read_text(), "a secret would be made anew; read the head of the golden file"
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from deployment import Cloud
+from refusals import one_error
 
 APISERVER = "control-plane-apiserver"
 
@@ -82,3 +84,57 @@ def test_the_preview_of_a_rotation_shows_no_secret_and_no_other_one(cloud: Cloud
 
 def test_a_preview_changed_nothing(cloud: Cloud) -> None:
     assert json.loads(cloud.stack.query("preview", "--json"))["changeSummary"].keys() == {"same"}
+
+
+def test_a_counter_that_jumps_ends_the_preview(cloud: Cloud) -> None:
+    stack = cloud.stack
+    before = stack.environment.get("rotations", {}).get("keystone-admin", 0)
+    try:
+        stack.configure(stack.changed(rotations={"keystone-admin": before + 2}))
+        run = stack.attempt("preview")
+    finally:
+        stack.configure(stack.environment)
+    assert run.status != 0
+    one_error(run, "counters of rotations go up by one", "rotations.keystone-admin", f"{before + 1} first")
+
+
+# Read by each Python at its start: that of the program has another time then.
+CLOCK = """
+import time
+now = time.time
+time.time = lambda: now() + 1000 * 86400
+"""
+
+
+def test_an_operators_clock_years_off_ends_the_preview(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    stack, variables = cloud.stack, cloud.stack.variables
+    try:
+        stack.variables = {**variables, "PYTHONPATH": str(tmp_path)}
+        run = stack.attempt("preview")
+    finally:
+        stack.variables = variables
+    assert run.status != 0
+    assert run.steps() == {}
+    one_error(run, "the clock of this machine is", "(1000 days) ahead of the clocks of", *cloud.servers)
+
+
+def test_a_secret_option_is_typed_and_previewed_without_its_value(cloud: Cloud) -> None:
+    stack, value = cloud.stack, "a-password-of-somebodys-directory"
+    path = 'jarvis:environment.openstack.keystone.secret_options["ldap.password"]'
+    try:
+        stack.query("config", "set", "--secret", "--path", path, value)
+        assert stack.workspace.config is not None
+        assert value not in stack.workspace.config.read_text()
+        run = stack.run("preview", "--diff")
+        stack.configure(stack.changed(openstack={"keystone": {"options": {"ldap.password": value}}}))
+        refused = stack.attempt("preview")
+    finally:
+        stack.configure(stack.environment)
+    assert run.steps() == {
+        "kubernetes:core/v1:Secret keystone": "update",
+        "kubernetes:apps/v1:Deployment keystone": "update",
+    }
+    one_error(refused, "ldap.password is a secret", f"pulumi config set --secret --path '{path}'")
+    for each in (run, refused):
+        assert value not in each.output + json.dumps(each.events)

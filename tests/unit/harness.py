@@ -40,6 +40,7 @@ class Registered:
     aliases: frozenset[str] = frozenset()
     urn: str = ""
     former: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -201,6 +202,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                     aliases=frozenset(
                         f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn
                     ),
+                    ignores=frozenset(request.ignoreChanges),
                 )
                 graph.resources[one.label] = one
             return response

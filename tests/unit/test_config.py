@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from jarvis.config import ConfigurationError, Environment, load_artifacts, parse_environment
-from jarvis.config.load import field_path, host_key, private_key, with_host_keys
+from jarvis.config.load import check_encrypted, field_path, host_key, private_key, with_host_keys
 from jarvis.config.schema import FILE, schema_text, stack_schema
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -337,3 +337,49 @@ def test_a_mistake_of_one_field_hides_none_across_fields(values: Values) -> None
     found = {line.partition(": ")[0] for line in mistakes(values)}
     paths = {"color", "networks.virtual_router_id", "servers[0].name", "servers[1].name", "networks.pods"}
     assert paths <= found
+
+
+def _secret_option(values: Values, text: object) -> Environment:
+    values["openstack"].setdefault("keystone", {})["secret_options"] = {"ldap.password": text}
+    return parse_environment(values, "x")
+
+
+@pytest.mark.parametrize(("given", "read"), [("a b ", "a b "), (123, "123"), (True, "true"), (1.5, "1.5")])
+def test_a_secret_option_is_a_text_that_no_error_shows(values: Values, given: object, read: str) -> None:
+    option = _secret_option(values, given).openstack.keystone.secret_options["ldap.password"]
+    assert option.get_secret_value() == read
+    assert read not in repr(option)
+    values["openstack"]["keystone"]["secret_options"] = {"ldap.password": ["hunter2"]}
+    assert "hunter2" not in "".join(mistakes(values))
+
+
+def test_a_secret_option_in_the_open_is_refused(values: Values, tmp_path: Path) -> None:
+    env = _secret_option(values, "hunter2")
+    file = tmp_path / "Pulumi.x.yaml"
+    place = values["openstack"]["keystone"]["secret_options"]
+
+    def write() -> None:
+        file.write_text(yaml.safe_dump({"config": {"jarvis:environment": values}}))
+
+    for encrypted in (True, False):
+        write()
+        with pytest.raises(ConfigurationError, match=r"secret_options\.ldap\.password\nand") as caught:
+            check_encrypted(env, "Pulumi.x.yaml", encrypted=encrypted, file=file)
+        assert "hunter2" not in str(caught.value)
+    place["ldap.password"] = {"secure": "v1:AAAA"}
+    write()
+    check_encrypted(env, "Pulumi.x.yaml", encrypted=True, file=file)
+    file.unlink()
+    check_encrypted(env, "Pulumi.x.yaml", encrypted=True, file=file)
+    with pytest.raises(ConfigurationError, match="in the open"):
+        check_encrypted(env, "Pulumi.x.yaml", encrypted=False, file=file)
+
+
+def test_editors_take_a_secret_option_encrypted_and_not_in_the_open() -> None:
+    stack = document()
+    keystone = stack["config"]["jarvis:environment"]["openstack"].setdefault("keystone", {})
+    keystone["secret_options"] = {"ldap.password": {"secure": "v1:AAAA"}}
+    jsonschema.validate(stack, stack_schema())
+    keystone["secret_options"] = {"ldap.password": "hunter2"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(stack, stack_schema())

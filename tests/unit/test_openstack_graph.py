@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jarvis.config import Environment, parse_environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.core.component import Component
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
+from jarvis.openstack.config import variable
 from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
 from jarvis.openstack.keys import SETTLE
 from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
@@ -348,6 +350,81 @@ def test_a_new_certificate_of_the_cache_is_a_change_of_those_who_have_one(graph:
 def test_a_wrong_option_is_known_before_there_is_any_resource(options: Any, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected):
         check_keystone(_environment(options=options), KNOWN)
+
+
+LDAP = {"secret_options": {"ldap.password": "hunter2$x"}, "options": {"ldap.user": "cn=reader"}}
+
+
+def test_a_secret_option_is_in_the_secret_alone(graph: Graph) -> None:
+    then = _graph(**LDAP)
+    secret = then.resources[f"{SECRET} keystone"]
+    plain = then.resources["kubernetes:core/v1:ConfigMap keystone"]
+    # oslo.config would expand a dollar.
+    encoded = base64.b64encode(b"hunter2$$x").decode()
+    assert secret.inputs["data"]["OS_LDAP__PASSWORD"] == encoded
+    assert any(path.startswith("data") for path in secret.secrets)
+    assert plain.inputs["data"]["OS_LDAP__USER"] == "cn=reader"
+    for one in then.resources.values():
+        if one.label != secret.label:
+            assert "hunter2" not in str(one.inputs), one.label
+            assert encoded not in str(one.inputs), one.label
+
+
+def test_a_changed_secret_option_rolls_the_pods() -> None:
+    other = {**LDAP, "secret_options": {"ldap.password": "another"}}
+    changed = {
+        label for label in _changed(_graph(**LDAP), _graph(**other)) if label.startswith("kubernetes:")
+    }
+    assert changed == {f"{SECRET} keystone", DEPLOYMENT}
+
+
+@pytest.mark.parametrize(
+    ("check", "settings", "expected"),
+    [
+        (
+            check_keystone,
+            {"options": {"ldap.password": "hunter2"}},
+            "--path 'jarvis:environment.openstack.keystone.secret_options[\"ldap.password\"]'",
+        ),
+        (
+            check_glance,
+            {"glance": {"options": {"keystone_authtoken.memcache_secret_key": "hunter2"}}},
+            "openstack.glance.options.keystone_authtoken.memcache_secret_key is a secret",
+        ),
+        (
+            check_keystone,
+            {"secret_options": {"ldap.user": "hunter2"}},
+            "ldap.user is no secret of keystone's",
+        ),
+        (
+            check_keystone,
+            {"secret_options": {"ldap.pasword": "hunter2"}},
+            "secret_options.ldap.pasword: there is no such option; the closest is ldap.password",
+        ),
+        (
+            check_keystone,
+            {"secret_options": {"database.connection": "hunter2"}},
+            "database.connection is secret and set by Jarvis",
+        ),
+    ],
+)
+def test_a_secret_option_has_one_place(check: Any, settings: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check(_environment(**settings), KNOWN)
+    assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_jarvis_tells_in_the_open_is_no_secret_by_the_services_own_lists(graph: Graph) -> None:
+    secret = {
+        variable(f"{group}.{name}")
+        for group, names in KNOWN.groups.items()
+        for name, about in names.items()
+        if about["secret"] and group.isidentifier()
+    }
+    for service in ("keystone", "glance"):
+        data = graph.resources[f"kubernetes:core/v1:ConfigMap {service}"].inputs["data"]
+        assert data.keys() & secret == set()
 
 
 def test_every_object_waits_for_its_namespace(graph: Graph) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from jarvis.pki import issue
+from jarvis.pki import generator
 from jarvis.pki.authority import generation
 from jarvis.pki.certificate import CertificateArgs
 from jarvis.pki.password import PasswordArgs
@@ -26,7 +26,7 @@ from jarvis.pki.period import AUTHORITY_RENEWAL, LEAF_RENEWAL, period, today
 
 
 def _authority(number: int = 0) -> dict[str, str]:
-    made = issue.authority({"kind": "authority", "common_name": "etcd", "generation": number})
+    made = generator.authority({"kind": "authority", "common_name": "etcd", "generation": number})
     return json.loads(made)  # type: ignore[no-any-return]
 
 
@@ -44,7 +44,7 @@ def _request(authority: dict[str, str], **changes: Any) -> dict[str, Any]:
 
 
 def _leaf(authority: dict[str, str], **changes: Any) -> tuple[x509.Certificate, dict[str, str]]:
-    made = json.loads(issue.certificate(_request(authority, **changes)))
+    made = json.loads(generator.certificate(_request(authority, **changes)))
     return x509.load_pem_x509_certificate(made["certificate"].encode()), made
 
 
@@ -134,21 +134,23 @@ def test_certificates_that_are_good_for_nothing_are_mistakes() -> None:
 
 
 def test_a_password_needs_no_quoting() -> None:
-    made = issue.password({"length": 64})
+    made = generator.password({"length": 64})
     assert len(made) == 64
     assert made.isascii()
     assert made.isalnum()
-    assert made != issue.password({"length": 64})
+    assert made != generator.password({"length": 64})
 
 
 def test_a_random_key_has_its_length() -> None:
-    made = issue.random_key({"bytes": 32, "encoding": "urlsafe"})
+    made = generator.random_key({"bytes": 32, "encoding": "urlsafe"})
     assert len(base64.urlsafe_b64decode(made)) == 32
-    assert len(base64.b64decode(issue.random_key({"bytes": 48, "encoding": "base64"}), validate=True)) == 48
+    assert (
+        len(base64.b64decode(generator.random_key({"bytes": 48, "encoding": "base64"}), validate=True)) == 48
+    )
 
 
 def test_a_key_pair_belongs_together() -> None:
-    made = json.loads(issue.keypair({}))
+    made = json.loads(generator.keypair({}))
     private = serialization.load_pem_private_key(made["private"].encode(), password=None)
     assert private.public_key() == serialization.load_pem_public_key(made["public"].encode())
 
@@ -207,9 +209,9 @@ def test_items_are_not_all_renewed_in_one_week() -> None:
 
 def test_an_authority_outlives_its_use() -> None:
     """Made one period early, signing for one, trusted for one more, with leaves of a year at its end."""
-    assert 2 * AUTHORITY_RENEWAL + issue.LEAF_DAYS < issue.AUTHORITY_DAYS
-    assert 3 * AUTHORITY_RENEWAL < issue.AUTHORITY_DAYS
-    assert 2 * LEAF_RENEWAL < issue.LEAF_DAYS
+    assert 2 * AUTHORITY_RENEWAL + generator.LEAF_DAYS < generator.AUTHORITY_DAYS
+    assert 3 * AUTHORITY_RENEWAL < generator.AUTHORITY_DAYS
+    assert 2 * LEAF_RENEWAL < generator.LEAF_DAYS
 
 
 def test_the_date_can_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Inner(Component, token="test:Inner"):
 
 
 def test_what_was_a_components_only_child_is_found_there() -> None:
-    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(module="x", request={}))))
+    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(request={}))))
     assert graph.resources["command:remote:Command a"].aliases == {
         "urn:pulumi:test::jarvis::jarvis:test:Outer$jarvis:test:Inner$jarvis:remote:HostService::a"
     }
@@ -116,11 +116,11 @@ def test_all_outputs_are_waited_for_and_those_that_come_meanwhile(outputs: set[a
             outputs.add(asyncio.ensure_future(step(then)))
         return 1
 
-    async def main() -> None:
+    async def main() -> bool:
         outputs.add(asyncio.ensure_future(step("first", then="second")))
-        await settled()
+        return await settled()
 
-    asyncio.run(main())
+    assert asyncio.run(main())
     assert order == ["first", "second"]
 
 
@@ -132,7 +132,7 @@ def test_an_output_that_failed_is_left_for_the_sdk_to_tell(outputs: set[asyncio.
         never = asyncio.get_running_loop().create_future()
         failing = asyncio.ensure_future(fail())
         outputs.update({failing, never})  # type: ignore[arg-type]
-        await asyncio.wait_for(settled(), 10)
+        assert not await asyncio.wait_for(settled(), 10)
         never.cancel()
         return failing in outputs
 

@@ -1,0 +1,177 @@
+"""Whether the operator's clock agrees with the servers', asked before anything is planned by it.
+
+Renewals follow from the date of the machine where the program runs. With a clock years off a preview would
+plan new authorities for the whole cloud, and an ``up`` would make them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+
+from jarvis.config import Environment, Server
+from jarvis.config.load import PROJECT
+
+# A majority of three says which side is off, and more would cost a preview more.
+ASKED = 3
+# Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
+DIAL_SECONDS = 3
+PATIENCE_SECONDS = 6
+
+
+class ClockError(pulumi.RunError):
+    """The clock of the operator's machine is off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clocks:
+    """What servers said.
+
+    Attributes:
+        ahead: by server, how many seconds the operator's clock is ahead of its clock at least; negative where
+            it is behind, 0 where the two may be the same.
+        silent: by server that could not be asked, why.
+    """
+
+    ahead: Mapping[str, float]
+    silent: Mapping[str, str]
+
+
+def ahead(before: float, answer: int, after: float) -> float:
+    """How many seconds the operator's clock is ahead at least, of a server that said ``answer`` (whole
+    seconds since 1970) between the operator's ``before`` and ``after``; negative where it is behind."""
+    if before > answer + 1:
+        return before - (answer + 1)
+    return min(0.0, after - answer)
+
+
+def verdict(clocks: Clocks, bound: float) -> tuple[str, list[str]]:
+    """What is to be said of ``clocks`` where they may differ by ``bound`` seconds: the error, or an empty
+    text, and warnings. Where most servers say that the operator's clock is off it is, else theirs are."""
+    fast = [name for name, seconds in clocks.ahead.items() if seconds > bound]
+    slow = [name for name, seconds in clocks.ahead.items() if seconds < -bound]
+    for names, side in ((fast, "ahead of"), (slow, "behind")):
+        if 2 * len(names) > len(clocks.ahead):
+            seconds = min(abs(clocks.ahead[name]) for name in names)
+            return (
+                f"the clock of this machine is {_span(seconds)} {side} the clocks of {', '.join(names)};"
+                " nothing has been changed: certificates and authorities would be made anew by it. Set it"
+                " right (timedatectl), or, where the servers' are wrong, theirs"
+                " (preflight.max_clock_skew_seconds is how much they may differ)",
+                [],
+            )
+    warnings = [
+        f"the clock of {name} differs by {_span(abs(clocks.ahead[name]))} from that of this machine and of"
+        " others: set it right there (timedatectl)"
+        for name in (*fast, *slow)
+    ]
+    if not clocks.ahead:
+        why = "; ".join(f"{name}: {reason}" for name, reason in clocks.silent.items())
+        warnings.append(f"the clock of this machine was compared with no server's ({why})")
+    return "", warnings
+
+
+def _span(seconds: float) -> str:
+    days = f" ({seconds / 86400:.0f} days)" if seconds >= 2 * 86400 else ""
+    return f"{seconds:.0f} s{days}"
+
+
+async def check_clock(env: Environment, folder: Path = PROJECT) -> None:
+    """Compares this machine's clock with those of the first servers that answer, ``ASKED`` at most.
+
+    A server that does not answer is no mistake: it may not be there yet.
+
+    Raises ``ClockError`` where the operator's clock is off by more than ``preflight.max_clock_skew_seconds``.
+    """
+    error, warnings = verdict(await ask(env, folder), env.preflight.max_clock_skew_seconds)
+    if error:
+        raise ClockError(error)
+    for warning in warnings:
+        pulumi.log.warn(warning)
+
+
+async def ask(env: Environment, folder: Path = PROJECT) -> Clocks:
+    """Asks servers for their time, side by side, until ``ASKED`` have answered or all were asked."""
+    found: dict[str, float] = {}
+    silent: dict[str, str] = {}
+    rest = iter(env.servers)
+    with tempfile.TemporaryDirectory(prefix="jarvis-clock-") as temporary:
+        known_hosts = Path(temporary) / "known_hosts"
+        known_hosts.write_text("".join(f"{server.name} {server.host_key}\n" for server in env.servers))
+
+        async def until_one_answers(servers: Iterator[Server]) -> None:
+            for server in servers:
+                silent[server.name] = f"no answer within {PATIENCE_SECONDS} s"
+                said = await _ask(command(env, server, known_hosts, folder))
+                if isinstance(said, float):
+                    found[server.name] = said
+                    del silent[server.name]
+                    return
+                silent[server.name] = said
+
+        asking = [asyncio.ensure_future(until_one_answers(rest)) for _ in range(ASKED)]
+        _, late = await asyncio.wait(asking, timeout=PATIENCE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        for task in asking:
+            if not task.cancelled():
+                task.result()
+    return Clocks(ahead=found, silent=silent)
+
+
+def command(env: Environment, server: Server, known_hosts: Path, folder: Path) -> list[str]:
+    """How OpenSSH asks ``server`` for its time: by the key, port and user of the configuration, its host key
+    checked against the line of its name in the file ``known_hosts``. Nothing is asked of the operator."""
+    key = server.private_key_file or env.ssh.private_key_file
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(DIAL_SECONDS),
+        "GlobalKnownHostsFile": "none",
+        "HostKeyAlias": server.name,
+        "LogLevel": "ERROR",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        **({"IdentitiesOnly": "yes", "IdentityFile": str(folder / key)} if key else {}),
+    }
+    return [
+        "ssh",
+        *("-F", "none", "-T"),
+        *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
+        *("-p", str(server.port or env.ssh.port)),
+        *("-l", server.user or env.ssh.user),
+        str(server.address),
+        "exec date -u +%s",
+    ]
+
+
+async def _ask(words: list[str]) -> float | str:
+    """By how many seconds the operator's clock is ahead of that of the server that ``words`` ask, or why it
+    cannot be told."""
+    before = time.time()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return f"{words[0]}: {error.strerror}"
+    try:
+        output, errors = await process.communicate()
+        after = time.time()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode == 0 and output.strip().isdigit():
+        return ahead(before, int(output), after)
+    lines = errors.decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no answer")

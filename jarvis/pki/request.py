@@ -1,0 +1,55 @@
+"""What the generator of secrets is asked for: the text that decides whether a secret is made anew.
+
+A secret is kept for as long as its request stays the same, byte by byte. So the fields of each kind are
+written down here, apart from the code that reads them: those of ``FIRST`` stand in every request, and a
+deployed stack has them in its state. A field that is added later goes into ``ADDED``, with the value that
+says "as before": a request leaves it out where it has that value, and so the requests of deployed stacks stay
+as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FIRST: Mapping[str, frozenset[str]] = {
+    "authority": frozenset({"common_name", "generation"}),
+    "certificate": frozenset(
+        {
+            "authority",
+            "common_name",
+            "organizations",
+            "dns_names",
+            "addresses",
+            "client",
+            "server",
+            "period",
+            "rotation",
+        }
+    ),
+    "keypair": frozenset({"generation"}),
+    "password": frozenset({"length", "rotation"}),
+    "random-key": frozenset({"bytes", "encoding", "rotation"}),
+}
+# By kind: the fields that came later, each with the value of a request that does not have it.
+ADDED: Mapping[str, Mapping[str, Any]] = {}
+
+
+def request(kind: str, **fields: Any) -> dict[str, Any]:
+    """The request for a secret of ``kind`` (see ``FIRST``), whose ``fields`` may be Outputs.
+
+    Raises ``ValueError`` for a kind or a field that the contract does not have, and for one that is missing.
+    """
+    if kind not in FIRST:
+        raise ValueError(f"no secret is of the kind {kind!r}")
+    added = ADDED.get(kind, {})
+    wrong = sorted((FIRST[kind] - fields.keys()) | (fields.keys() - FIRST[kind] - added.keys()))
+    if wrong:
+        raise ValueError(f"a request for a secret of the kind {kind} lacks or does not know {wrong}")
+    kept = {name: value for name, value in fields.items() if name not in added or value != added[name]}
+    return {"kind": kind, **kept}
+
+
+def complete(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The request ``asked`` as the generator reads it: with the fields that it leaves out."""
+    return {**ADDED.get(str(asked["kind"]), {}), **asked}
