@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, NoReturn
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from jarvis.config.types import DnsLabel, Option, Secret, Section
 
 Rotation = Literal["daily", "weekly", "monthly"]
+
+
+def _refused(_: object) -> NoReturn:
+    raise ValueError(
+        "this service has no threads: a request could be judged by the token of another one in the same"
+        " process (docs/decisions/029-threads.md); remove it, and raise processes or replicas instead:"
+        " each process serves one request at a time"
+    )
+
+
+# No field of an editor's schema, and one error that says why where it is set.
+_NoThreads = Annotated[SkipJsonSchema[int], BeforeValidator(_refused)]
 
 
 class Service(Section):
@@ -16,6 +29,9 @@ class Service(Section):
 
     ``options`` are named ``group.option`` as in the service's own reference, and checked against its list.
     Those that this list calls secret are ``secret_options``, which Pulumi encrypts.
+
+    A process serves one request at a time. A service may override ``threads`` by a field that can be set once
+    a decision record shows from its code that no two requests share anything (docs/decisions/029-threads.md).
     """
 
     replicas: int = Field(default=2, ge=1, le=64)
@@ -23,14 +39,20 @@ class Service(Section):
     secret_options: dict[str, Secret] = Field(
         default_factory=dict, description="options that hold a secret, encrypted by Pulumi"
     )
-    processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
-    threads: int = Field(default=4, ge=1, le=256, description="requests at once of one process")
+    # A request is mostly work of the processor, with waits for the database in between: two processes for
+    # each of the two cores of a small server.
+    processes: int = Field(default=4, ge=1, le=64, description="uWSGI worker processes of one replica")
+    threads: _NoThreads = Field(default=1, exclude=True)
 
     @property
     def at_once(self) -> int:
-        """How many requests the gateway gives one replica at once. A thread of each process is left for
-        probes: a replica that is busy must not look as if it were gone."""
-        return max(1, self.processes * (self.threads - 1))
+        """How many requests the gateway gives one replica at once.
+
+        What is left is for probes, since a busy replica must not look as if it were gone: one thread of each
+        process, or one process where processes have no threads. A single process serves both.
+        """
+        left = self.processes if self.threads > 1 else 1
+        return max(1, self.processes * self.threads - left)
 
 
 class Keystone(Service):
@@ -58,7 +80,8 @@ class Glance(Service):
     """The image service."""
 
     quotas: ImageQuotas = Field(default_factory=ImageQuotas)
-    # Uploads and downloads wait for others most of the time.
+    # Uploads and downloads wait for others most of the time, and each holds a thread as long as it lasts.
+    processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: int = Field(default=16, ge=1, le=256, description="requests at once of one process")
     staging_gib: int = Field(
         default=40, ge=1, description="space of one replica for imports: an image, and what it becomes"

@@ -15,6 +15,7 @@ from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
+from jarvis.openstack.pods import Memory
 from jarvis.openstack.registration import Administrator, account_secrets
 from jarvis.openstack.service import Identity, Service, ServiceArgs, merged_options
 
@@ -144,7 +145,7 @@ class Glance(Component, token="openstack:Glance"):
                 },
                 scratch={_SCRATCH: settings.staging_gib},
                 addressed=_ADDRESSED,
-                memory_mib=1024,
+                memory=Memory(process=128, task=1024),
                 drain=DRAIN,
             ),
             self.child(),

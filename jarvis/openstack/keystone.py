@@ -28,7 +28,7 @@ from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import SCHEDULES, KeyRing, KeyRingArgs, max_active_keys
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
-from jarvis.openstack.pods import PodArgs
+from jarvis.openstack.pods import Memory, PodArgs
 from jarvis.openstack.registration import Administrator
 from jarvis.openstack.service import Service, ServiceArgs, folder_secret, merged_options
 from jarvis.pki import Password, PasswordArgs
@@ -167,7 +167,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 options=own,
                 folders=cache.folders,
                 rings=rings,
-                memory_mib=768,
+                memory=Memory(task=768),
             ),
             self.child(),
         )

@@ -45,6 +45,28 @@ _SERVER_LINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What the containers of a service may use of memory at most, in MiB.
+
+    - ``fixed``: uWSGI's master, and files that were read or written. ``process``: one worker process that
+      serves. ``thread``: what one request adds while it is served.
+    - ``task``: a Job, which runs one command.
+
+    The defaults are for Keystone 30 and Glance 33, measured in a container at rest and under load
+    (docs/decisions/029-threads.md).
+    """
+
+    fixed: int = 256
+    process: int = 176
+    thread: int = 16
+    task: int = 512
+
+    def serving(self, *, processes: int, threads: int) -> int:
+        """The limit of a pod that serves with so many processes, of so many threads each."""
+        return self.fixed + processes * (self.process + threads * self.thread)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PodArgs:
     """What the pods of one service have in common.
 

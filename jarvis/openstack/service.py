@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pulumi
 
@@ -18,7 +18,7 @@ from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.keys import KeyRing
 from jarvis.openstack.options import OptionList, check_options, check_secrets
 from jarvis.openstack.platform import AUTHORITIES_FOLDER, Platform
-from jarvis.openstack.pods import DRAIN, PATIENCE, PodArgs, uwsgi_command, web_template
+from jarvis.openstack.pods import DRAIN, PATIENCE, Memory, PodArgs, uwsgi_command, web_template
 from jarvis.openstack.registration import (
     Administrator,
     Registration,
@@ -87,7 +87,7 @@ class ServiceArgs:
       ``fill`` moves the data in between.
     - ``identity``: how it is known to Keystone, where it checks tokens; Keystone itself has none.
     - ``scratch``, ``addressed``: see ``PodArgs``; the latter by ``group.option``.
-    - ``memory_mib``: most memory of a pod. ``drain``: seconds that requests under way have when a pod ends.
+    - ``memory``: what pods and Jobs may use. ``drain``: seconds that requests under way have when a pod ends.
     """
 
     platform: Platform
@@ -107,7 +107,7 @@ class ServiceArgs:
     rings: Mapping[str, KeyRing] = field(default_factory=dict)
     scratch: Mapping[str, int] = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
-    memory_mib: int = 512
+    memory: Memory = field(default_factory=Memory)
     drain: int = DRAIN
 
 
@@ -150,7 +150,7 @@ class Service(Component, token="openstack:Service"):
     The name ``<service>.<namespace>.svc`` leads to each ready pod, and ``_http._tcp`` before it to its port.
     A change replaces the pods one by one, each after its successor is ready; a changed secret is a change.
 
-    - ``pod``: for further tasks. ``migrated``: the resource after which the schema is there.
+    - ``pod``: of its Jobs, for further tasks. ``migrated``: the resource after which the schema is there.
     - ``deployment``: the resource after which all pods are ready. ``account``: in the
       database. ``queue``: its vhost.
     - ``registered``: the resource after which Keystone knows it, where it has an ``identity``.
@@ -257,7 +257,7 @@ class Service(Component, token="openstack:Service"):
             folders={**folders, **{path: ring.name for path, ring in args.rings.items()}},
             scratch=args.scratch,
             addressed={variable(each): text for each, text in args.addressed.items()},
-            memory_mib=args.memory_mib,
+            memory_mib=args.memory.task,
         )
         self.migrated = Task(
             f"{name}-expand",
@@ -297,7 +297,12 @@ class Service(Component, token="openstack:Service"):
                 },
                 "selector": {"matchLabels": selector(name, "api")},
                 "template": web_template(
-                    self.pod,
+                    replace(
+                        self.pod,
+                        memory_mib=args.memory.serving(
+                            processes=args.settings.processes, threads=args.settings.threads
+                        ),
+                    ),
                     command=uwsgi_command(
                         module=args.module,
                         port=args.port,

@@ -18,6 +18,8 @@ from typing import Any
 
 from tests.bench.path import by_component, critical_path, gates, steps
 from tests.bench.peers.measure import compare
+from tests.bench.throughput import throughput
+from tests.faults.client import Refused
 from tests.lab.deployment import ROOT, Cloud, Stack, lab_environment, wait_until
 from tests.lab.tokens import TokenLoop
 from toolchain.workspace.model import Workspace
@@ -235,6 +237,10 @@ def measure() -> dict[str, Any]:
         count, size = len(cloud.stack.state()), stored.stat().st_size
         figures["state"] = {"bytes": size, "resources": count, "bytes_per_resource": round(size / count)}
         figures["idle_memory_bytes"] = memory()
+        try:
+            figures["throughput"] = throughput(cloud, say)
+        except (OSError, Refused) as error:
+            raise BenchError(f"a request under load was not answered: {error}") from error
         figures["option_change"] = option_change(cloud, *OPTION)
         say("the same role of one server by Jarvis, Ansible and pyinfra: five minutes")
         figures["peers"] = compare(

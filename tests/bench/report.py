@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tests.bench.throughput import CLIENTS
+
 
 def path_table(path: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A critical path as the lines of a table."""
@@ -46,6 +48,19 @@ def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         ", ".join(f"{each / 2**20:.0f} MiB" for each in figures["idle_memory_bytes"].values()),
         "under 2560 MiB",
     )
+    yield from throughput_rows(figures["throughput"])
+
+
+# Answers a second on the two cores that all three servers share, at least.
+_THROUGHPUT_AIMS = {"a token by password": 3, "a validation of a token": 35}
+
+
+def throughput_rows(throughput: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, str, str]]:
+    """What was asked, how often it was answered, and the aim."""
+    for what, figure in throughput.items():
+        aim = _THROUGHPUT_AIMS.get(what)
+        answered = f"{figure['per_second']:.1f} a second, {figure['median_seconds']:.2f} s each"
+        yield f"{what}, {CLIENTS} clients at once", answered, f"{aim} a second" if aim else ""
 
 
 # Jarvis' time as a part of the other tool's, at most.

@@ -177,6 +177,10 @@ class User:
         with self._lock:
             self.credentials[made] = secret
 
+    def list_images(self) -> None:
+        """Lists the images that the user may see."""
+        self._gateway.ask("GET", f"{self.image_url}/v2/images", 200, token=self.token)
+
     def upload(self) -> None:
         """Uploads an image of its own content, and remembers it once that is acknowledged."""
         seed = uuid.uuid4().bytes

@@ -15,6 +15,7 @@ import yaml
 
 from jarvis.config import ConfigurationError, Environment, load_artifacts, parse_environment
 from jarvis.config.load import check_encrypted, field_path, host_key, private_key, with_host_keys
+from jarvis.config.openstack import OpenStack, Service
 from jarvis.config.schema import FILE, schema_text, stack_schema
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -197,6 +198,24 @@ def test_unknown_keys_and_wrong_values_come_at_once(values: Values) -> None:
         "servers[0].address",
         "networks.mask",
     }
+
+
+def test_keystone_has_no_threads_and_says_why_beside_other_mistakes(values: Values) -> None:
+    values["openstack"] = {"keystone": {"threads": 4, "colour": "blue"}, "glance": {"threads": 8}}
+    said, other = mistakes(values)
+    assert said.startswith("openstack.keystone.threads: ")
+    assert "judged by the token of another one" in said
+    assert "raise processes or replicas instead" in said
+    assert other.startswith("openstack.keystone.colour: ")
+
+
+def test_no_service_has_threads_unless_its_code_was_looked_at() -> None:
+    """One more needs a decision record like 029, and then a field of its own."""
+    services = {name: type(service) for name, service in OpenStack() if isinstance(service, Service)}
+    settable = {
+        name for name, kind in services.items() if "threads" in kind.model_json_schema()["properties"]
+    }
+    assert settable == {"glance"}
 
 
 def test_the_path_of_a_field() -> None:

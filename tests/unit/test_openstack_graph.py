@@ -494,6 +494,36 @@ def test_a_wrong_option_of_glance_is_known_before_there_is_any_resource(options:
         check_glance(_environment(glance={"options": options}), KNOWN)
 
 
-def test_a_pod_of_glance_keeps_places_for_its_probes() -> None:
+def test_a_pod_keeps_places_for_its_probes() -> None:
     assert glance_route(_environment(glance={"processes": 2, "threads": 8})).requests == 14
     assert glance_route(_environment(glance={"processes": 1, "threads": 1})).requests == 1
+    assert glance_route(_environment(glance={"processes": 8, "threads": 1})).requests == 7
+    assert keystone_route(_environment(processes=8)).requests == 7
+    assert keystone_route(_environment(processes=1)).requests == 1
+
+
+def _container(graph: Graph, name: str) -> dict[str, Any]:
+    [container] = graph.resources[name].inputs["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_a_process_of_keystone_serves_one_request_at_a_time(graph: Graph) -> None:
+    """It keeps the token of a request on an object that all threads of a process share."""
+    commands = {name: _container(graph, name)["command"] for name in (DEPLOYMENT, GLANCE)}
+    assert not [word for word in commands[DEPLOYMENT] if word.startswith("--threads")]
+    assert "--processes=4" in commands[DEPLOYMENT]
+    assert {"--processes=2", "--threads=16"} <= set(commands[GLANCE])
+
+
+def test_memory_follows_from_processes_and_the_jobs_are_as_they_were(graph: Graph) -> None:
+    def resources(graph: Graph, name: str) -> tuple[str, str]:
+        found = _container(graph, name)["resources"]
+        return found["requests"]["memory"], found["limits"]["memory"]
+
+    assert resources(graph, DEPLOYMENT) == ("512Mi", "1024Mi")
+    assert resources(graph, GLANCE) == ("512Mi", "1024Mi")
+    then = _graph(processes=8, glance={"processes": 4, "threads": 8})
+    assert resources(then, DEPLOYMENT) == ("896Mi", "1792Mi")
+    assert resources(then, GLANCE) == ("640Mi", "1280Mi")
+    # A Job cannot be changed: it would be replaced, and run again.
+    assert not [name for name in _changed(graph, then) if ":Job " in name]
