@@ -11,6 +11,7 @@ umask 022
 readonly ROOT=${JARVIS_ROOT:-}
 readonly STATE=$ROOT/var/lib/jarvis
 readonly BEGIN="# begin: written by Jarvis, lost at its next change" END="# end: written by Jarvis"
+readonly ASIDE="# set aside by Jarvis: "
 # Services that Debian starts as soon as they are installed, with a configuration that is not ours yet.
 readonly QUIET=(haproxy.service keepalived.service mariadb.service rabbitmq-server.service epmd.service epmd.socket)
 
@@ -121,12 +122,72 @@ set_sysctls() { # file
   done <"$1"
 }
 
+# An installer gives a server's own name to 127.0.1.1, and a stranger's line may give another server's away. Resolvers
+# join all lines of a name, or take the first: none but Jarvis' may have one of its names. A line keeps its other
+# names, and behind a mark its text, which comes back when Jarvis goes. A line on loopback that has nothing but names
+# of this server goes to its address as a whole, so that its full name stays the canonical one.
+set_aside() { # lines of Jarvis, own address; hosts(5) on stdin and stdout
+  awk -v lines="$1" -v own="$2" -v mark="$ASIDE" '
+    BEGIN {
+      count = split(lines, line, "\n")
+      for (at = 1; at <= count; at++) {
+        words = split(line[at], word)
+        for (n = 2; n <= words; n++) want[tolower(word[n])] = word[1]
+      }
+    }
+    {
+      text = $0
+      sub(/#.*/, "", text)
+      words = split(text, word)
+      clash = mine = shared = 0
+      for (n = 2; n <= words; n++) {
+        name = tolower(word[n])
+        if (name ~ /^(localhost|ip6-)/) shared = 1
+        if (!(name in want) || want[name] == word[1]) continue
+        clash = 1
+        if (want[name] == own) mine = 1
+      }
+      if (!clash) { print; next }
+      whole = mine && !shared && word[1] ~ /^(127\.|::1$)/
+      kept = ""
+      for (n = 2; n <= words; n++) {
+        name = tolower(word[n])
+        if (!(name in want) || want[name] == (whole ? own : word[1])) kept = kept " " word[n]
+      }
+      if (kept != "") kept = (whole ? own : word[1]) kept " "
+      print kept mark $0
+    }'
+}
+
 hosts_block() { # file with the lines, or none: the block in /etc/hosts is replaced, other lines are kept
-  local old new
+  local old new lines="" own="" address name
   old=$(cat "$ROOT/etc/hosts" 2>/dev/null || true)
-  new=$(awk -v begin="$BEGIN" -v end="$END" '$0 == begin {inside = 1} !inside {print} $0 == end {inside = 0}' <<<"$old")
-  [ -z "${1:-}" ] || new+=$'\n'$BEGIN$'\n'$(cat "$1")$'\n'$END
+  new=$(awk -v begin="$BEGIN" -v end="$END" -v mark="$ASIDE" '
+    $0 == begin {inside = 1}
+    !inside {at = index($0, mark); print at ? substr($0, at + length(mark)) : $0}
+    $0 == end {inside = 0}' <<<"$old")
+  if [ -n "${1:-}" ]; then
+    lines=$(cat "$1")
+    # The server's name in the configuration, and what the system calls itself where that is another.
+    read -r _ own _ <"$STATE/cluster"
+    address=$(awk -v own="$own" '$2 == own {print $1; exit}' <<<"$lines")
+    [ -n "$address" ] || die "$1 has no line of this server, $own"
+    for name in "$(hostname)" "$(hostname --short)"; do
+      awk -v name="$name" '{for (n = 2; n <= NF; n++) if ($n == name) found = 1} END {exit !found}' <<<"$lines" \
+        || lines+=$'\n'"$address $name"
+    done
+    new=$(set_aside "$lines" "$address" <<<"$new")$'\n'$BEGIN$'\n'$lines$'\n'$END
+  fi
   [ "$old" = "$new" ] || replace "$ROOT/etc/hosts" <<<"$new"
+}
+
+own_name() { # whoever asks for this server's name comes to its address, and nowhere else
+  local own address found
+  read -r _ own _ <"$STATE/cluster"
+  address=$(awk -v own="$own" '$2 == own {print $1; exit}' "$STATE/hosts")
+  found=$(getent ahostsv4 "$own" | awk '{print $1}' | sort -u | paste -sd ' ' || true)
+  [ "$found" = "$address" ] \
+    || die "its own name $own leads to ${found:-nothing}, not to $address alone (getent ahostsv4 $own; the line hosts of /etc/nsswitch.conf must begin with files)"
 }
 
 restart_changed() { # unit file: only when the file is not the one that it was restarted for
@@ -158,6 +219,7 @@ setup() {
   done
   set_sysctls "$ROOT/etc/sysctl.d/90-jarvis.conf"
   hosts_block "$STATE/hosts"
+  own_name
   systemctl enable --now --quiet systemd-resolved.service
   restart_changed systemd-resolved.service "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf"
   restart_changed systemd-journald.service "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"

@@ -111,6 +111,22 @@ check_identity() {
     || fail "address: no interface has ${want[address]} (field address of the server)"
 }
 
+# cloud-init may write /etc/hosts anew at each boot, without the names that Jarvis puts there. What came with the
+# instance goes before the files of the system, of which the last one counts.
+check_names() {
+  local file value="" where=""
+  [ -d "$ROOT/etc/cloud" ] && [ ! -e "$ROOT/etc/cloud/cloud-init.disabled" ] || return 0
+  for file in "$ROOT/etc/cloud/cloud.cfg" "$ROOT"/etc/cloud/cloud.cfg.d/*.cfg \
+    "$ROOT/var/lib/cloud/instance/cloud-config.txt"; do
+    grep -qsE '^manage_etc_hosts:' "$file" || continue
+    value=$(sed -nE 's/^manage_etc_hosts: *"?([A-Za-z]*).*/\1/p' "$file" | tail -n 1) where=${file#"$ROOT"}
+  done
+  case ${value,,} in
+    "" | false | no | off) ;;
+    *) fail "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in $where, or: touch /etc/cloud/cloud-init.disabled)" ;;
+  esac
+}
+
 check_membership() {
   local mark path
   mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
@@ -171,6 +187,7 @@ main() {
   check_kernel
   check_time
   check_identity
+  check_names
   check_ports
   check_osd
   if [ ${#failures[@]} -gt 0 ]; then

@@ -130,6 +130,17 @@ MISTAKES: list[tuple[Change, str]] = [
         "address: no interface has 192.0.2.11 ",
     ),
     (
+        lambda b: b.write("etc/cloud/cloud.cfg", "users:\n - default\nmanage_etc_hosts: true\n"),
+        "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /etc/cloud",
+    ),
+    (
+        lambda b: [
+            b.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n"),
+            b.write("var/lib/cloud/instance/cloud-config.txt", "manage_etc_hosts: localhost\n"),
+        ],
+        "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /var/lib/cloud",
+    ),
+    (
         lambda b: b.commands.say("ss", 'LISTEN 0 9 *:10250 *:* users:(("kubelet",pid=7,fd=1))\n'),
         'port: 10250 is in use by "kubelet"',
     ),
@@ -178,6 +189,15 @@ def test_cgroup_version_one_has_its_own_list(box: Box) -> None:
 def test_a_time_service_is_not_asked_for_where_none_is_wanted(box: Box) -> None:
     box.wanted["time_sync"] = "no"
     box.commands.say("timedatectl", "no")
+    assert box.check()[0] == 0
+
+
+def test_a_cloud_init_that_leaves_hosts_alone_is_fine(box: Box) -> None:
+    box.write("etc/cloud/cloud.cfg", "manage_etc_hosts: true\n")
+    box.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n")
+    assert box.check()[0] == 0
+    (box.root / "etc/cloud/cloud.cfg.d/99-own.cfg").unlink()
+    box.write("etc/cloud/cloud-init.disabled", "")
     assert box.check()[0] == 0
 
 

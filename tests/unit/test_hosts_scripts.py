@@ -24,6 +24,9 @@ class Server:
         merged = self.root / "usr/lib/extension-release.d/extension-release.jarvis"
         self.merged = merged
         self.write("proc/sys/kernel/random/boot_id", "boot-1\n")
+        self.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+        self.commands.say("hostname", "jarvis-1\n")
+        self.commands.say("getent", "192.0.2.11 STREAM jarvis-1\n192.0.2.11 DGRAM\n")
         self.commands.say("systemctl", "")
         self.commands.add(
             "systemd-sysext",
@@ -154,9 +157,9 @@ def test_lines_of_others_in_hosts_stay(server: Server) -> None:
     server.host("hosts", str(block))
     assert (hosts.read_text(), hosts.stat().st_ino) == (once, changed)
     hosts.write_text(once + "192.0.2.10 scanner\n")
-    block.write_text("192.0.2.13 jarvis-3\n")
+    block.write_text("192.0.2.11 jarvis-1\n192.0.2.13 jarvis-3\n")
     server.host("hosts", str(block))
-    assert "jarvis-1" not in hosts.read_text()
+    assert "jarvis-2" not in hosts.read_text()
     assert "192.0.2.13 jarvis-3\n" in hosts.read_text()
     server.host("hosts")
     assert hosts.read_text() == before + "192.0.2.10 scanner\n"
@@ -172,6 +175,55 @@ def test_kernel_settings_are_written_where_they_differ(server: Server) -> None:
     run = server.host("sysctls", str(settings))
     assert run.returncode == 0, run.stderr
     assert forward.read_text() == "1\n"
+
+
+# What Debian's installer leaves, what people add, and what is made of it for jarvis-1.
+OWN_NAME = [
+    ("127.0.1.1\tjarvis-1", "192.0.2.11 jarvis-1"),
+    ("127.0.1.1\tJarvis-1.example.org jarvis-1 # mine", "192.0.2.11 Jarvis-1.example.org jarvis-1"),
+    ("127.0.0.1 localhost jarvis-1", "127.0.0.1 localhost"),
+    ("::1 localhost ip6-localhost jarvis-1", "::1 localhost ip6-localhost"),
+    ("2001:db8::11 jarvis-1", ""),
+    ("198.51.100.12 jarvis-2 jarvis-2-bmc", "198.51.100.12 jarvis-2-bmc"),
+    ("127.0.1.1 jarvis-1 jarvis-2", "192.0.2.11 jarvis-1"),
+]
+
+
+@pytest.mark.parametrize(("line", "becomes"), OWN_NAME, ids=[line for line, _ in OWN_NAME])
+def test_a_name_of_the_servers_leads_to_its_address_alone(server: Server, line: str, becomes: str) -> None:
+    before = f"127.0.0.1 localhost\n{line}\n\n# a comment\nff02::1 ip6-allnodes\n"
+    hosts = server.write("etc/hosts", before)
+    block = server.write("block", "192.0.2.11 jarvis-1\n192.0.2.12 jarvis-2\n")
+    for _ in range(2):
+        run = server.host("hosts", str(block))
+        assert run.returncode == 0, run.stderr
+        lines = hosts.read_text().splitlines()
+        assert lines[0] == "127.0.0.1 localhost"
+        assert lines[1].split("# set aside by Jarvis: ") == [f"{becomes} " if becomes else "", line]
+        assert lines[2:5] == ["", "# a comment", "ff02::1 ip6-allnodes"]
+        told = [words for text in lines if (words := text.split("#")[0].split())]
+        for name, address in (("jarvis-1", "192.0.2.11"), ("jarvis-2", "192.0.2.12")):
+            assert {words[0] for words in told if name in words[1:]} == {address}
+    server.host("hosts")
+    assert hosts.read_text() == before
+
+
+def test_what_a_server_calls_itself_leads_to_its_address_too(server: Server) -> None:
+    hosts = server.write("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 rack7.example.org rack7\n")
+    block = server.write("block", "192.0.2.11 jarvis-1\n")
+    server.commands.add("hostname", "echo rack7${1:+}")
+    assert server.host("hosts", str(block)).returncode == 0
+    lines = hosts.read_text().splitlines()
+    assert lines[1].startswith("192.0.2.11 rack7.example.org rack7 # ")
+    assert "192.0.2.11 rack7" in lines
+
+
+def test_a_name_that_leads_elsewhere_all_the_same_is_told(server: Server) -> None:
+    _settled(server)
+    server.commands.say("getent", "127.0.1.1 STREAM jarvis-1\n192.0.2.11 STREAM\n")
+    run = server.host("setup", "nftables")
+    assert run.returncode == 1
+    assert "its own name jarvis-1 leads to 127.0.1.1 192.0.2.11, not to 192.0.2.11 alone" in run.stderr
 
 
 def test_a_higher_limit_is_left(server: Server) -> None:
