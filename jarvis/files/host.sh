@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a server needs before any role: Debian packages, users, kernel settings, names.
 #
-#   host setup PACKAGE...     what is missing is installed; files that Jarvis wrote take effect
+#   host setup PACKAGE...     what is missing is installed, what ran already is taken over; files of Jarvis take effect
 #   host packages PACKAGE...  what is missing is installed, and nothing else done
 #   host upstream             gives the network interface the DNS servers that the server had at first
 #   host remove               undoes what `setup` did outside Jarvis' own files; packages stay
@@ -12,8 +12,8 @@ readonly ROOT=${JARVIS_ROOT:-}
 readonly STATE=$ROOT/var/lib/jarvis
 readonly BEGIN="# begin: written by Jarvis, lost at its next change" END="# end: written by Jarvis"
 readonly ASIDE="# set aside by Jarvis: "
-# Services that Debian starts as soon as they are installed, with a configuration that is not ours yet.
-readonly QUIET=(haproxy.service keepalived.service mariadb.service rabbitmq-server.service epmd.service epmd.socket)
+# shellcheck source=jarvis/files/packaged.sh
+. "$(dirname "$0")/packaged.sh"
 
 die() {
   printf 'error: %s: %s\n' "$(hostname)" "$*" >&2
@@ -32,6 +32,33 @@ replace() { # path <content: by rename, or in place where the path is a mount of
   fi
 }
 
+# What a package started before Jarvis came, and where its data is as the package made it. Written down before the
+# service stops: whoever is interrupted then cannot ask it any more.
+take_packages() { # names
+  local package unit strange mark
+  for package in "$@"; do
+    mark=$STATE/taking-$package
+    if package_owned "$package"; then
+      rm -f "$mark"
+      continue
+    fi
+    if [ ! -e "$mark" ]; then
+      package_found "$package" || continue
+      strange=$(package_strange "$package")
+      [ -z "$strange" ] || die "$strange"
+      : >"$mark"
+      sync "$mark"
+    fi
+    echo "taking $package over: it is as it was installed"
+    for unit in $(package_units "$package"); do
+      ! systemctl cat "$unit" >/dev/null 2>&1 || systemctl disable --now --quiet "$unit"
+    done
+    [ "$package" != rabbitmq-server ] || find "$ROOT/var/lib/rabbitmq/mnesia" -mindepth 1 -delete
+    rm -f "$mark"
+  done
+}
+
+# Services that a package starts as soon as it is installed have a configuration then that is not ours yet.
 install_packages() { # names
   local missing=() package unit fresh=() merged=""
   for package in "$@"; do
@@ -41,8 +68,10 @@ install_packages() { # names
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}"
   case " ${missing[*]} " in *" systemd-resolved "*) save_upstream ;; esac
-  for unit in "${QUIET[@]}"; do
-    systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
+  for package in "${missing[@]}"; do
+    for unit in $(package_units "$package"); do
+      systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
+    done
   done
   # A merged release makes /usr read-only; dpkg needs it back for a moment. What runs keeps running.
   if [ -e "$ROOT/usr/lib/extension-release.d/extension-release.jarvis" ]; then
@@ -212,6 +241,7 @@ ssh_server() {
 }
 
 setup() {
+  take_packages "$@"
   install_packages "$@"
   systemd-sysusers "$ROOT/etc/sysusers.d/jarvis.conf"
   grep -vE '^(#|$)' "$ROOT/etc/modules-load.d/jarvis.conf" | while IFS= read -r name; do

@@ -104,6 +104,8 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
     """The files of a server's base role."""
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
+        # Which the tool reads; executable only because scripts go by digest.
+        File(path=f"{TOOL.rpartition('/')[0]}/packaged.sh", content=read_file("packaged.sh"), mode="0755"),
         Directory(path=STAGING, mode="0700"),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),

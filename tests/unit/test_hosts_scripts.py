@@ -311,8 +311,75 @@ def test_only_missing_packages_are_installed_and_do_not_start(server: Server) ->
     assert server.host("setup", "haproxy", "nftables").returncode == 0
     (call,) = server.commands.calls("apt-get")
     assert call.endswith(" install haproxy")
-    steps = [c for c in server.commands.calls() if "haproxy.service" in c or c.startswith("apt-get")]
+    calls = [c for c in server.commands.calls() if "is-active" not in c]
+    steps = [c for c in calls if "haproxy.service" in c or c.startswith("apt-get")]
     assert [c.split()[1] for c in steps] == ["cat", "mask", "--yes", "unmask", "disable"]
+
+
+def _with_services(server: Server) -> Path:
+    """Units run until they are stopped; a queue as its package made it. Returns the queue's file."""
+    _settled(server)
+    for name in ("mariadb.service", "rabbitmq-server.service", "epmd.socket"):
+        server.write(f"units/{name}", "active")
+    server.commands.add(
+        "systemctl",
+        f'cd "{server.root}/units"; unit=${{@: -1}}; state=$(cat "$unit" 2>/dev/null); case "$1 $2" in '
+        'is-active*) [ "$2" = --quiet ] || echo "${state:-inactive}"; [ "$state" = active ] ;; '
+        'cat*) [ -e "$unit" ] ;; "disable --now") echo inactive >"$unit" ;; esac',
+    )
+    server.commands.say("rabbitmqctl", "fresh\n")
+    (server.root / "var/lib/mysql/mysql").mkdir(parents=True)
+    return server.write("var/lib/rabbitmq/mnesia/rabbit@jarvis-1/schema.DAT", "")
+
+
+def _stopped(server: Server) -> list[str]:
+    return [
+        c.split()[-1] for c in server.commands.calls("systemctl") if c.split()[1:3] == ["disable", "--now"]
+    ]
+
+
+def test_services_as_their_packages_made_them_are_taken_over_once(server: Server) -> None:
+    data = _with_services(server)
+    for _ in range(2):
+        run = server.host("setup", "mariadb-server", "rabbitmq-server")
+        assert run.returncode == 0, run.stderr
+        assert _stopped(server) == ["mariadb.service", "rabbitmq-server.service", "epmd.socket"]
+    assert not data.exists()
+    assert (server.root / "var/lib/mysql/mysql").exists(), "Jarvis keeps its database elsewhere"
+    assert not list(server.root.glob("var/lib/jarvis/taking-*"))
+
+
+def test_a_queue_of_somebody_is_not_taken_over(server: Server) -> None:
+    data = _with_services(server)
+    server.commands.say("rabbitmqctl", '{vhost,<<"shop">>}\n')
+    run = server.host("setup", "rabbitmq-server")
+    assert run.returncode == 1
+    assert 'has {vhost,<<"shop">>}' in run.stderr
+    assert data.exists()
+    assert _stopped(server) == []
+
+
+def test_a_take_over_that_was_cut_short_goes_on(server: Server) -> None:
+    data = _with_services(server)
+    server.commands.add("find", 'case "$*" in *-delete) exit 1 ;; esac; exec /usr/bin/find "$@"')
+    assert server.host("setup", "rabbitmq-server").returncode == 1
+    assert data.exists()
+    (server.commands.folder / "find").unlink()
+    run = server.host("setup", "rabbitmq-server")
+    assert run.returncode == 0, run.stderr
+    assert not data.exists()
+
+
+def test_services_of_a_role_are_never_taken(server: Server) -> None:
+    """Whatever is in them: at each change of the server `setup` comes again."""
+    data = _with_services(server)
+    server.write("var/lib/jarvis/roles/queue/units", "epmd.socket\nrabbitmq-server.service\n")
+    server.write("var/lib/jarvis/roles/database/units", "mariadb.service\n")
+    server.write("var/lib/jarvis/taking-rabbitmq-server", "")
+    run = server.host("setup", "mariadb-server", "rabbitmq-server")
+    assert run.returncode == 0, run.stderr
+    assert _stopped(server) == []
+    assert data.exists()
 
 
 def test_sshd_is_told_once_and_only_what_it_takes(server: Server) -> None:
