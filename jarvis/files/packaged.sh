@@ -79,14 +79,14 @@ readonly RABBITMQ_FOUND='case
 of [] -> fresh; [One | _] -> One end.'
 
 rabbitmq_strange() { # what there is in a queue that runs, or why that is not known; nothing where it is as it came
-  local answer="" deadline=$((SECONDS + ${PACKAGE_PATIENCE:-120}))
+  local answer="" deadline=$((SECONDS + 120 * ${JARVIS_PATIENCE_FACTOR:-1}))
   while [ "$(systemctl is-active rabbitmq-server.service 2>/dev/null || true)" = activating ] \
     && [ "$SECONDS" -lt "$deadline" ]; do
     sleep 1
   done
   if ! systemctl is-active --quiet rabbitmq-server.service; then
     [ -z "$(rabbitmq_data)" ] || echo "data in $(rabbitmq_data), and does not run, so that nobody can ask what it is"
-  elif ! answer=$(timeout "${PACKAGE_PATIENCE:-120}" rabbitmqctl --quiet eval "$RABBITMQ_FOUND" </dev/null 2>&1); then
+  elif ! answer=$(timeout $((120 * ${JARVIS_PATIENCE_FACTOR:-1})) rabbitmqctl --quiet eval "$RABBITMQ_FOUND" </dev/null 2>&1); then
     echo "something that it does not tell: $(tail -n 1 <<<"$answer")"
   elif [ "$answer" != fresh ]; then
     tr -s ' \n' ' ' <<<"$answer"

@@ -6,7 +6,7 @@
 # Its text follows that of packaged.sh. packages: Debian's, with commas, that the server will have.
 # environment, server, address: what the configuration calls it. min_cores, min_memory_mib, min_disk_gib.
 # time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
-# max_skew: by how many seconds the clock may be behind it. ports: TCP ports, with commas, that must be free.
+# max_skew: by how many seconds the clock may be behind it. patience: by how much to wait longer than usual. ports: TCP ports, with commas, that must be free.
 #
 # osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
 #
@@ -198,6 +198,7 @@ check_osd() {
 main() {
   local word ours=no known="" failure
   for word in "$@"; do want[${word%%=*}]=${word#*=}; done
+  export JARVIS_PATIENCE_FACTOR=${want[patience]:-1}
   check_system
   check_membership
   check_size

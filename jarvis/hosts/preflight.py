@@ -48,6 +48,7 @@ def target(env: Environment, server: Server) -> Target:
         user=server.user or env.ssh.user,
         port=server.port or env.ssh.port,
         private_key=None if key is None else pulumi.Output.secret(key),
+        patience=env.patience,
     )
 
 
@@ -65,6 +66,7 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "max_skew": str(wanted.max_clock_skew_seconds),
         "ports": ",".join(map(str, ports(env, server))),
         "packages": ",".join(packages(server)),
+        **({"patience": str(env.patience)} if env.patience > 1 else {}),
         **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
 

@@ -274,14 +274,15 @@ class Service(Component, token="openstack:Service"):
                 )
             )
         )
+        patience = platform.env.patience
         self.deployment = objects.Deployment(
             name,
-            metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)}},
+            metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(patience * PATIENCE)}},
             spec={
                 "replicas": args.settings.replicas,
                 "revisionHistoryLimit": 3,
                 "minReadySeconds": 2,
-                "progressDeadlineSeconds": PATIENCE,
+                "progressDeadlineSeconds": patience * PATIENCE,
                 "strategy": {
                     "type": "RollingUpdate",
                     # One after the other: each takes seconds of CPU to load its program, beside requests.
@@ -301,6 +302,7 @@ class Service(Component, token="openstack:Service"):
                     health=args.health,
                     revision=revision,
                     drain=args.drain,
+                    patience=patience,
                 ),
             },
             opts=self.in_cluster(
