@@ -51,6 +51,16 @@ def cgroup(settings: Settings, name: str) -> str:
     return f"/jarvis-lab/{settings.run_dir.name}/{name}"
 
 
+def installed_hosts(name: str) -> str:
+    """/etc/hosts as Debian's installer leaves it on a server of that name (netcfg): its own name leads to
+    127.0.1.1, and to nothing that others reach."""
+    return (
+        f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}.lab.internal\t{name}\n\n"
+        "# The following lines are desirable for IPv6 capable hosts\n"
+        "::1     localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+    )
+
+
 def prepare(settings: Settings, state: State, server: Server) -> None:
     """Make identity and disk of a server unless they are there; the disk is last: with it all is there."""
     at = places(settings, server.name)
@@ -61,12 +71,7 @@ def prepare(settings: Settings, state: State, server: Server) -> None:
         return
     write(at.seed / "etc/machine-id", server.machine_id + "\n", 0o444)
     write(at.seed / "etc/hostname", server.name + "\n", 0o644)
-    hosts = [
-        "127.0.0.1 localhost",
-        "::1 localhost ip6-localhost ip6-loopback",
-        f"{server.address} {server.name}",
-    ]
-    write(at.seed / "etc/hosts", "\n".join(hosts) + "\n", 0o644)
+    write(at.seed / "etc/hosts", installed_hosts(server.name), 0o644)
     (at.seed / "root/.ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
     (at.seed / "root").chmod(0o700)
     write(at.seed / "root/.ssh/authorized_keys", f"{client} lab-{settings.name}\n")

@@ -37,6 +37,12 @@ class Environment(Section):
     name: DnsLabel
     networks: Networks
     ssh: Ssh = Field(default_factory=Ssh)
+    patience: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="how many times as long as on a usual server a deployment waits for anything to come up",
+    )
     preflight: Preflight = Field(default_factory=Preflight)
     servers: list[Server] = Field(min_length=1)
     versions: Versions = Field(default_factory=Versions)

@@ -6,6 +6,7 @@
 # A bundle has one head line per entry, and each line of a file's content behind a "|":
 #   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | script MODE OWNER:GROUP SHA256 NAME PATH | unit NAME
 #   input VALUE | before CMD | gate CMD | ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
+#   patience FACTOR: by how much all commands wait longer than on a usual server, in JARVIS_PATIENCE_FACTOR
 # A script's content is not in the bundle: it stands among the server's scripts, by its name there.
 # Everything is read and staged before the first file changes. Files change by temporary file and rename.
 # A process for each step of each file would take longer than all the rest: steps are for all files at once.
@@ -140,6 +141,7 @@ parse() { # stage
       gate) gate=$rest ;;
       ready) ready=$rest ;;
       timeout) timeout=$rest ;;
+      patience) export JARVIS_PATIENCE_FACTOR=$rest ;;
       reload) reload=yes ;;
       purge) purge+=("$rest") ;;
       "") ;;
@@ -154,9 +156,22 @@ explain() { # unit
   say "--- look further with: journalctl --unit $1"
 }
 
+# What comes up later is found by the next run; what is always slow wants more patience.
+late() { # what was waited for
+  die "$1 within ${timeout}s; if it comes up later, type: pulumi up (a slow server: raise patience in the configuration)"
+}
+
+unit_state() { # unit: its state, and what it says of itself
+  systemctl show --property ActiveState,SubState,StatusText --value "$1" 2>/dev/null | grep . | paste -sd ' ' || true
+}
+
 await_ready() {
-  local deadline=$((SECONDS + timeout)) problem=""
-  until problem=$(timeout "$timeout" bash -c "$ready" 2>&1); do
+  local deadline=$((SECONDS + timeout)) problem="" status unit
+  while :; do
+    status=0
+    problem=$(timeout "$timeout" bash -c "$ready" 2>&1) || status=$?
+    [ "$status" != 0 ] || return 0
+    [ "$status" != 124 ] || problem="no answer of it${problem:+, after: $problem}"
     for unit in "${units[@]}"; do
       if systemctl is-failed --quiet "$unit"; then
         explain "$unit"
@@ -165,7 +180,7 @@ await_ready() {
     done
     if [ "$SECONDS" -ge "$deadline" ]; then
       for unit in "${units[@]}"; do explain "$unit"; done
-      die "not ready after ${timeout}s: $ready: $problem"
+      late "still waited for: $ready: ${problem:-status $status}: not ready"
     fi
     sleep 0.3
   done
@@ -187,7 +202,7 @@ digest() { # of what the units depend on
 }
 
 start_units() { # digest
-  local unit started running=yes verb=restart
+  local unit started running=yes verb=restart status
   started=$(cat "$home/started" 2>/dev/null || true)
   for unit in "${units[@]}"; do systemctl is-active --quiet "$unit" || running=no; done
   if [ "$running" = yes ] && [ "$started" = "$1" ]; then
@@ -195,7 +210,10 @@ start_units() { # digest
     return 0
   fi
   if [ -n "$gate" ] && [ -n "$started" ]; then
-    timeout "$timeout" bash -c "$gate" >&2 \
+    status=0
+    timeout "$timeout" bash -c "$gate" >&2 || status=$?
+    [ "$status" != 124 ] || late "not restarted, still waited for: $gate: no answer"
+    [ "$status" = 0 ] \
       || die "not restarted, since this does not hold: $gate (nothing of its units has been touched; mend that and run again)"
   fi
   systemctl enable --quiet --no-reload "${units[@]}"
@@ -203,10 +221,12 @@ start_units() { # digest
   systemctl reset-failed "${units[@]}" 2>/dev/null || true
   [ -z "$reload" ] || verb='reload-or-restart'
   for unit in "${units[@]}"; do
-    if ! timeout "$timeout" systemctl "$verb" "$unit" >&2; then
-      explain "$unit"
-      die "$unit did not start"
-    fi
+    status=0
+    timeout "$timeout" systemctl "$verb" "$unit" >&2 || status=$?
+    [ "$status" != 0 ] || continue
+    explain "$unit"
+    [ "$status" != 124 ] || late "still waited for: $unit, which is $(unit_state "$unit"): not started"
+    die "$unit did not start"
   done
   [ -z "$ready" ] || await_ready
   printf '%s\n' "$1" >"$home/started.new"

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
-PATIENCE = float(os.environ.get("JARVIS_PATIENCE", "120"))
+FACTOR = int(os.environ.get("JARVIS_PATIENCE_FACTOR", "1"))
+PATIENCE = float(os.environ.get("JARVIS_PATIENCE", str(120 * FACTOR)))
 PORT = int(os.environ.get("JARVIS_CEPH_PORT", "3300"))
 CONFIG = ROOT / "etc/ceph"
 STORES = ROOT / "var/lib/ceph"

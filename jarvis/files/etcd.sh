@@ -16,7 +16,8 @@ umask 022
 readonly ROOT=${JARVIS_ROOT:-}
 readonly DATA=$ROOT/var/lib/etcd
 readonly CONFIG=$ROOT/etc/etcd
-readonly PATIENCE=${JARVIS_PATIENCE:-60}
+readonly FACTOR=${JARVIS_PATIENCE_FACTOR:-1}
+readonly PATIENCE=${JARVIS_PATIENCE:-$((60 * FACTOR))}
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
@@ -28,7 +29,7 @@ die() {
 client() { # endpoints command...
   local endpoints=$1
   shift
-  env --unset=ETCDCTL_ENDPOINTS etcdctl --endpoints="$endpoints" --dial-timeout=2s --command-timeout=5s "$@"
+  env --unset=ETCDCTL_ENDPOINTS etcdctl --endpoints="$endpoints" --dial-timeout=$((2 * FACTOR))s --command-timeout=$((5 * FACTOR))s "$@"
 }
 
 problem() { head -n 1 "$problem_file" 2>/dev/null; }

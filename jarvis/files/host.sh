@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a server needs before any role: Debian packages, users, kernel settings, names.
 #
-#   host setup PACKAGE...     what is missing is installed; files that Jarvis wrote take effect
+#   host setup PACKAGE...     what is missing is installed, what ran already is taken over; files of Jarvis take effect
 #   host packages PACKAGE...  what is missing is installed, and nothing else done
 #   host upstream             gives the network interface the DNS servers that the server had at first
 #   host remove               undoes what `setup` did outside Jarvis' own files; packages stay
@@ -11,8 +11,9 @@ umask 022
 readonly ROOT=${JARVIS_ROOT:-}
 readonly STATE=$ROOT/var/lib/jarvis
 readonly BEGIN="# begin: written by Jarvis, lost at its next change" END="# end: written by Jarvis"
-# Services that Debian starts as soon as they are installed, with a configuration that is not ours yet.
-readonly QUIET=(haproxy.service keepalived.service mariadb.service rabbitmq-server.service epmd.service epmd.socket)
+readonly ASIDE="# set aside by Jarvis: "
+# shellcheck source=jarvis/files/packaged.sh
+. "$(dirname "$0")/packaged.sh"
 
 die() {
   printf 'error: %s: %s\n' "$(hostname)" "$*" >&2
@@ -31,6 +32,33 @@ replace() { # path <content: by rename, or in place where the path is a mount of
   fi
 }
 
+# What a package started before Jarvis came, and where its data is as the package made it. Written down before the
+# service stops: whoever is interrupted then cannot ask it any more.
+take_packages() { # names
+  local package unit strange mark
+  for package in "$@"; do
+    mark=$STATE/taking-$package
+    if package_owned "$package"; then
+      rm -f "$mark"
+      continue
+    fi
+    if [ ! -e "$mark" ]; then
+      package_found "$package" || continue
+      strange=$(package_strange "$package")
+      [ -z "$strange" ] || die "$strange"
+      : >"$mark"
+      sync "$mark"
+    fi
+    echo "taking $package over: it is as it was installed"
+    for unit in $(package_units "$package"); do
+      ! systemctl cat "$unit" >/dev/null 2>&1 || systemctl disable --now --quiet "$unit"
+    done
+    [ "$package" != rabbitmq-server ] || find "$ROOT/var/lib/rabbitmq/mnesia" -mindepth 1 -delete
+    rm -f "$mark"
+  done
+}
+
+# Services that a package starts as soon as it is installed have a configuration then that is not ours yet.
 install_packages() { # names
   local missing=() package unit fresh=() merged=""
   for package in "$@"; do
@@ -40,8 +68,10 @@ install_packages() { # names
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}"
   case " ${missing[*]} " in *" systemd-resolved "*) save_upstream ;; esac
-  for unit in "${QUIET[@]}"; do
-    systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
+  for package in "${missing[@]}"; do
+    for unit in $(package_units "$package"); do
+      systemctl cat "$unit" >/dev/null 2>&1 || fresh+=("$unit")
+    done
   done
   # A merged release makes /usr read-only; dpkg needs it back for a moment. What runs keeps running.
   if [ -e "$ROOT/usr/lib/extension-release.d/extension-release.jarvis" ]; then
@@ -121,12 +151,72 @@ set_sysctls() { # file
   done <"$1"
 }
 
+# An installer gives a server's own name to 127.0.1.1, and a stranger's line may give another server's away. Resolvers
+# join all lines of a name, or take the first: none but Jarvis' may have one of its names. A line keeps its other
+# names, and behind a mark its text, which comes back when Jarvis goes. A line on loopback that has nothing but names
+# of this server goes to its address as a whole, so that its full name stays the canonical one.
+set_aside() { # lines of Jarvis, own address; hosts(5) on stdin and stdout
+  awk -v lines="$1" -v own="$2" -v mark="$ASIDE" '
+    BEGIN {
+      count = split(lines, line, "\n")
+      for (at = 1; at <= count; at++) {
+        words = split(line[at], word)
+        for (n = 2; n <= words; n++) want[tolower(word[n])] = word[1]
+      }
+    }
+    {
+      text = $0
+      sub(/#.*/, "", text)
+      words = split(text, word)
+      clash = mine = shared = 0
+      for (n = 2; n <= words; n++) {
+        name = tolower(word[n])
+        if (name ~ /^(localhost|ip6-)/) shared = 1
+        if (!(name in want) || want[name] == word[1]) continue
+        clash = 1
+        if (want[name] == own) mine = 1
+      }
+      if (!clash) { print; next }
+      whole = mine && !shared && word[1] ~ /^(127\.|::1$)/
+      kept = ""
+      for (n = 2; n <= words; n++) {
+        name = tolower(word[n])
+        if (!(name in want) || want[name] == (whole ? own : word[1])) kept = kept " " word[n]
+      }
+      if (kept != "") kept = (whole ? own : word[1]) kept " "
+      print kept mark $0
+    }'
+}
+
 hosts_block() { # file with the lines, or none: the block in /etc/hosts is replaced, other lines are kept
-  local old new
+  local old new lines="" own="" address name
   old=$(cat "$ROOT/etc/hosts" 2>/dev/null || true)
-  new=$(awk -v begin="$BEGIN" -v end="$END" '$0 == begin {inside = 1} !inside {print} $0 == end {inside = 0}' <<<"$old")
-  [ -z "${1:-}" ] || new+=$'\n'$BEGIN$'\n'$(cat "$1")$'\n'$END
+  new=$(awk -v begin="$BEGIN" -v end="$END" -v mark="$ASIDE" '
+    $0 == begin {inside = 1}
+    !inside {at = index($0, mark); print at ? substr($0, at + length(mark)) : $0}
+    $0 == end {inside = 0}' <<<"$old")
+  if [ -n "${1:-}" ]; then
+    lines=$(cat "$1")
+    # The server's name in the configuration, and what the system calls itself where that is another.
+    read -r _ own _ <"$STATE/cluster"
+    address=$(awk -v own="$own" '$2 == own {print $1; exit}' <<<"$lines")
+    [ -n "$address" ] || die "$1 has no line of this server, $own"
+    for name in "$(hostname)" "$(hostname --short)"; do
+      awk -v name="$name" '{for (n = 2; n <= NF; n++) if ($n == name) found = 1} END {exit !found}' <<<"$lines" \
+        || lines+=$'\n'"$address $name"
+    done
+    new=$(set_aside "$lines" "$address" <<<"$new")$'\n'$BEGIN$'\n'$lines$'\n'$END
+  fi
   [ "$old" = "$new" ] || replace "$ROOT/etc/hosts" <<<"$new"
+}
+
+own_name() { # whoever asks for this server's name comes to its address, and nowhere else
+  local own address found
+  read -r _ own _ <"$STATE/cluster"
+  address=$(awk -v own="$own" '$2 == own {print $1; exit}' "$STATE/hosts")
+  found=$(getent ahostsv4 "$own" | awk '{print $1}' | sort -u | paste -sd ' ' || true)
+  [ "$found" = "$address" ] \
+    || die "its own name $own leads to ${found:-nothing}, not to $address alone (getent ahostsv4 $own; the line hosts of /etc/nsswitch.conf must begin with files)"
 }
 
 restart_changed() { # unit file: only when the file is not the one that it was restarted for
@@ -151,6 +241,7 @@ ssh_server() {
 }
 
 setup() {
+  take_packages "$@"
   install_packages "$@"
   systemd-sysusers "$ROOT/etc/sysusers.d/jarvis.conf"
   grep -vE '^(#|$)' "$ROOT/etc/modules-load.d/jarvis.conf" | while IFS= read -r name; do
@@ -158,6 +249,7 @@ setup() {
   done
   set_sysctls "$ROOT/etc/sysctl.d/90-jarvis.conf"
   hosts_block "$STATE/hosts"
+  own_name
   systemctl enable --now --quiet systemd-resolved.service
   restart_changed systemd-resolved.service "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf"
   restart_changed systemd-journald.service "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"

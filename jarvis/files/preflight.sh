@@ -3,9 +3,10 @@
 #
 #   preflight NAME=VALUE...
 #
+# Its text follows that of packaged.sh. packages: Debian's, with commas, that the server will have.
 # environment, server, address: what the configuration calls it. min_cores, min_memory_mib, min_disk_gib.
 # time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
-# max_skew: by how many seconds the clock may be behind it. ports: TCP ports, with commas, that must be free.
+# max_skew: by how many seconds the clock may be behind it. patience: by how much to wait longer than usual. ports: TCP ports, with commas, that must be free.
 #
 # osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
 #
@@ -111,6 +112,22 @@ check_identity() {
     || fail "address: no interface has ${want[address]} (field address of the server)"
 }
 
+# cloud-init may write /etc/hosts anew at each boot, without the names that Jarvis puts there. What came with the
+# instance goes before the files of the system, of which the last one counts.
+check_names() {
+  local file value="" where=""
+  [ -d "$ROOT/etc/cloud" ] && [ ! -e "$ROOT/etc/cloud/cloud-init.disabled" ] || return 0
+  for file in "$ROOT/etc/cloud/cloud.cfg" "$ROOT"/etc/cloud/cloud.cfg.d/*.cfg \
+    "$ROOT/var/lib/cloud/instance/cloud-config.txt"; do
+    grep -qsE '^manage_etc_hosts:' "$file" || continue
+    value=$(sed -nE 's/^manage_etc_hosts: *"?([A-Za-z]*).*/\1/p' "$file" | tail -n 1) where=${file#"$ROOT"}
+  done
+  case ${value,,} in
+    "" | false | no | off) ;;
+    *) fail "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in $where, or: touch /etc/cloud/cloud-init.disabled)" ;;
+  esac
+}
+
 check_membership() {
   local mark path
   mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
@@ -128,14 +145,30 @@ check_membership() {
   done
 }
 
+# Services that run before Jarvis came, and are taken over, or told of.
+check_packages() {
+  local package strange packages=${want[packages]:-}
+  for package in ${packages//,/ }; do
+    # One that a run before this began to take over.
+    [ ! -e "$ROOT/var/lib/jarvis/taking-$package" ] || continue
+    package_found "$package" || continue
+    strange=$(package_strange "$package")
+    [ -z "$strange" ] || fail "$strange"
+    known+=" $(package_units "$package")"
+  done
+}
+
 check_ports() {
-  local port listening
+  local port listening lines unit pid
   [ "$ours" = no ] || return 0
   listening=$(ss -Hltnp)
   for port in ${want[ports]//,/ }; do
-    awk -v port=":$port" 'substr($4, length($4) - length(port) + 1) == port {found = 1} END {exit !found}' \
-      <<<"$listening" || continue
-    fail "port: $port is in use by $(grep -E ":$port +" <<<"$listening" | grep -oE '"[^"]+"' | sort -u | paste -sd ' ' || true)"
+    lines=$(awk -v port=":$port" 'substr($4, length($4) - length(port) + 1) == port' <<<"$listening")
+    [ -n "$lines" ] || continue
+    pid=$(grep -oE 'pid=[0-9]+' <<<"$lines" | head -n 1 | cut -d= -f2 || true)
+    unit=$(sed -nE 's#.*/([^/]+\.(service|socket))$#\1#p' "$ROOT/proc/${pid:-none}/cgroup" 2>/dev/null | head -n 1 || true)
+    [[ " $known " != *" ${unit:-none} "* ]] || continue
+    fail "port: $port is in use by $(grep -oE '"[^"]+"' <<<"$lines" | sort -u | paste -sd ' ' || true)${unit:+ (systemctl disable --now $unit)}"
   done
 }
 
@@ -163,14 +196,17 @@ check_osd() {
 }
 
 main() {
-  local word ours=no failure
+  local word ours=no known="" failure
   for word in "$@"; do want[${word%%=*}]=${word#*=}; done
+  export JARVIS_PATIENCE_FACTOR=${want[patience]:-1}
   check_system
   check_membership
   check_size
   check_kernel
   check_time
   check_identity
+  check_names
+  check_packages
   check_ports
   check_osd
   if [ ${#failures[@]} -gt 0 ]; then

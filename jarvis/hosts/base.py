@@ -104,6 +104,8 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
     """The files of a server's base role."""
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
+        # Which the tool reads; executable only because scripts go by digest.
+        File(path=f"{TOOL.rpartition('/')[0]}/packaged.sh", content=read_file("packaged.sh"), mode="0755"),
         Directory(path=STAGING, mode="0700"),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
@@ -115,5 +117,15 @@ def base_files(env: Environment, server: Server) -> list[File | Directory]:
         File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),
         # Without a limit the journal may take 4 GiB of the disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
+        *_slow(env),
         *firewall_files(env, server),
     ]
+
+
+def _slow(env: Environment) -> list[File]:
+    """What systemd is told where everything takes longer: its units have 90 s to start, unless they say
+    otherwise (systemd-system.conf(5))."""
+    if env.patience == 1:
+        return []
+    text = f"[Manager]\nDefaultTimeoutStartSec={90 * env.patience}\n"
+    return [File(path="/etc/systemd/system.conf.d/90-jarvis.conf", content=text)]

@@ -10,6 +10,7 @@ import pulumi
 from jarvis.config import Environment, Role, Server
 from jarvis.config.load import private_key
 from jarvis.core.component import Component
+from jarvis.hosts.base import packages
 from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
@@ -47,6 +48,7 @@ def target(env: Environment, server: Server) -> Target:
         user=server.user or env.ssh.user,
         port=server.port or env.ssh.port,
         private_key=None if key is None else pulumi.Output.secret(key),
+        patience=env.patience,
     )
 
 
@@ -63,6 +65,8 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "time_sync": "yes" if wanted.require_time_sync else "no",
         "max_skew": str(wanted.max_clock_skew_seconds),
         "ports": ",".join(map(str, ports(env, server))),
+        "packages": ",".join(packages(server)),
+        **({"patience": str(env.patience)} if env.patience > 1 else {}),
         **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
 
@@ -105,6 +109,7 @@ class Preflight(Component, token="hosts:Preflight"):
                 RemoteScriptArgs(
                     target=target(env, server),
                     script="preflight.sh",
+                    library="packaged.sh",
                     arguments=[*words, clock.stdout.apply(lambda text: f"not_before={text.strip()}")],
                     first=True,
                 ),

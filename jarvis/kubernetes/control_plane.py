@@ -19,6 +19,9 @@ from jarvis.kubernetes.load_balancer import READY
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
+# Of an API server until it is ready, in seconds: it may wait for etcd to choose a leader.
+_START_SECONDS = 120
+
 if TYPE_CHECKING:
     from jarvis.hosts import Host
     from jarvis.pki import Certificate
@@ -205,6 +208,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                             "kube-apiserver.service",
                             command=command_line("/usr/bin/kube-apiserver", flags),
                             address=address,
+                            start_seconds=str(_START_SECONDS * env.patience),
                         ),
                     ),
                     *(
@@ -234,7 +238,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 inputs=[args.host.release],
                 gate=f"{READY} {peers}" if peers else None,
                 ready=f"{SERVING} {address}",
-                timeout=120,
+                timeout=_START_SECONDS,
                 purge=[LOGS],
             ),
             self.child(depends_on=[args.host, *args.after_apiserver]),

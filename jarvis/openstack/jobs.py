@@ -46,7 +46,7 @@ class Task(objects.Job, once_in="openstack:Task"):
                 "name": name,
                 "namespace": args.platform.namespace,
                 "labels": labels(args.pod.service, args.task, "openstack"),
-                "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)},
+                "annotations": {"pulumi.com/timeoutSeconds": str(args.platform.env.patience * PATIENCE)},
             },
             spec={
                 "backoffLimit": 10_000,

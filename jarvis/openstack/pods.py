@@ -141,9 +141,11 @@ def web_template(
     health: str,
     revision: pulumi.Input[str],
     drain: int = DRAIN,
+    patience: int = 1,
 ) -> dict[str, Any]:
     """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
-    replaces the pods, one by one. ``drain``: seconds that requests under way have."""
+    replaces the pods, one by one. ``drain``: seconds that requests under way have. ``patience``: of the
+    environment, for the start."""
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
@@ -156,7 +158,7 @@ def web_template(
     container = _container(args, args.service, command)
     container |= {
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
-        "startupProbe": probe(1, 120, 2),
+        "startupProbe": probe(1, 120 * patience, 2),
         "readinessProbe": probe(3, 3, 5),
         # Only a process that answers nothing for a whole minute is beyond waiting.
         "livenessProbe": probe(10, 6, 10),

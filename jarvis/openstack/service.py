@@ -282,14 +282,15 @@ class Service(Component, token="openstack:Service"):
                 )
             )
         )
+        patience = platform.env.patience
         self.deployment = objects.Deployment(
             name,
-            metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(PATIENCE)}},
+            metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": str(patience * PATIENCE)}},
             spec={
                 "replicas": args.settings.replicas,
                 "revisionHistoryLimit": 3,
                 "minReadySeconds": 2,
-                "progressDeadlineSeconds": PATIENCE,
+                "progressDeadlineSeconds": patience * PATIENCE,
                 "strategy": {
                     "type": "RollingUpdate",
                     # One after the other: each takes seconds of CPU to load its program, beside requests.
@@ -314,6 +315,7 @@ class Service(Component, token="openstack:Service"):
                     health=args.health,
                     revision=revision,
                     drain=args.drain,
+                    patience=patience,
                 ),
             },
             opts=self.in_cluster(

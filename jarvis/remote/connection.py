@@ -24,6 +24,7 @@ class Target:
     - ``private_key``: OpenSSH or PEM private key, as a secret; ``None`` uses the operator's SSH agent.
     - ``host_key``: the server's public key in known_hosts form (``ssh-ed25519 AAAA…``). It is always
       checked, so a changed or wrong key is an error of the connection, never trusted silently.
+    - ``patience``: how many times as long as on a usual server anything may take there.
     - ``gone_with``: the resource that stands for the server; when it is deleted, nothing is run there.
     """
 
@@ -34,6 +35,7 @@ class Target:
     port: int = 22
     private_key: pulumi.Input[str] | None = None
     agent_socket: str | None = None
+    patience: int = 1
     gone_with: pulumi.Resource | None = None
 
     def ending_with(self, resource: pulumi.Resource) -> Target:

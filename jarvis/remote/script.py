@@ -50,6 +50,7 @@ class RemoteScriptArgs:
 
     - ``target``: the server.
     - ``script``: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
+    - ``library``: name of a file in ``jarvis/files`` whose functions it uses; its text goes before.
     - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
     - ``undo``: a command line run when the resource is deleted, or ``None``.
     - ``first``: this is the first command of the server, which may still be booting.
@@ -57,6 +58,7 @@ class RemoteScriptArgs:
 
     target: Target
     script: str
+    library: str | None = None
     arguments: Sequence[pulumi.Input[str]] = ()
     undo: str | None = None
     first: bool = False
@@ -72,7 +74,7 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
             connection=args.target.connection(first=args.first),
             create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
             delete=args.undo,
-            stdin=read_file(args.script),
+            stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
             add_previous_output_in_env=False,
             opts=self.own_options(name, opts, **command_options(args.target)),
         )

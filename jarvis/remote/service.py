@@ -33,7 +33,8 @@ class HostServiceArgs:
     - ``inputs``: further values on which the units depend, such as the host release's digest; not secret.
     - ``gate``: a command line that must succeed before running units are restarted (not at the first start),
       such as "the other etcd members are healthy".
-    - ``ready``: a command line tried until it succeeds after a start, at most ``timeout`` seconds.
+    - ``ready``: a command line tried until it succeeds after a start, at most ``timeout`` seconds. Those are
+      of a usual server: they are multiplied by the target's ``patience``.
     - ``after``: command lines run at every apply once the units are ready; safe to run twice.
     - ``before``: command lines run at every apply, after the files are written and before a start.
     - ``undo``: command lines run when the role is destroyed, before its units are stopped; one that fails is
@@ -66,7 +67,8 @@ def directives(args: HostServiceArgs) -> str:
     lines += [f"before {line}" for line in args.before]
     lines += [f"gate {args.gate}"] if args.gate else []
     lines += [f"ready {args.ready}"] if args.ready else []
-    lines += [f"timeout {args.timeout}"]
+    lines += [f"timeout {args.timeout * args.target.patience}"]
+    lines += [f"patience {args.target.patience}"] if args.target.patience > 1 else []
     lines += [f"after {line}" for line in args.after]
     lines += [f"undo {line}" for line in args.undo]
     lines += ["reload"] if args.reload else []

@@ -19,10 +19,7 @@ rm -f "$root"/usr/lib/sysctl.d/* "$root"/etc/sysctl.d/*
 
 # By the systemctl inside: a container in which this runs may have none.
 chroot "$root" systemctl --root=/ enable lab-box.service ssh.service systemd-resolved.service
-# Installed as on a server an operator prepared, configured and started by whoever deploys.
-chroot "$root" systemctl --root=/ disable \
-    haproxy.service keepalived.service mariadb.service nftables.service rabbitmq-server.service epmd.socket \
-    epmd.service ceph.target ceph-mon.target ceph-mgr.target ceph-osd.target ceph-crash.service
+# What packages of an operator start stays enabled, as their scripts left it: a real server that has them runs it too.
 # Nothing to do in a box, or only noise and time at every boot.
 chroot "$root" systemctl --root=/ mask \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \

@@ -54,6 +54,15 @@ def test_the_processor_is_for_units_before_it_is_for_pods(cloud: Cloud) -> None:
         assert units > pods, server
 
 
+def test_a_servers_own_name_leads_to_its_address_alone(cloud: Cloud) -> None:
+    """Also beside the installer's line 127.0.1.1, and for whoever takes all addresses, or the first."""
+    for fact in cloud.facts["servers"]:
+        said = cloud.ssh(fact["name"], f"getent ahosts {fact['name']}; hostname --fqdn")
+        *found, full = said.splitlines()
+        assert {line.split()[0] for line in found} == {fact["address"]}
+        assert full == f"{fact['name']}.lab.internal"
+
+
 def test_the_cluster_names_are_known_on_servers(cloud: Cloud) -> None:
     for server, text in cloud.each(f"getent ahostsv4 {KUBERNETES}"):
         assert KUBERNETES_ADDRESS in text.split(), server

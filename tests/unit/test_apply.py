@@ -171,3 +171,54 @@ def test_units_of_a_server_that_was_set_up_before_are_left_running(role: Role) -
     )
     started = (role.base / "roles" / "web" / "started").read_text().strip()
     assert started == hashlib.sha256(depends.encode()).hexdigest()
+
+
+def _asks(role: Role, *lines: str) -> None:
+    role.file("conf", "text")
+    role.extra = "".join(f"{line}\n" for line in ("unit web.service", *lines))
+    role.commands.say("journalctl", "")
+    role.commands.add("systemctl", '[ "$1" != is-failed ] || exit 1; [ "$1" != show ] || echo activating')
+
+
+@pytest.mark.parametrize(
+    ("ready", "problem"),
+    [
+        ("echo port 80 is closed; exit 7", "port 80 is closed"),
+        ("exit 7", "status 7"),
+        ("echo half; exec sleep 60", "no answer of it, after: half"),
+    ],
+)
+def test_a_role_that_is_late_says_what_it_waited_for(role: Role, ready: str, problem: str) -> None:
+    _asks(role, f"ready {ready}", "timeout 1")
+    done = role.run()
+    assert done.returncode == 1
+    assert f"still waited for: {ready}: {problem}: not ready within 1s; " in done.stderr
+    assert "raise patience in the configuration" in done.stderr
+
+
+def test_a_unit_that_is_late_is_told_with_its_state(role: Role) -> None:
+    _asks(role, "timeout 1")
+    role.commands.add("systemctl", "case $1 in restart) exec sleep 60 ;; show) echo activating ;; esac")
+    done = role.run()
+    assert done.returncode == 1
+    assert "still waited for: web.service, which is activating: not started within 1s; " in done.stderr
+
+
+def test_a_gate_that_is_late_is_told(role: Role) -> None:
+    _asks(role, "timeout 1")
+    role.apply()
+    role.file("conf", "other")
+    _asks(role, "gate exec sleep 60", "timeout 1")
+    role.file("conf", "other")
+    done = role.run()
+    assert done.returncode == 1
+    assert "not restarted, still waited for: exec sleep 60: no answer within 1s; " in done.stderr
+    assert role.restarts() == 1
+
+
+def test_all_commands_of_a_role_know_the_patience(role: Role) -> None:
+    told = [role.etc / name for name in ("before", "ready", "after")]
+    verbs = [f'{path.name} echo "$JARVIS_PATIENCE_FACTOR" >{path}' for path in told]
+    _asks(role, "patience 4", *verbs)
+    role.apply()
+    assert [path.read_text() for path in told] == ["4\n"] * 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jarvis.hosts.agreement import disagreements, facts
+from jarvis.remote.script import read_file
 from tests.unit.fakes import Commands
 
 WANTED = {
@@ -57,9 +60,22 @@ class Box:
             "date": "1003\n",
             "systemd-sysext": "",
             "nft": "",
+            "rabbitmqctl": "fresh\n",
         }.items():
             self.commands.say(name, output)
         self.commands.say("modprobe", "", 1)
+        self.commands.add(
+            "systemctl",
+            f'state=$(cat "{folder}/units/${{@: -1}}" 2>/dev/null); '
+            '[[ "$*" = *--quiet* ]] || echo "${state:-inactive}"; [ "$state" = active ]',
+        )
+        self.units = folder / "units"
+        self.units.mkdir()
+
+    def runs(self, unit: str, pid: int, state: str = "active") -> None:
+        """A unit that runs, by one process."""
+        (self.units / unit).write_text(state)
+        self.write(f"proc/{pid}/cgroup", f"0::/system.slice/{unit}\n")
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
@@ -70,7 +86,15 @@ class Box:
         """Status, stdout, and the list of failures."""
         words = [f"{key}={value}" for key, value in self.wanted.items()]
         before = sorted(self.root.rglob("*"))
-        run = self.commands.run("preflight.sh", *words, root=self.root)
+        # As it is sent: by stdin, behind what it uses.
+        run = subprocess.run(
+            ["bash", "-s", "--", *words],
+            env={"PATH": f"{self.commands.folder}:{os.environ['PATH']}", "JARVIS_ROOT": str(self.root)},
+            input=read_file("packaged.sh") + read_file("preflight.sh"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert sorted(self.root.rglob("*")) == before, "a preflight changes nothing"
         lines = run.stderr.splitlines()
         if run.returncode:
@@ -130,6 +154,17 @@ MISTAKES: list[tuple[Change, str]] = [
         "address: no interface has 192.0.2.11 ",
     ),
     (
+        lambda b: b.write("etc/cloud/cloud.cfg", "users:\n - default\nmanage_etc_hosts: true\n"),
+        "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /etc/cloud",
+    ),
+    (
+        lambda b: [
+            b.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n"),
+            b.write("var/lib/cloud/instance/cloud-config.txt", "manage_etc_hosts: localhost\n"),
+        ],
+        "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /var/lib/cloud",
+    ),
+    (
         lambda b: b.commands.say("ss", 'LISTEN 0 9 *:10250 *:* users:(("kubelet",pid=7,fd=1))\n'),
         'port: 10250 is in use by "kubelet"',
     ),
@@ -181,12 +216,101 @@ def test_a_time_service_is_not_asked_for_where_none_is_wanted(box: Box) -> None:
     assert box.check()[0] == 0
 
 
+def test_a_cloud_init_that_leaves_hosts_alone_is_fine(box: Box) -> None:
+    box.write("etc/cloud/cloud.cfg", "manage_etc_hosts: true\n")
+    box.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n")
+    assert box.check()[0] == 0
+    (box.root / "etc/cloud/cloud.cfg.d/99-own.cfg").unlink()
+    box.write("etc/cloud/cloud-init.disabled", "")
+    assert box.check()[0] == 0
+
+
 def test_a_server_that_is_ours_may_use_its_ports_and_its_disk(box: Box) -> None:
     box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
     box.write("var/lib/etcd/member/snap/db", "")
     box.commands.say("ss", 'LISTEN 0 9 *:2379 *:* users:(("etcd",pid=7,fd=1))\n')
     box.commands.say("df", " Avail\n 2048\n")
     assert box.check()[0] == 0
+
+
+LISTENING = """LISTEN 0 80 127.0.0.1:3306 0.0.0.0:* users:(("mariadbd",pid=61,fd=19))
+LISTEN 0 128 *:25672 *:* users:(("beam.smp",pid=62,fd=18))
+"""
+
+
+def _with_packages(box: Box) -> None:
+    """What Debian's packages leave, of which all services run."""
+    box.wanted |= {"ports": "3306,25672", "packages": "haproxy,keepalived,mariadb-server,rabbitmq-server"}
+    box.commands.say("ss", LISTENING)
+    box.runs("mariadb.service", 61)
+    box.runs("rabbitmq-server.service", 62)
+    for name in ("mysql", "performance_schema", "sys"):
+        (box.root / "var/lib/mysql" / name).mkdir(parents=True)
+    box.write("var/lib/rabbitmq/mnesia/rabbit@jarvis-1/schema.DAT", "")
+
+
+def test_services_as_their_packages_made_them_are_no_mistake(box: Box) -> None:
+    _with_packages(box)
+    assert box.check()[2] == []
+    assert len(box.commands.calls("rabbitmqctl")) == 1
+
+
+def test_data_of_somebody_in_a_packages_service_is_told_all_at_once(box: Box) -> None:
+    _with_packages(box)
+    (box.root / "var/lib/mysql/photos").mkdir()
+    box.commands.say("rabbitmqctl", '{queue,<<"orders">>}\n')
+    mariadb, rabbitmq = box.check()[2]
+    assert mariadb.startswith("mariadb: /var/lib/mysql has a database photos, which is not Jarvis' (")
+    assert "systemctl disable --now mariadb.service && mv /var/lib/mysql /var/lib/mysql.before" in mariadb
+    assert rabbitmq.startswith(
+        'rabbitmq: the queue that is here has {queue,<<"orders">>}, and is not Jarvis\' ('
+    )
+    assert "systemctl disable --now rabbitmq-server.service epmd.service epmd.socket && mv " in rabbitmq
+
+
+def test_a_database_of_somebody_is_found_while_its_service_is_stopped(box: Box) -> None:
+    _with_packages(box)
+    (box.root / "var/lib/mysql/photos").mkdir()
+    (box.units / "mariadb.service").unlink()
+    box.commands.say("ss", "")
+    (mariadb,) = box.check()[2]
+    assert mariadb.startswith("mariadb: ")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_queue_that_cannot_be_asked_is_not_taken(box: Box, stopped: bool) -> None:
+    _with_packages(box)
+    if stopped:
+        (box.units / "rabbitmq-server.service").unlink()
+    box.commands.say("rabbitmqctl", "Error: unable to perform an operation on node 'rabbit@jarvis-1'\n", 69)
+    (failure,) = box.check()[2]
+    assert failure.startswith("rabbitmq: the queue that is here has ")
+    assert ("does not run" in failure) == stopped
+
+
+def test_a_queue_that_is_starting_is_waited_for(box: Box) -> None:
+    _with_packages(box)
+    box.runs("rabbitmq-server.service", 62, "activating")
+    box.commands.add("sleep", f'printf active >"{box.units}/rabbitmq-server.service"')
+    assert box.check()[2] == []
+    assert box.commands.calls("sleep") == ["sleep 1"]
+
+
+def test_services_of_a_role_of_ours_are_not_looked_at(box: Box) -> None:
+    _with_packages(box)
+    box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/jarvis/roles/queue/units", "epmd.socket\nrabbitmq-server.service\n")
+    box.write("var/lib/jarvis/roles/database/units", "mariadb.service\n")
+    (box.root / "var/lib/mysql/photos").mkdir()
+    assert box.check()[2] == []
+    assert box.commands.calls("rabbitmqctl") == []
+
+
+def test_a_port_comes_with_the_command_that_frees_it(box: Box) -> None:
+    box.commands.say("ss", 'LISTEN 0 9 *:10250 *:* users:(("nginx",pid=7,fd=1),("nginx",pid=8,fd=1))\n')
+    box.runs("nginx.service", 7)
+    (failure,) = box.check()[2]
+    assert failure == 'port: 10250 is in use by "nginx" (systemctl disable --now nginx.service)'
 
 
 def _output(**changes: str) -> str:

@@ -24,6 +24,9 @@ class Server:
         merged = self.root / "usr/lib/extension-release.d/extension-release.jarvis"
         self.merged = merged
         self.write("proc/sys/kernel/random/boot_id", "boot-1\n")
+        self.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+        self.commands.say("hostname", "jarvis-1\n")
+        self.commands.say("getent", "192.0.2.11 STREAM jarvis-1\n192.0.2.11 DGRAM\n")
         self.commands.say("systemctl", "")
         self.commands.add(
             "systemd-sysext",
@@ -154,9 +157,9 @@ def test_lines_of_others_in_hosts_stay(server: Server) -> None:
     server.host("hosts", str(block))
     assert (hosts.read_text(), hosts.stat().st_ino) == (once, changed)
     hosts.write_text(once + "192.0.2.10 scanner\n")
-    block.write_text("192.0.2.13 jarvis-3\n")
+    block.write_text("192.0.2.11 jarvis-1\n192.0.2.13 jarvis-3\n")
     server.host("hosts", str(block))
-    assert "jarvis-1" not in hosts.read_text()
+    assert "jarvis-2" not in hosts.read_text()
     assert "192.0.2.13 jarvis-3\n" in hosts.read_text()
     server.host("hosts")
     assert hosts.read_text() == before + "192.0.2.10 scanner\n"
@@ -172,6 +175,55 @@ def test_kernel_settings_are_written_where_they_differ(server: Server) -> None:
     run = server.host("sysctls", str(settings))
     assert run.returncode == 0, run.stderr
     assert forward.read_text() == "1\n"
+
+
+# What Debian's installer leaves, what people add, and what is made of it for jarvis-1.
+OWN_NAME = [
+    ("127.0.1.1\tjarvis-1", "192.0.2.11 jarvis-1"),
+    ("127.0.1.1\tJarvis-1.example.org jarvis-1 # mine", "192.0.2.11 Jarvis-1.example.org jarvis-1"),
+    ("127.0.0.1 localhost jarvis-1", "127.0.0.1 localhost"),
+    ("::1 localhost ip6-localhost jarvis-1", "::1 localhost ip6-localhost"),
+    ("2001:db8::11 jarvis-1", ""),
+    ("198.51.100.12 jarvis-2 jarvis-2-bmc", "198.51.100.12 jarvis-2-bmc"),
+    ("127.0.1.1 jarvis-1 jarvis-2", "192.0.2.11 jarvis-1"),
+]
+
+
+@pytest.mark.parametrize(("line", "becomes"), OWN_NAME, ids=[line for line, _ in OWN_NAME])
+def test_a_name_of_the_servers_leads_to_its_address_alone(server: Server, line: str, becomes: str) -> None:
+    before = f"127.0.0.1 localhost\n{line}\n\n# a comment\nff02::1 ip6-allnodes\n"
+    hosts = server.write("etc/hosts", before)
+    block = server.write("block", "192.0.2.11 jarvis-1\n192.0.2.12 jarvis-2\n")
+    for _ in range(2):
+        run = server.host("hosts", str(block))
+        assert run.returncode == 0, run.stderr
+        lines = hosts.read_text().splitlines()
+        assert lines[0] == "127.0.0.1 localhost"
+        assert lines[1].split("# set aside by Jarvis: ") == [f"{becomes} " if becomes else "", line]
+        assert lines[2:5] == ["", "# a comment", "ff02::1 ip6-allnodes"]
+        told = [words for text in lines if (words := text.split("#")[0].split())]
+        for name, address in (("jarvis-1", "192.0.2.11"), ("jarvis-2", "192.0.2.12")):
+            assert {words[0] for words in told if name in words[1:]} == {address}
+    server.host("hosts")
+    assert hosts.read_text() == before
+
+
+def test_what_a_server_calls_itself_leads_to_its_address_too(server: Server) -> None:
+    hosts = server.write("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 rack7.example.org rack7\n")
+    block = server.write("block", "192.0.2.11 jarvis-1\n")
+    server.commands.add("hostname", "echo rack7${1:+}")
+    assert server.host("hosts", str(block)).returncode == 0
+    lines = hosts.read_text().splitlines()
+    assert lines[1].startswith("192.0.2.11 rack7.example.org rack7 # ")
+    assert "192.0.2.11 rack7" in lines
+
+
+def test_a_name_that_leads_elsewhere_all_the_same_is_told(server: Server) -> None:
+    _settled(server)
+    server.commands.say("getent", "127.0.1.1 STREAM jarvis-1\n192.0.2.11 STREAM\n")
+    run = server.host("setup", "nftables")
+    assert run.returncode == 1
+    assert "its own name jarvis-1 leads to 127.0.1.1 192.0.2.11, not to 192.0.2.11 alone" in run.stderr
 
 
 def test_a_higher_limit_is_left(server: Server) -> None:
@@ -259,8 +311,75 @@ def test_only_missing_packages_are_installed_and_do_not_start(server: Server) ->
     assert server.host("setup", "haproxy", "nftables").returncode == 0
     (call,) = server.commands.calls("apt-get")
     assert call.endswith(" install haproxy")
-    steps = [c for c in server.commands.calls() if "haproxy.service" in c or c.startswith("apt-get")]
+    calls = [c for c in server.commands.calls() if "is-active" not in c]
+    steps = [c for c in calls if "haproxy.service" in c or c.startswith("apt-get")]
     assert [c.split()[1] for c in steps] == ["cat", "mask", "--yes", "unmask", "disable"]
+
+
+def _with_services(server: Server) -> Path:
+    """Units run until they are stopped; a queue as its package made it. Returns the queue's file."""
+    _settled(server)
+    for name in ("mariadb.service", "rabbitmq-server.service", "epmd.socket"):
+        server.write(f"units/{name}", "active")
+    server.commands.add(
+        "systemctl",
+        f'cd "{server.root}/units"; unit=${{@: -1}}; state=$(cat "$unit" 2>/dev/null); case "$1 $2" in '
+        'is-active*) [ "$2" = --quiet ] || echo "${state:-inactive}"; [ "$state" = active ] ;; '
+        'cat*) [ -e "$unit" ] ;; "disable --now") echo inactive >"$unit" ;; esac',
+    )
+    server.commands.say("rabbitmqctl", "fresh\n")
+    (server.root / "var/lib/mysql/mysql").mkdir(parents=True)
+    return server.write("var/lib/rabbitmq/mnesia/rabbit@jarvis-1/schema.DAT", "")
+
+
+def _stopped(server: Server) -> list[str]:
+    return [
+        c.split()[-1] for c in server.commands.calls("systemctl") if c.split()[1:3] == ["disable", "--now"]
+    ]
+
+
+def test_services_as_their_packages_made_them_are_taken_over_once(server: Server) -> None:
+    data = _with_services(server)
+    for _ in range(2):
+        run = server.host("setup", "mariadb-server", "rabbitmq-server")
+        assert run.returncode == 0, run.stderr
+        assert _stopped(server) == ["mariadb.service", "rabbitmq-server.service", "epmd.socket"]
+    assert not data.exists()
+    assert (server.root / "var/lib/mysql/mysql").exists(), "Jarvis keeps its database elsewhere"
+    assert not list(server.root.glob("var/lib/jarvis/taking-*"))
+
+
+def test_a_queue_of_somebody_is_not_taken_over(server: Server) -> None:
+    data = _with_services(server)
+    server.commands.say("rabbitmqctl", '{vhost,<<"shop">>}\n')
+    run = server.host("setup", "rabbitmq-server")
+    assert run.returncode == 1
+    assert 'has {vhost,<<"shop">>}' in run.stderr
+    assert data.exists()
+    assert _stopped(server) == []
+
+
+def test_a_take_over_that_was_cut_short_goes_on(server: Server) -> None:
+    data = _with_services(server)
+    server.commands.add("find", 'case "$*" in *-delete) exit 1 ;; esac; exec /usr/bin/find "$@"')
+    assert server.host("setup", "rabbitmq-server").returncode == 1
+    assert data.exists()
+    (server.commands.folder / "find").unlink()
+    run = server.host("setup", "rabbitmq-server")
+    assert run.returncode == 0, run.stderr
+    assert not data.exists()
+
+
+def test_services_of_a_role_are_never_taken(server: Server) -> None:
+    """Whatever is in them: at each change of the server `setup` comes again."""
+    data = _with_services(server)
+    server.write("var/lib/jarvis/roles/queue/units", "epmd.socket\nrabbitmq-server.service\n")
+    server.write("var/lib/jarvis/roles/database/units", "mariadb.service\n")
+    server.write("var/lib/jarvis/taking-rabbitmq-server", "")
+    run = server.host("setup", "mariadb-server", "rabbitmq-server")
+    assert run.returncode == 0, run.stderr
+    assert _stopped(server) == []
+    assert data.exists()
 
 
 def test_sshd_is_told_once_and_only_what_it_takes(server: Server) -> None:

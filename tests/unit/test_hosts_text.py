@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from jarvis.config import Environment, parse_environment
 from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMemberArgs, service
 from jarvis.hosts import base
-from jarvis.hosts.preflight import arguments, ports
+from jarvis.hosts.preflight import arguments, ports, target
 from jarvis.remote import File, HostServiceArgs, Target
 from jarvis.remote.service import command_text, directives
 
@@ -113,9 +114,9 @@ def _role(env: Environment, index: int, others: list[str]) -> str:
         authority=Trusted(),  # type: ignore[arg-type]
         flags=env.etcd.flags,
     )
-    target: Any = None
+    where = Target(server="s1", host="192.0.2.11", host_key="ssh-ed25519 AAAA")
     role = service(
-        target=target, name="s1", address="192.0.2.11", args=args, release="d", certificate="C", key="K"
+        target=where, name="s1", address="192.0.2.11", args=args, release="d", certificate="C", key="K"
     )
     assert [file.path for file in role.secret_files] == [unit.KEY]
     assert (role.secret_files[0].mode, role.secret_files[0].owner) == ("0400", "etcd:etcd")
@@ -149,3 +150,26 @@ def test_a_role_too_large_for_one_command_is_refused_by_name() -> None:
     assert command_text("etcd", "rack-1", args, "x" * 1000).startswith("exec /var/lib/jarvis/bin/apply etcd ")
     with pytest.raises(ValueError, match=r"rack-1: the files of the role etcd take 13\d{4} bytes"):
         command_text("etcd", "rack-1", args, "x" * 131000)
+
+
+def test_patience_multiplies_what_a_role_waits(env: Environment) -> None:
+    """And nothing is different where there is no need of it: a living cloud sees no change."""
+    usual, slow = (
+        HostServiceArgs(
+            target=replace(target(env, env.servers[0]), patience=factor), units=["a.service"], ready="true"
+        )
+        for factor in (1, 4)
+    )
+    assert directives(usual) == "unit a.service\nready true\ntimeout 60\n"
+    assert directives(slow) == "unit a.service\nready true\ntimeout 240\npatience 4\n"
+
+
+def test_patience_reaches_every_wait_of_a_server(env: Environment) -> None:
+    slow = env.model_copy(update={"patience": 4})
+    server = env.servers[0]
+    assert target(slow, server).patience == 4
+    assert arguments(slow, server) == {**arguments(env, server), "patience": "4"}
+    files = {f.path: f.content for f in base.base_files(slow, server) if isinstance(f, File)}
+    added = set(files) - {f.path for f in base.base_files(env, server)}
+    assert added == {"/etc/systemd/system.conf.d/90-jarvis.conf"}
+    assert files.pop(*added) == "[Manager]\nDefaultTimeoutStartSec=360\n"

@@ -61,7 +61,7 @@ RIPPLE = 2.0
 SETTLED = 4.0
 # While the others are at work it joins them by itself, within seconds; or never, where a transfer has failed.
 LEFT_OUT = 15.0
-GATE_SECONDS = 120.0
+GATE_SECONDS = 120.0 * int(os.environ.get("JARVIS_PATIENCE_FACTOR", "1"))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 _POSITION = re.compile(r"Recovered position:\s*([0-9a-f-]{36}):(-?\d+)")
 _STATUS = (

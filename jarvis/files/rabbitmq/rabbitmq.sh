@@ -22,7 +22,8 @@ readonly MEMBER=$DATA/.jarvis-member
 readonly FORMATION=$DATA/formation/10-formation.conf
 readonly SENT=${JARVIS_ROOT:-}/var/lib/jarvis/queue/cookie
 readonly COOKIE=$DATA/.erlang.cookie
-readonly PATIENCE=${JARVIS_PATIENCE:-60}
+readonly FACTOR=${JARVIS_PATIENCE_FACTOR:-1}
+readonly PATIENCE=${JARVIS_PATIENCE:-$((60 * FACTOR))}
 name=$(hostname --short)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -36,7 +37,7 @@ split() { # words with commas, or "-"
 }
 
 ask() { # server expression: what RabbitMQ there evaluates it to
-  timeout 20 rabbitmqctl --quiet --node "rabbit@$1" eval "$2" </dev/null 2>&1
+  timeout $((20 * FACTOR)) rabbitmqctl --quiet --node "rabbit@$1" eval "$2" </dev/null 2>&1
 }
 
 listens() { # server port: yes, no, or silent
@@ -116,7 +117,7 @@ begin() {
         "{known,false}") return 0 ;;
         "{known,true}")
           say "queue: $name was a member whose data is gone: it is removed and joins again"
-          if timeout 60 rabbitmqctl --quiet --node "rabbit@$peer" forget_cluster_node "rabbit@$name" </dev/null >&2; then
+          if timeout $((60 * FACTOR)) rabbitmqctl --quiet --node "rabbit@$peer" forget_cluster_node "rabbit@$name" </dev/null >&2; then
             return 0
           fi
           ;;
@@ -151,10 +152,10 @@ settle() { # others
   while IFS= read -r ghost; do
     if ! split "$1" | grep -qxF -- "${ghost#rabbit@}"; then
       say "queue: ${ghost#rabbit@} is not configured any more: it is removed from the cluster"
-      timeout 60 rabbitmqctl --quiet forget_cluster_node "$ghost" </dev/null >&2 || say "queue: $ghost could not be removed"
+      timeout $((60 * FACTOR)) rabbitmqctl --quiet forget_cluster_node "$ghost" </dev/null >&2 || say "queue: $ghost could not be removed"
     fi
   done < <(grep -oE 'rabbit@[A-Za-z0-9.-]+' <<<"$answer" || true)
-  timeout 120 rabbitmq-queues grow "rabbit@$name" all --errors-only --quiet </dev/null >&2 \
+  timeout $((120 * FACTOR)) rabbitmq-queues grow "rabbit@$name" all --errors-only --quiet </dev/null >&2 \
     || die "not every queue has a replica here: rabbitmq-queues grow rabbit@$name all"
 }
 
@@ -169,7 +170,7 @@ gate() {
       return 0
     elif [ "$answer" != "{missing,[]}" ]; then
       reason="not running: $(grep -oE 'rabbit@[A-Za-z0-9.-]+' <<<"$answer" | paste -sd ' '); a restart here would endanger the queue (systemctl status rabbitmq-server there)"
-    elif answer=$(timeout 30 rabbitmq-diagnostics --quiet check_if_node_is_quorum_critical </dev/null 2>&1); then
+    elif answer=$(timeout $((30 * FACTOR)) rabbitmq-diagnostics --quiet check_if_node_is_quorum_critical </dev/null 2>&1); then
       return 0
     else
       reason="a queue would lose its quorum: $(tail -n 1 <<<"$answer")"
@@ -186,7 +187,7 @@ leave() { # others
   systemctl stop rabbitmq-server.service
   for other in "${others[@]}"; do
     [ "$(listens "$other" 25672)" = yes ] || continue
-    if timeout 20 rabbitmqctl --quiet --node "rabbit@$other" forget_cluster_node "rabbit@$name" </dev/null >&2; then
+    if timeout $((20 * FACTOR)) rabbitmqctl --quiet --node "rabbit@$other" forget_cluster_node "rabbit@$name" </dev/null >&2; then
       return 0
     fi
   done
@@ -203,7 +204,7 @@ cookie() {
     printf "erlang:set_cookie('%s').\n" "$(cat "$SENT")" >"$file"
     chown rabbitmq:rabbitmq "$file"
     chmod 0400 "$file"
-    timeout 20 rabbitmqctl --quiet eval_file "$file" </dev/null >/dev/null 2>&1 || say "queue: the running member was not told the new cookie yet"
+    timeout $((20 * FACTOR)) rabbitmqctl --quiet eval_file "$file" </dev/null >/dev/null 2>&1 || say "queue: the running member was not told the new cookie yet"
     rm -f "$file"
   fi
   install -d -m 0755 -o rabbitmq -g rabbitmq "$DATA"

@@ -28,7 +28,11 @@ for server in lab["servers"]:
         role.name,
         HostServiceArgs(
             target=target,
-            files=[File(path=TOOL, content=read_file("host.sh"), mode="0755"), *files],
+            files=[
+                File(path=TOOL, content=read_file("host.sh"), mode="0755"),
+                File(path="/var/lib/jarvis/bin/packaged.sh", content=read_file("packaged.sh"), mode="0755"),
+                *files,
+            ],
             units=role.units,
             before=[f"{TOOL} packages {' '.join(role.packages)}"],
         ),
