@@ -7,6 +7,9 @@
 # time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
 # max_skew: by how many seconds the clock may be behind it. ports: TCP ports, with commas, that must be free.
 #
+# deployment: the id of the one whose state runs this. take_over: the id of another one that may have this server.
+# known: yes where the state knew this server before; of one that has a name and no id yet, it is the deployment.
+#
 # osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
 #
 # All that is wrong comes as one list on stderr. Otherwise stdout has what only all servers together can tell.
@@ -116,7 +119,7 @@ check_membership() {
   mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
   if [ -n "$mark" ]; then
     if [ "$mark" = "${want[environment]} ${want[server]}" ]; then
-      ours=yes
+      check_deployment
     else
       fail "cluster: this is server '${mark#* }' of the environment '${mark%% *}' (pulumi destroy of that one first)"
     fi
@@ -126,6 +129,22 @@ check_membership() {
     /var/lib/rancher /var/lib/k0s; do
     [ ! -e "$ROOT$path" ] || fail "cluster: $path is there: the server is, or was, a member of another cluster"
   done
+}
+
+check_deployment() { # the name is the environment's: is the state that deployed it the one that asks?
+  local id
+  id=$(cat "$ROOT/var/lib/jarvis/deployment" 2>/dev/null || true)
+  # Servers of before there were ids have none. Whoever took one in then has its commands in the state.
+  [ -n "$id" ] || [ "${want[known]:-}" != yes ] || id=${want[deployment]}
+  [ -n "$id" ] || id=unnamed-$(cut -c 1-12 "$ROOT/etc/machine-id" 2>/dev/null || true)
+  case $id in
+    "${want[deployment]}" | "${want[take_over]:-none}") ours=yes ;;
+    *)
+      fail "deployment: another state deployed this server, with other keys: its id is $id, this state's is \
+${want[deployment]} (restore that state; or pulumi destroy with it; or take_over: $id of the server, where this state \
+has its keys)"
+      ;;
+  esac
 }
 
 check_ports() {

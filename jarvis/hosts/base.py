@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pulumi
+
 from jarvis.config import Environment, Role, Server
+from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
@@ -100,11 +103,13 @@ def hosts_lines(env: Environment, server: Server) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def base_files(env: Environment, server: Server) -> list[File | Directory]:
-    """The files of a server's base role."""
+def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) -> list[File | Directory]:
+    """The files of the base role of ``server``, which belongs to the ``deployment`` of this id."""
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
         Directory(path=STAGING, mode="0700"),
+        # Before the next one: a server with a name and no id is one of before there were ids.
+        File(path=MARK, content=deployment),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
         File(path="/var/lib/jarvis/sshd.conf", content=read_file("sshd.conf")),

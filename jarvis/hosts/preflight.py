@@ -10,6 +10,8 @@ import pulumi
 from jarvis.config import Environment, Role, Server
 from jarvis.config.load import private_key
 from jarvis.core.component import Component
+from jarvis.hosts.deployment import deployment_id
+from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
@@ -63,6 +65,7 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "time_sync": "yes" if wanted.require_time_sync else "no",
         "max_skew": str(wanted.max_clock_skew_seconds),
         "ports": ",".join(map(str, ports(env, server))),
+        **({"take_over": server.take_over} if server.take_over else {}),
         **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
 
@@ -86,13 +89,18 @@ class Preflight(Component, token="hosts:Preflight"):
 
     Nothing is changed on any server before all have passed: every host depends on ``passed``. What is wrong
     comes as one list per server.
+
+    ``deployment``: the id of this state's deployment, by which its servers know it.
     """
 
     passed: pulumi.Resource
+    deployment: pulumi.Output[str]
 
     def __init__(self, name: str, args: PreflightArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env = args.env
+        key = RandomKey(f"{name}-deployment", RandomKeyArgs(bytes=16), self.child())
+        self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
         for server in env.servers:
             # A moment that has passed, asked for once: the time itself as argument would change at each run.
@@ -105,8 +113,13 @@ class Preflight(Component, token="hosts:Preflight"):
                 RemoteScriptArgs(
                     target=target(env, server),
                     script="preflight.sh",
-                    arguments=[*words, clock.stdout.apply(lambda text: f"not_before={text.strip()}")],
+                    arguments=[
+                        *words,
+                        self.deployment.apply(lambda known: f"deployment={known}"),
+                        clock.stdout.apply(lambda text: f"not_before={text.strip()}"),
+                    ],
                     first=True,
+                    again=["known=yes"],
                 ),
                 self.child(),
             )
