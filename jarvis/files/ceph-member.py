@@ -3,14 +3,17 @@
 
     ceph-member mon make|gate|ready|leave
     ceph-member mgr make
-    ceph-member osd make|gate|ready|leave
+    ceph-member osd make|grow|gate|ready|leave
+    ceph-member osd retire                    moves the osd's data off, forgets it and frees its disk
+    ceph-member osd retire failed             the same of a disk that does not answer any more
     ceph-member pool NAME COPIES MIN_SIZE     makes the pool for RBD, or brings it to these numbers
     ceph-member client KEYRING                what the keyring's clients may do becomes what it says
     ceph-member health                        waits until the cluster is whole; prints what Ceph says of it
 
 `/etc/ceph/jarvis.json` says what this server is: name, fsid, mons ({name: address}), copies, and osd ({path,
 size_gib} or {device}). All verbs may run any number of times and be killed anywhere: a store that was not
-finished has no mark of it (`done`, BlueStore's own `mkfs_done`), and is made anew.
+finished has no mark of it (`done`, BlueStore's own `mkfs_done`), and is made anew. What is wiped is the disk
+that carries the label of this server's own osd, whatever the configuration calls the disk by then.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ import uuid
 from pathlib import Path
 from typing import Any, NoReturn
 
+import ceph_disk
+
 ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
 PATIENCE = float(os.environ.get("JARVIS_PATIENCE", "120"))
 PORT = int(os.environ.get("JARVIS_CEPH_PORT", "3300"))
@@ -34,6 +39,9 @@ STORES = ROOT / "var/lib/ceph"
 MON, MGR, OSD = (STORES / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
 # How long one question to the cluster may take, in seconds; each is asked again.
 ANSWER = 5
+# How long the store of an osd may take to be opened and grown, and data to move to other servers, in seconds.
+EXPANSION = 600
+MOVING = 7 * 24 * 3600
 ME = json.loads((CONFIG / "jarvis.json").read_text())
 
 
@@ -50,12 +58,14 @@ def die(text: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def run(*words: str, stdin: str = "") -> str:
-    """What a command prints. Raises `Problem` with its last line where it fails, or takes a minute."""
+def run(*words: str, stdin: str = "", patience: int = 60) -> str:
+    """What a command prints. Raises `Problem` with its last line where it fails, or takes `patience` s."""
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=patience, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise Problem(f"{words[0]} did not end within a minute") from None
+        raise Problem(f"{words[0]} did not end within {patience} s") from None
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
         raise Problem(f"{words[0]}: {lines[-1]}")
@@ -70,7 +80,7 @@ def ask(*words: str) -> Any:
     return json.loads(ceph(*words, "--format", "json"))
 
 
-def wait(what: Any, patience: float = PATIENCE) -> Any:
+def wait(what: Any, patience: float = PATIENCE, pause: float = 0.3) -> Any:
     """The result of `what` once it raises no `Problem`; the last one ends the program after `patience` s."""
     deadline = time.monotonic() + patience
     while True:
@@ -79,7 +89,7 @@ def wait(what: Any, patience: float = PATIENCE) -> Any:
         except Problem as problem:
             if time.monotonic() >= deadline:
                 die(f"{problem} (for {patience:.0f} s; look with: ceph -s)")
-        time.sleep(0.3)
+        time.sleep(pause)
 
 
 def running(kind: str) -> bool:
@@ -217,16 +227,56 @@ def holds_something(path: Path) -> str:
 
 
 def block() -> Path:
-    """The disk of this server's osd."""
+    """The disk that the configuration gives this server's osd."""
     osd = ME["osd"]
     return ROOT / str(osd.get("device") or osd["path"]).lstrip("/")
 
 
+def made_on() -> Path | None:
+    """The disk that the osd was made on, or begun on. (Osds of before it was written down have the link.)"""
+    if (OSD / "disk").exists():
+        return Path((OSD / "disk").read_text().strip())
+    return Path(os.readlink(OSD / "block")) if (OSD / "block").is_symlink() else None
+
+
+def carries(path: Path) -> bool:
+    """Whether a disk has the label of this server's osd. Raises `Problem` where it cannot be read."""
+    try:
+        found: str = ceph_disk.osd_on(path)
+        return found == (OSD / "fsid").read_text().strip()
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}") from None
+
+
+def keep_disk(path: Path) -> None:
+    """The osd that is there has the disk that the configuration names, by the same name. Ends the program
+    where that is another disk, or smaller: a changed line is no reason to lose what the old one holds."""
+    before = made_on() or path
+    where = f"osd.{osd_number()} of {ME['name']} is on {before}"
+    moved = "ceph-member osd retire moves its data off, and pulumi up makes one on the other then"
+    if not carries(path):
+        if ceph_disk.same(path, before):
+            die(f"{where}, which does not carry it any more (a failed disk: ceph-member osd retire failed)")
+        die(f"{where}, and {path} does not carry it; both are left as they are: set it back, or: {moved}")
+    if "device" not in ME["osd"] and path.stat().st_size > ME["osd"]["size_gib"] * 2**30:
+        die(f"{where}, which has more than {ME['osd']['size_gib']} GiB, and no osd shrinks: set it back")
+    if path != before:
+        link = OSD / ".block"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        link.rename(OSD / "block")
+        write(OSD / "disk", f"{path}\n")
+
+
 def osd_make() -> None:
-    if (OSD / "mkfs_done").exists():
-        return
     path = block()
-    if not (OSD / "fsid").exists():
+    if (OSD / "mkfs_done").exists():
+        keep_disk(path)
+        return
+    begun = (OSD / "fsid").exists() and (made_on() or path)
+    if begun and begun != path:
+        release(begun)
+    if begun != path:
         # From here to the mark below nothing is written to the disk: what it holds is not ours.
         found = holds_something(path)
         if found:
@@ -237,8 +287,9 @@ def osd_make() -> None:
         empty(OSD)
         key = run("ceph-authtool", "--gen-print-key").strip()
         write(OSD / "key", f"{key}\n")
+        write(OSD / "disk", f"{path}\n")
         write(OSD / "fsid", f"{uuid.uuid4()}\n")
-    empty(OSD, keep=("key", "fsid"))
+    empty(OSD, keep=("key", "fsid", "disk"))
     unique, key = ((OSD / name).read_text().strip() for name in ("fsid", "key"))
     number = wait(
         lambda: ceph("osd", "new", unique, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
@@ -262,6 +313,27 @@ def osd_make() -> None:
         die(f"osd.{number} could not be made on {path}: {problem}")
     monmap.unlink()
     say(f"ceph: {ME['name']} has osd.{number} on {path}")
+
+
+def osd_grow() -> None:
+    """The file of an osd becomes as large as the configuration says, before it starts."""
+    path = block()
+    if "device" in ME["osd"] or not (OSD / "mkfs_done").exists() or not carries(path):
+        return
+    wanted, has = ME["osd"]["size_gib"] * 2**30, path.stat().st_size
+    if has < wanted:
+        free = shutil.disk_usage(path.parent).free
+        if free < wanted - has:
+            die(f"{path} is to grow by {wanted - has} bytes, and {free} are free: osd.size_gib is too much")
+        with path.open("ab") as stream:
+            stream.truncate(wanted)
+            os.fsync(stream.fileno())
+    # The second half of a growth that was interrupted is done too. (Of the sizes in the label `size` is the
+    # first one for ever, and `bfm_size` what is made use of.)
+    label = json.loads(run("ceph-bluestore-tool", "show-label", "--dev", str(path)))[str(path)]
+    if int(label.get("bfm_size", label["size"])) < path.stat().st_size:
+        run("ceph-bluestore-tool", "bluefs-bdev-expand", "--path", str(OSD), patience=EXPANSION)
+        say(f"ceph: {path} has {wanted} bytes by now")
 
 
 def osd_number() -> str:
@@ -303,7 +375,7 @@ def osd_gate() -> None:
 
 
 def osd_leave() -> None:
-    """The osd and the manager are forgotten, and the disk is free."""
+    """The osd and the manager are forgotten, and the disk that carries the osd is free."""
     subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service", "jarvis-ceph-mgr.service"], check=False)
     try:
         if (OSD / "id.env").exists():
@@ -311,11 +383,67 @@ def osd_leave() -> None:
         ceph("auth", "rm", f"mgr.{ME['name']}")
     except Problem as problem:
         say(f"ceph: the others may still know of {ME['name']}: {problem}")
-    if "device" in ME["osd"] and (OSD / "fsid").exists():
-        path = block()
-        run("wipefs", "--all", str(path))
-        # BlueStore's label is in the first block, and wipefs takes its magic away alone.
-        run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+    if (OSD / "fsid").exists():
+        for path in {made_on() or block(), block()}:
+            release(path)
+
+
+def release(path: Path) -> None:
+    """A disk is free, or its file gone, where it carries this server's own osd; else it is left as it is."""
+    begun = path == made_on() and ceph_disk.blank(path)
+    try:
+        if not (begun or carries(path)):
+            say(f"ceph: {path} is left as it is: it does not carry the osd of {ME['name']}")
+            return
+    except Problem as problem:
+        say(f"ceph: left as it is: {problem}")
+        return
+    if path.is_file():
+        path.unlink()
+        return
+    run("wipefs", "--all", str(path))
+    # BlueStore's label is in the first block, and wipefs takes its magic away alone.
+    run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+
+
+def moved_off(number: str) -> None:
+    """Raises `Problem` until every object that the osd holds is on other servers too, as often as can be."""
+    if len(ME["mons"]) > ME["copies"]:
+        ceph("osd", "out", number)
+        ceph("osd", "safe-to-destroy", number)
+        return
+    if ME["copies"] == 1:
+        die(f"osd.{number} holds the only copy, and there is no other server to move it to: nothing was done")
+    # Each of the servers has a copy: those of the others must be whole, and then are all that there can be.
+    whole(ask("status"))
+    ceph("osd", "ok-to-stop", number)
+
+
+def osd_retire(*, failed: bool) -> None:
+    """The osd is gone with its data safe elsewhere, and its disk free; the next `osd make` begins anew."""
+    if not (OSD / "fsid").exists():
+        say(f"ceph: {ME['name']} has no osd")
+        return
+    path = made_on() or block()
+    number = osd_number() if (OSD / "id.env").exists() else ""
+    if failed:
+        if running("osd") and carries(path):
+            die(
+                f"osd.{number} runs, and {path} answers: without the word failed, its data is moved off first"
+            )
+    elif number:
+        say(f"ceph: moving the data of osd.{number} off; this may be interrupted, and typed again")
+        # Each server has a copy: that of this one moves nowhere, and the answer is there at once.
+        room = len(ME["mons"]) > ME["copies"]
+        wait(lambda: moved_off(number), *((MOVING, 5) if room else ()))
+    subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service"], check=False)
+    if number:
+        wait(lambda: ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it"))
+    release(path)
+    # What names it goes last.
+    empty(OSD, keep=("fsid", "disk"))
+    empty(OSD)
+    say(f"ceph: {ME['name']} has no osd any more")
 
 
 def pool(name: str, copies: str, least: str) -> None:
@@ -359,6 +487,9 @@ def main(words: list[str]) -> None:
         ("mon", "leave"): mon_leave,
         ("mgr", "make"): mgr_make,
         ("osd", "make"): osd_make,
+        ("osd", "grow"): osd_grow,
+        ("osd", "retire"): lambda: osd_retire(failed=False),
+        ("osd", "retire", "failed"): lambda: osd_retire(failed=True),
         ("osd", "gate"): osd_gate,
         ("osd", "ready"): osd_ready,
         ("osd", "leave"): osd_leave,

@@ -158,9 +158,33 @@ check_ports() {
   done
 }
 
+own_osd() { # the server has an osd: the disk that the configuration names is the one that it is on
+  local store=$ROOT/var/lib/ceph/osd/jarvis path made label free has
+  path=${want[osd_device]:-${want[osd_file]:-}}
+  made=$(cat "$store/disk" 2>/dev/null || readlink "$store/block" || true)
+  [ -n "$made" ] || return 0
+  label=$(head -c 59 "$ROOT$path" 2>/dev/null | tr -d '\0' | sed -n 2p || true)
+  if [ "$label" != "$(cat "$store/fsid")" ] && [ "$(readlink -f "$ROOT$path")" != "$(readlink -f "$ROOT$made")" ]; then
+    fail "osd: it is on $made, and not on $path (field osd of the server: set it back; or, on the server, \
+/var/lib/jarvis/bin/ceph-member osd retire, and then pulumi up)"
+  elif [ -n "${want[osd_file]:-}" ] && [ -f "$ROOT$path" ]; then
+    has=$(($(stat --format %s "$ROOT$path") / 1073741824))
+    free=$(df --output=avail --block-size=1M "$ROOT/var" | tail -n 1 | tr -d ' ')
+    if [ "${want[osd_gib]}" -lt "$has" ]; then
+      fail "osd: $path has $has GiB, and no osd shrinks to ${want[osd_gib]} (field osd.size_gib of the server)"
+    elif [ "$free" -lt $(((want[osd_gib] - has) * 1024)) ]; then
+      fail "osd: $free MiB free below /var; $((want[osd_gib] - has)) GiB more are asked for (field osd.size_gib of the server)"
+    fi
+  fi
+}
+
 check_osd() {
   local path=${want[osd_device]:-} found free
-  # What an osd of ours lies on is its own.
+  if [ -e "$ROOT/var/lib/ceph/osd/jarvis/mkfs_done" ]; then
+    own_osd
+    return 0
+  fi
+  # One that was begun lies on what is its own; `osd make` looks whether that is another disk by now.
   [ ! -e "$ROOT/var/lib/ceph/osd/jarvis/fsid" ] || return 0
   if [ -n "$path" ]; then
     if [ ! -b "$ROOT$path" ]; then

@@ -49,6 +49,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
     return HostServiceArgs(
         target=host.target,
         files=[
+            File(path=text.DISK_MODULE, content=read_file("ceph_disk.py"), mode="0755"),
             File(path=text.TOOL, content=read_file("ceph-member.py"), mode="0755"),
             File(path=f"{text.CONFIG}/jarvis.json", content=told),
             File(path=f"{text.CONFIG}/ceph.conf", content=configuration(host, identity)),
@@ -89,11 +90,8 @@ def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
         ready=f"{text.TOOL} osd ready",
         timeout=_TIMEOUT,
         undo=[f"{text.TOOL} osd leave"],
-        purge=[
-            f"{text.STORES}/mgr/jarvis",
-            f"{text.STORES}/osd/jarvis",
-            *([] if osd.device else [osd.path]),
-        ],
+        # The disk itself is wiped, or its file removed, by `osd leave`, which looks whose it is.
+        purge=[f"{text.STORES}/mgr/jarvis", f"{text.STORES}/osd/jarvis"],
     )
 
 
