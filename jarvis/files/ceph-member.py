@@ -8,6 +8,7 @@
     ceph-member osd retire failed             the same of a disk that does not answer any more
     ceph-member pool NAME COPIES MIN_SIZE     makes the pool for RBD, or brings it to these numbers
     ceph-member client KEYRING                what the keyring's clients may do becomes what it says
+    ceph-member drop SERVER                   forgets what ran on a server that is gone for good
     ceph-member health                        waits until the cluster is whole; prints what Ceph says of it
 
 `/etc/ceph/jarvis.json` says what this server is: name, fsid, mons ({name: address}), copies, and osd ({path,
@@ -43,6 +44,14 @@ ANSWER = 5
 EXPANSION = 600
 MOVING = 7 * 24 * 3600
 ME = json.loads((CONFIG / "jarvis.json").read_text())
+# Servers that are gone for good: a file of the server's own, since a monitor is not restarted to learn of it.
+LOST = ROOT / "var/lib/jarvis/lost"
+
+
+def servers() -> dict[str, str]:
+    """The servers that take part, each with its address."""
+    lost = LOST.read_text().split() if LOST.exists() else []
+    return {name: address for name, address in ME["mons"].items() if name not in lost}
 
 
 class Problem(Exception):
@@ -135,7 +144,7 @@ def silent(address: str) -> bool:
 
 def unknown() -> None:
     """Raises `Problem` while it cannot be told whether there is a cluster that this server belongs to."""
-    others = {name: address for name, address in ME["mons"].items() if name != ME["name"]}
+    others = {name: address for name, address in servers().items() if name != ME["name"]}
     mute = [name for name, address in others.items() if silent(address)]
     if not mute and not (OSD / "mkfs_done").exists():
         return
@@ -186,7 +195,7 @@ def mon_ready() -> None:
 
 
 def mon_gate() -> None:
-    if len(ME["mons"]) == 1 or not running("mon"):
+    if len(servers()) == 1 or not running("mon"):
         return
     wait(lambda: ceph("mon", "ok-to-stop", ME["name"]))
 
@@ -346,23 +355,30 @@ def osd_ready() -> None:
     state = {one["osd"]: one for one in ask("osd", "dump")["osds"]}
     if not state.get(number, {}).get("up"):
         raise Problem(f"osd.{number} is not up")
-    if len(state) >= len(ME["mons"]):
+    if len(state) >= len(servers()):
         whole(ask("status"))
 
 
 def whole(status: Any) -> None:
     """Raises `Problem` with what is missing of a cluster whose `ceph status` is `status`."""
     missing = []
-    absent = sorted(set(ME["mons"]) - set(status["quorum_names"]))
+    known = servers()
+    absent = sorted(set(known) - set(status["quorum_names"]))
     if absent:
         missing.append(f"not in the quorum: {', '.join(absent)}")
     if not status["mgrmap"]["available"]:
         missing.append("no manager")
     osds = status["osdmap"]
-    if min(osds["num_up_osds"], osds["num_in_osds"]) < max(osds["num_osds"], len(ME["mons"])):
-        missing.append(f"{osds['num_up_osds']} of {len(ME['mons'])} osds are up")
+    if min(osds["num_up_osds"], osds["num_in_osds"]) < max(osds["num_osds"], len(known)):
+        missing.append(f"{osds['num_up_osds']} of {len(known)} osds are up")
     states = {one["state_name"]: one["count"] for one in status["pgmap"].get("pgs_by_state", [])}
-    unclean = {name: count for name, count in states.items() if not name.startswith("active+clean")}
+    # With fewer servers than copies all that can be there is, once nothing is on its way.
+    whole_enough = ("active+clean", *(("active+undersized",) if len(known) < ME["copies"] else ()))
+    unclean = {
+        name: count
+        for name, count in states.items()
+        if not name.startswith(whole_enough) or "backfill" in name or "recover" in name
+    }
     missing += [f"{count} placement groups are {name}" for name, count in unclean.items()]
     if missing:
         raise Problem("; ".join(missing))
@@ -408,7 +424,7 @@ def release(path: Path) -> None:
 
 def moved_off(number: str) -> None:
     """Raises `Problem` until every object that the osd holds is on other servers too, as often as can be."""
-    if len(ME["mons"]) > ME["copies"]:
+    if len(servers()) > ME["copies"]:
         ceph("osd", "out", number)
         ceph("osd", "safe-to-destroy", number)
         return
@@ -434,7 +450,7 @@ def osd_retire(*, failed: bool) -> None:
     elif number:
         say(f"ceph: moving the data of osd.{number} off; this may be interrupted, and typed again")
         # Each server has a copy: that of this one moves nowhere, and the answer is there at once.
-        room = len(ME["mons"]) > ME["copies"]
+        room = len(servers()) > ME["copies"]
         wait(lambda: moved_off(number), *((MOVING, 5) if room else ()))
     subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service"], check=False)
     if number:
@@ -444,6 +460,26 @@ def osd_retire(*, failed: bool) -> None:
     empty(OSD, keep=("fsid", "disk"))
     empty(OSD)
     say(f"ceph: {ME['name']} has no osd any more")
+
+
+def drop(name: str) -> None:
+    """What ran on a server that is gone for good is known no more: its monitor, its osds, its manager, and
+    the keys of the last two. The others have what it had."""
+    if name in servers():
+        die(f"{name} is not among the lost servers ({LOST})")
+
+    def forget_all() -> None:
+        if name in [one["name"] for one in ask("mon", "dump")["mons"]]:
+            ceph("mon", "remove", name)
+        tree = ask("osd", "tree")["nodes"]
+        for host in (one for one in tree if one["type"] == "host" and one["name"] == name):
+            for number in map(str, host["children"]):
+                ceph("osd", "down", number)
+                ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it")
+            ceph("osd", "crush", "rm", name)
+        ceph("auth", "rm", f"mgr.{name}")
+
+    wait(forget_all)
 
 
 def pool(name: str, copies: str, least: str) -> None:
@@ -499,6 +535,8 @@ def main(words: list[str]) -> None:
         verbs[tuple(words)]()
     elif words[:1] == ["pool"] and len(words) == 4:
         pool(*words[1:])
+    elif words[:1] == ["drop"] and len(words) == 2:
+        drop(words[1])
     elif words[:1] == ["client"] and len(words) == 2:
         client(words[1])
     elif words[:1] == ["forget"] and len(words) > 1:

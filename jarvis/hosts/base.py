@@ -15,6 +15,8 @@ from jarvis.remote.script import read_file
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
 STAGING = "/var/lib/jarvis/staging"
+# Names of the servers that are gone for good, which the storage and the database do not wait for.
+LOST = "/var/lib/jarvis/lost"
 
 # The names of the environment's domain that the virtual address has on the servers.
 ENDPOINTS = ("api", "identity", "image")
@@ -93,7 +95,7 @@ def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> li
 def hosts_lines(env: Environment, server: Server) -> str:
     """The lines of hosts(5) for all servers, the registry nearest to ``server``, the endpoints, and the
     stateful services, which are reached through the server's own proxy."""
-    lines = [f"{one.address} {one.name}" for one in env.servers]
+    lines = [f"{one.address} {one.name}" for one in env.present]
     registries = env.with_role(Role.REGISTRY)
     if registries:
         nearest = server if server in registries else registries[0]
@@ -110,6 +112,7 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         Directory(path=STAGING, mode="0700"),
         # Before the next one: a server with a name and no id is one of before there were ids.
         File(path=MARK, content=deployment),
+        *([File(path=LOST, content="\n".join(one.name for one in env.lost))] if env.lost else []),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
         File(path="/var/lib/jarvis/sshd.conf", content=read_file("sshd.conf")),

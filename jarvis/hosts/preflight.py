@@ -102,7 +102,7 @@ class Preflight(Component, token="hosts:Preflight"):
         key = RandomKey(f"{name}-deployment", RandomKeyArgs(bytes=16), self.child())
         self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
-        for server in env.servers:
+        for server in env.present:
             # A moment that has passed, asked for once: the time itself as argument would change at each run.
             clock = LocalCheck(
                 f"{server.name}-clock", LocalCheckArgs(command="exec date -u +%s"), self.child()

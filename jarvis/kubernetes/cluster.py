@@ -18,6 +18,7 @@ from jarvis.kubernetes.dns import ClusterDns, ClusterDnsArgs
 from jarvis.kubernetes.identity import Identities, IdentitiesArgs
 from jarvis.kubernetes.kubeconfig import admin_kubeconfig
 from jarvis.kubernetes.load_balancer import ApiServerProxy, ApiServerProxyArgs
+from jarvis.kubernetes.lost import ForgottenNodes, ForgottenNodesArgs, lost_nodes
 from jarvis.kubernetes.network import PodNetwork, PodNetworkArgs
 from jarvis.kubernetes.node import Node, NodeArgs
 from jarvis.kubernetes.virtual_address import VirtualAddress, VirtualAddressArgs
@@ -101,7 +102,8 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         # The first server makes the API; objects are made while the others join it. The provider itself waits
         # for nothing, so that its plugin starts meanwhile.
         reachable = addresses.get(first.server.name) or next(iter(addresses.values()))
-        in_reach = self.child(depends_on=[reachable])
+        forgotten = self._forgotten(name, [*addresses.values(), *self.control_plane])
+        in_reach = self.child(depends_on=[reachable, *forgotten])
         self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), in_reach)
         nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
         self.dns = ClusterDns(
@@ -118,6 +120,15 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})
+
+    def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,
+        and before any object that would wait for one."""
+        nodes = lost_nodes(self._args.env)
+        if not nodes:
+            return []
+        args = ForgottenNodesArgs(nodes=nodes, address=self.address, identities=self.identities)
+        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
 
     def _proxy(self, host: Host) -> ApiServerProxy:
         roles = host.server.roles
