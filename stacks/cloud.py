@@ -10,7 +10,7 @@ from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
-from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
+from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
 from jarvis.openstack.cache import cache_passage
@@ -93,8 +93,10 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             server.name,
             HostArgs(server=server, env=env, release=artifacts.release, preflight=preflight),
         )
-        for server in env.servers
+        for server in env.present
     }
+    for lost in env.lost:
+        LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
     await send()
 
     # A member that joins is let in by the others' firewalls first.

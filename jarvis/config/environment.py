@@ -59,14 +59,29 @@ class Environment(Section):
         default_factory=dict, description="how often each secret was made anew, by the secret's name"
     )
 
+    @property
+    def present(self) -> list[Server]:
+        """The servers that are not lost: all that anything is asked of."""
+        return [server for server in self.servers if not server.lost]
+
+    @property
+    def lost(self) -> list[Server]:
+        """The servers that are gone for good."""
+        return [server for server in self.servers if server.lost]
+
     def with_role(self, role: Role) -> list[Server]:
-        """The servers that have ``role``, in the order of the configuration."""
+        """The servers that have ``role`` and are not lost, in the order of the configuration."""
+        return [server for server in self.present if role in server.roles]
+
+    def declared(self, role: Role) -> list[Server]:
+        """The servers that were given ``role``, lost ones too: what a part is told that would have to restart
+        to forget one of them, while it can be spared least."""
         return [server for server in self.servers if role in server.roles]
 
     @property
     def copies(self) -> int:
         """How many copies of each object the storage keeps, on as many servers."""
-        return self.storage.copies or min(3, len(self.with_role(Role.STORAGE)))
+        return self.storage.copies or min(3, len(self.declared(Role.STORAGE)))
 
     def pod_subnet(self, server: Server) -> IPv4Network:
         """The pod network of ``server``, which follows from its place in the configuration."""
@@ -131,9 +146,12 @@ _QUORUM = (Role.ETCD, Role.DATABASE, Role.QUEUE, Role.STORAGE)
 
 def _roles(env: Environment) -> Iterator[Mistake]:
     for role in Role:
-        count = len(env.with_role(role))
+        count, left = len(env.declared(role)), len(env.with_role(role))
         if count == 0:
             yield ("servers",), f"no server has the role {role.value}"
+        elif left == 0 or (role in _QUORUM and 2 * left <= count):
+            text = f"{left} of {count} servers with the role {role.value} are left, which cannot go on"
+            yield ("servers",), f"{text}: see Lost quorum in docs/operating.md"
         if role in _QUORUM and count and count % 2 == 0:
             text = "an even number adds no safety: use 1, 3 or 5"
             yield ("servers",), f"{count} servers have the role {role.value}; {text}"

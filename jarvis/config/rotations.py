@@ -59,7 +59,8 @@ def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
     yield from _ONCE
     for prefix, role in _BY_SERVER.items():
-        for server in env.with_role(role):
+        # Counters of one that is lost stay where they are.
+        for server in env.declared(role):
             yield f"{prefix}-{server.name}"
 
 

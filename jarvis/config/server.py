@@ -88,4 +88,15 @@ class Server(Section):
     roles: frozenset[Role] = Field(min_length=1)
     labels: dict[str, str] = Field(default_factory=dict, description="labels of its Kubernetes node")
     sysctls: dict[str, str] = Field(default_factory=dict)
+    lost: bool = Field(
+        default=False,
+        description="the server is gone for good: nothing is asked of it, its part in each cluster ends, and "
+        "the others speak to it no more; it keeps its place in the list",
+    )
+    take_over: str | None = Field(
+        default=None,
+        pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|unnamed-[0-9a-f]{12})$",
+        description="id of another deployment that has this server now, as the error prints it; "
+        "its data and roles stay, and this state's keys replace its own",
+    )
     osd: Osd = Field(default_factory=Osd, description="the disk of a server with the role storage")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment
+from jarvis.config import Environment, Role
 from jarvis.core.component import Component
+from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMember, EtcdMemberArgs
 from jarvis.hosts import Host
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
@@ -16,7 +17,8 @@ from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdClusterArgs:
-    """``hosts``: the servers of the members, an odd number, in the configuration's order. ``env``: theirs."""
+    """``hosts``: the servers of the members, in the configuration's order. ``env``: theirs, which also says
+    which member is lost."""
 
     hosts: Sequence[Host]
     env: Environment
@@ -28,7 +30,8 @@ class EtcdCluster(Component, token="etcd:Cluster"):
     Each member depends on the one before it, and is ready only when it is healthy: a change that breaks one
     stops there, with the others at work.
 
-    - ``endpoints``: URLs for clients. ``authority``: what to trust; it signs the clients too.
+    - ``endpoints``: URLs for clients, those of lost members too: a client finds one that answers, and an API
+      server would restart to be told of fewer. ``authority``: what to trust; it signs the clients too.
     - ``members``: to depend on.
     """
 
@@ -46,16 +49,20 @@ class EtcdCluster(Component, token="etcd:Cluster"):
             self.child(),
         )
         addresses = [str(host.server.address) for host in args.hosts]
+        # A lost server keeps its number, so that nothing of the others changes that would restart them.
+        declared = [server.name for server in args.env.declared(Role.ETCD)]
+        lost = [str(one.address) for one in args.env.lost if Role.ETCD in one.roles]
         self.members = []
-        for index, host in enumerate(args.hosts):
+        for at, host in enumerate(args.hosts):
             member = f"{name}-{host.server.name}"
             self.members.append(
                 EtcdMember(
                     member,
                     EtcdMemberArgs(
                         host=host,
-                        others=[address for address in addresses if address != addresses[index]],
-                        index=index,
+                        others=[address for address in addresses if address != addresses[at]],
+                        lost=lost,
+                        index=declared.index(host.server.name),
                         authority=self.authority,
                         flags=args.env.etcd.flags,
                         rotation=self._rotations.get(member, 0),
@@ -64,7 +71,7 @@ class EtcdCluster(Component, token="etcd:Cluster"):
                     self.child(),
                 )
             )
-        self.endpoints = [member.endpoint for member in self.members]
+        self.endpoints = [unit.client_url(str(one.address)) for one in args.env.declared(Role.ETCD)]
         self.register_outputs({"endpoints": self.endpoints})
 
     def client(self, name: str) -> Certificate:

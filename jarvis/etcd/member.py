@@ -23,7 +23,8 @@ _TIMEOUT = 120
 class EtcdMemberArgs:
     """What one member is.
 
-    - ``host``: the server. ``others``: addresses of the other members.
+    - ``host``: the server. ``others``: addresses of the other members. ``lost``: of those whose servers are
+      gone for good, which leave the cluster.
     - ``index``: its place among all, from 0; the first begins the cluster.
     - ``authority``: signs members and clients. ``flags``: beyond Jarvis' own.
     - ``rotation``: raised by one to make its certificate anew.
@@ -35,6 +36,7 @@ class EtcdMemberArgs:
     index: int
     authority: Authority
     flags: Mapping[str, Option]
+    lost: Sequence[str] = ()
     rotation: int = 0
     after: Sequence[pulumi.Resource] = ()
 
@@ -117,7 +119,10 @@ def service(
         inputs=[release],
         before=[f"{unit.TOOL} join {name} {unit.peer_url(address)} {first} {others}"],
         gate=f"{unit.TOOL} gate",
-        after=[f"{unit.TOOL} settle {name} {others}"],
+        after=[
+            f"{unit.TOOL} settle {name} {others}",
+            *(f"{unit.TOOL} drop {unit.peer_url(address)}" for address in args.lost),
+        ],
         undo=[f"{unit.TOOL} leave"],
         timeout=_TIMEOUT,
         purge=[unit.DATA, unit.CONFIG],

@@ -3,14 +3,18 @@
 
     ceph-member mon make|admin|gate|ready|leave
     ceph-member mgr make
-    ceph-member osd make|gate|ready|leave
+    ceph-member osd make|grow|gate|ready|leave
+    ceph-member osd retire                    moves the osd's data off, forgets it and frees its disk
+    ceph-member osd retire failed             the same of a disk that does not answer any more
     ceph-member pool NAME COPIES MIN_SIZE     makes the pool for RBD, or brings it to these numbers
     ceph-member client KEYRING                what the keyring's clients may do becomes what it says
+    ceph-member drop SERVER                   forgets what ran on a server that is gone for good
     ceph-member health                        waits until the cluster is whole; prints what Ceph says of it
 
 `/etc/ceph/jarvis.json` says what this server is: name, fsid, mons ({name: address}), copies, and osd ({path,
 size_gib} or {device}). All verbs may run any number of times and be killed anywhere: a store that was not
-finished has no mark of it (`done`, BlueStore's own `mkfs_done`), and is made anew.
+finished has no mark of it (`done`, BlueStore's own `mkfs_done`), and is made anew. What is wiped is the disk
+that carries the label of this server's own osd, whatever the configuration calls the disk by then.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ import uuid
 from pathlib import Path
 from typing import Any, NoReturn
 
+import ceph_disk
+
 ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
 FACTOR = int(os.environ.get("JARVIS_PATIENCE_FACTOR", "1"))
 PATIENCE = float(os.environ.get("JARVIS_PATIENCE", str(120 * FACTOR)))
@@ -35,7 +41,18 @@ STORES = ROOT / "var/lib/ceph"
 MON, MGR, OSD = (STORES / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
 # How long one question to the cluster may take, in seconds; each is asked again.
 ANSWER = 5
+# How long the store of an osd may take to be opened and grown, and data to move to other servers, in seconds.
+EXPANSION = 600
+MOVING = 7 * 24 * 3600
 ME = json.loads((CONFIG / "jarvis.json").read_text())
+# Servers that are gone for good: a file of the server's own, since a monitor is not restarted to learn of it.
+LOST = ROOT / "var/lib/jarvis/lost"
+
+
+def servers() -> dict[str, str]:
+    """The servers that take part, each with its address."""
+    lost = LOST.read_text().split() if LOST.exists() else []
+    return {name: address for name, address in ME["mons"].items() if name not in lost}
 
 
 class Problem(Exception):
@@ -51,12 +68,14 @@ def die(text: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def run(*words: str, stdin: str = "") -> str:
-    """What a command prints. Raises `Problem` with its last line where it fails, or takes a minute."""
+def run(*words: str, stdin: str = "", patience: int = 60) -> str:
+    """What a command prints. Raises `Problem` with its last line where it fails, or takes `patience` s."""
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=patience, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise Problem(f"{words[0]} did not end within a minute") from None
+        raise Problem(f"{words[0]} did not end within {patience} s") from None
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
         raise Problem(f"{words[0]}: {lines[-1]}")
@@ -71,7 +90,7 @@ def ask(*words: str) -> Any:
     return json.loads(ceph(*words, "--format", "json"))
 
 
-def wait(what: Any, patience: float = PATIENCE) -> Any:
+def wait(what: Any, patience: float = PATIENCE, pause: float = 0.3) -> Any:
     """The result of `what` once it raises no `Problem`; the last one ends the program after `patience` s."""
     deadline = time.monotonic() + patience
     while True:
@@ -80,7 +99,7 @@ def wait(what: Any, patience: float = PATIENCE) -> Any:
         except Problem as problem:
             if time.monotonic() >= deadline:
                 die(f"{problem} (for {patience:.0f} s; look with: ceph -s)")
-        time.sleep(0.3)
+        time.sleep(pause)
 
 
 def running(kind: str) -> bool:
@@ -126,7 +145,7 @@ def silent(address: str) -> bool:
 
 def unknown() -> None:
     """Raises `Problem` while it cannot be told whether there is a cluster that this server belongs to."""
-    others = {name: address for name, address in ME["mons"].items() if name != ME["name"]}
+    others = {name: address for name, address in servers().items() if name != ME["name"]}
     mute = [name for name, address in others.items() if silent(address)]
     if not mute and not (OSD / "mkfs_done").exists():
         return
@@ -182,7 +201,7 @@ def mon_ready() -> None:
 
 
 def mon_gate() -> None:
-    if len(ME["mons"]) == 1 or not running("mon"):
+    if len(servers()) == 1 or not running("mon"):
         return
     wait(lambda: ceph("mon", "ok-to-stop", ME["name"]))
 
@@ -231,16 +250,56 @@ def holds_something(path: Path) -> str:
 
 
 def block() -> Path:
-    """The disk of this server's osd."""
+    """The disk that the configuration gives this server's osd."""
     osd = ME["osd"]
     return ROOT / str(osd.get("device") or osd["path"]).lstrip("/")
 
 
+def made_on() -> Path | None:
+    """The disk that the osd was made on, or begun on. (Osds of before it was written down have the link.)"""
+    if (OSD / "disk").exists():
+        return Path((OSD / "disk").read_text().strip())
+    return Path(os.readlink(OSD / "block")) if (OSD / "block").is_symlink() else None
+
+
+def carries(path: Path) -> bool:
+    """Whether a disk has the label of this server's osd. Raises `Problem` where it cannot be read."""
+    try:
+        found: str = ceph_disk.osd_on(path)
+        return found == (OSD / "fsid").read_text().strip()
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}") from None
+
+
+def keep_disk(path: Path) -> None:
+    """The osd that is there has the disk that the configuration names, by the same name. Ends the program
+    where that is another disk, or smaller: a changed line is no reason to lose what the old one holds."""
+    before = made_on() or path
+    where = f"osd.{osd_number()} of {ME['name']} is on {before}"
+    moved = "ceph-member osd retire moves its data off, and pulumi up makes one on the other then"
+    if not carries(path):
+        if ceph_disk.same(path, before):
+            die(f"{where}, which does not carry it any more (a failed disk: ceph-member osd retire failed)")
+        die(f"{where}, and {path} does not carry it; both are left as they are: set it back, or: {moved}")
+    if "device" not in ME["osd"] and path.stat().st_size > ME["osd"]["size_gib"] * 2**30:
+        die(f"{where}, which has more than {ME['osd']['size_gib']} GiB, and no osd shrinks: set it back")
+    if path != before:
+        link = OSD / ".block"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        link.rename(OSD / "block")
+        write(OSD / "disk", f"{path}\n")
+
+
 def osd_make() -> None:
-    if (OSD / "mkfs_done").exists():
-        return
     path = block()
-    if not (OSD / "fsid").exists():
+    if (OSD / "mkfs_done").exists():
+        keep_disk(path)
+        return
+    begun = (OSD / "fsid").exists() and (made_on() or path)
+    if begun and begun != path:
+        release(begun)
+    if begun != path:
         # From here to the mark below nothing is written to the disk: what it holds is not ours.
         found = holds_something(path)
         if found:
@@ -251,8 +310,9 @@ def osd_make() -> None:
         empty(OSD)
         key = run("ceph-authtool", "--gen-print-key").strip()
         write(OSD / "key", f"{key}\n")
+        write(OSD / "disk", f"{path}\n")
         write(OSD / "fsid", f"{uuid.uuid4()}\n")
-    empty(OSD, keep=("key", "fsid"))
+    empty(OSD, keep=("key", "fsid", "disk"))
     unique, key = ((OSD / name).read_text().strip() for name in ("fsid", "key"))
     number = wait(
         lambda: ceph("osd", "new", unique, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
@@ -278,6 +338,27 @@ def osd_make() -> None:
     say(f"ceph: {ME['name']} has osd.{number} on {path}")
 
 
+def osd_grow() -> None:
+    """The file of an osd becomes as large as the configuration says, before it starts."""
+    path = block()
+    if "device" in ME["osd"] or not (OSD / "mkfs_done").exists() or not carries(path):
+        return
+    wanted, has = ME["osd"]["size_gib"] * 2**30, path.stat().st_size
+    if has < wanted:
+        free = shutil.disk_usage(path.parent).free
+        if free < wanted - has:
+            die(f"{path} is to grow by {wanted - has} bytes, and {free} are free: osd.size_gib is too much")
+        with path.open("ab") as stream:
+            stream.truncate(wanted)
+            os.fsync(stream.fileno())
+    # The second half of a growth that was interrupted is done too. (Of the sizes in the label `size` is the
+    # first one for ever, and `bfm_size` what is made use of.)
+    label = json.loads(run("ceph-bluestore-tool", "show-label", "--dev", str(path)))[str(path)]
+    if int(label.get("bfm_size", label["size"])) < path.stat().st_size:
+        run("ceph-bluestore-tool", "bluefs-bdev-expand", "--path", str(OSD), patience=EXPANSION)
+        say(f"ceph: {path} has {wanted} bytes by now")
+
+
 def osd_number() -> str:
     return (OSD / "id.env").read_text().strip().partition("=")[2]
 
@@ -288,23 +369,30 @@ def osd_ready() -> None:
     state = {one["osd"]: one for one in ask("osd", "dump")["osds"]}
     if not state.get(number, {}).get("up"):
         raise Problem(f"osd.{number} is not up")
-    if len(state) >= len(ME["mons"]):
+    if len(state) >= len(servers()):
         whole(ask("status"))
 
 
 def whole(status: Any) -> None:
     """Raises `Problem` with what is missing of a cluster whose `ceph status` is `status`."""
     missing = []
-    absent = sorted(set(ME["mons"]) - set(status["quorum_names"]))
+    known = servers()
+    absent = sorted(set(known) - set(status["quorum_names"]))
     if absent:
         missing.append(f"not in the quorum: {', '.join(absent)}")
     if not status["mgrmap"]["available"]:
         missing.append("no manager")
     osds = status["osdmap"]
-    if min(osds["num_up_osds"], osds["num_in_osds"]) < max(osds["num_osds"], len(ME["mons"])):
-        missing.append(f"{osds['num_up_osds']} of {len(ME['mons'])} osds are up")
+    if min(osds["num_up_osds"], osds["num_in_osds"]) < max(osds["num_osds"], len(known)):
+        missing.append(f"{osds['num_up_osds']} of {len(known)} osds are up")
     states = {one["state_name"]: one["count"] for one in status["pgmap"].get("pgs_by_state", [])}
-    unclean = {name: count for name, count in states.items() if not name.startswith("active+clean")}
+    # With fewer servers than copies all that can be there is, once nothing is on its way.
+    whole_enough = ("active+clean", *(("active+undersized",) if len(known) < ME["copies"] else ()))
+    unclean = {
+        name: count
+        for name, count in states.items()
+        if not name.startswith(whole_enough) or "backfill" in name or "recover" in name
+    }
     missing += [f"{count} placement groups are {name}" for name, count in unclean.items()]
     if missing:
         raise Problem("; ".join(missing))
@@ -317,7 +405,7 @@ def osd_gate() -> None:
 
 
 def osd_leave() -> None:
-    """The osd and the manager are forgotten, and the disk is free."""
+    """The osd and the manager are forgotten, and the disk that carries the osd is free."""
     subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service", "jarvis-ceph-mgr.service"], check=False)
     try:
         if (OSD / "id.env").exists():
@@ -325,11 +413,87 @@ def osd_leave() -> None:
         ceph("auth", "rm", f"mgr.{ME['name']}")
     except Problem as problem:
         say(f"ceph: the others may still know of {ME['name']}: {problem}")
-    if "device" in ME["osd"] and (OSD / "fsid").exists():
-        path = block()
-        run("wipefs", "--all", str(path))
-        # BlueStore's label is in the first block, and wipefs takes its magic away alone.
-        run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+    if (OSD / "fsid").exists():
+        for path in {made_on() or block(), block()}:
+            release(path)
+
+
+def release(path: Path) -> None:
+    """A disk is free, or its file gone, where it carries this server's own osd; else it is left as it is."""
+    begun = path == made_on() and ceph_disk.blank(path)
+    try:
+        if not (begun or carries(path)):
+            say(f"ceph: {path} is left as it is: it does not carry the osd of {ME['name']}")
+            return
+    except Problem as problem:
+        say(f"ceph: left as it is: {problem}")
+        return
+    if path.is_file():
+        path.unlink()
+        return
+    run("wipefs", "--all", str(path))
+    # BlueStore's label is in the first block, and wipefs takes its magic away alone.
+    run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+
+
+def moved_off(number: str) -> None:
+    """Raises `Problem` until every object that the osd holds is on other servers too, as often as can be."""
+    if len(servers()) > ME["copies"]:
+        ceph("osd", "out", number)
+        ceph("osd", "safe-to-destroy", number)
+        return
+    if ME["copies"] == 1:
+        die(f"osd.{number} holds the only copy, and there is no other server to move it to: nothing was done")
+    # Each of the servers has a copy: those of the others must be whole, and then are all that there can be.
+    whole(ask("status"))
+    ceph("osd", "ok-to-stop", number)
+
+
+def osd_retire(*, failed: bool) -> None:
+    """The osd is gone with its data safe elsewhere, and its disk free; the next `osd make` begins anew."""
+    if not (OSD / "fsid").exists():
+        say(f"ceph: {ME['name']} has no osd")
+        return
+    path = made_on() or block()
+    number = osd_number() if (OSD / "id.env").exists() else ""
+    if failed:
+        if running("osd") and carries(path):
+            die(
+                f"osd.{number} runs, and {path} answers: without the word failed, its data is moved off first"
+            )
+    elif number:
+        say(f"ceph: moving the data of osd.{number} off; this may be interrupted, and typed again")
+        # Each server has a copy: that of this one moves nowhere, and the answer is there at once.
+        room = len(servers()) > ME["copies"]
+        wait(lambda: moved_off(number), *((MOVING, 5) if room else ()))
+    subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service"], check=False)
+    if number:
+        wait(lambda: ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it"))
+    release(path)
+    # What names it goes last.
+    empty(OSD, keep=("fsid", "disk"))
+    empty(OSD)
+    say(f"ceph: {ME['name']} has no osd any more")
+
+
+def drop(name: str) -> None:
+    """What ran on a server that is gone for good is known no more: its monitor, its osds, its manager, and
+    the keys of the last two. The others have what it had."""
+    if name in servers():
+        die(f"{name} is not among the lost servers ({LOST})")
+
+    def forget_all() -> None:
+        if name in [one["name"] for one in ask("mon", "dump")["mons"]]:
+            ceph("mon", "remove", name)
+        tree = ask("osd", "tree")["nodes"]
+        for host in (one for one in tree if one["type"] == "host" and one["name"] == name):
+            for number in map(str, host["children"]):
+                ceph("osd", "down", number)
+                ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it")
+            ceph("osd", "crush", "rm", name)
+        ceph("auth", "rm", f"mgr.{name}")
+
+    wait(forget_all)
 
 
 def pool(name: str, copies: str, least: str) -> None:
@@ -374,6 +538,9 @@ def main(words: list[str]) -> None:
         ("mon", "leave"): mon_leave,
         ("mgr", "make"): mgr_make,
         ("osd", "make"): osd_make,
+        ("osd", "grow"): osd_grow,
+        ("osd", "retire"): lambda: osd_retire(failed=False),
+        ("osd", "retire", "failed"): lambda: osd_retire(failed=True),
         ("osd", "gate"): osd_gate,
         ("osd", "ready"): osd_ready,
         ("osd", "leave"): osd_leave,
@@ -383,6 +550,8 @@ def main(words: list[str]) -> None:
         verbs[tuple(words)]()
     elif words[:1] == ["pool"] and len(words) == 4:
         pool(*words[1:])
+    elif words[:1] == ["drop"] and len(words) == 2:
+        drop(words[1])
     elif words[:1] == ["client"] and len(words) == 2:
         client(words[1])
     elif words[:1] == ["forget"] and len(words) > 1:

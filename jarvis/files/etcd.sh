@@ -4,6 +4,7 @@
 #   etcd-member join NAME PEER-URL FIRST OTHERS    before a start; FIRST (yes or no): may begin a new cluster
 #   etcd-member settle NAME OTHERS                 after a start: makes a learner a full member, checks health
 #   etcd-member gate                               succeeds when this member may be restarted
+#   etcd-member drop PEER-URL                      takes a member out whose server is gone for good
 #   etcd-member leave                              takes this member out of the cluster, where it can
 #   etcd-member defrag                             gives back space, when much is unused and all are healthy
 #
@@ -180,6 +181,24 @@ leave() {
   done
 }
 
+drop() { # peer URL
+  local list id reason="" deadline=$((SECONDS + PATIENCE))
+  while :; do
+    if list=$(members "$own"); then
+      id=$(field 1 "$1" <<<"$list")
+      [ -n "$id" ] || return 0
+      if reason=$(client "$own" member remove "$id" 2>&1); then
+        say "etcd: the member at $1 is lost, and is one no more"
+        return 0
+      fi
+    else
+      reason=$(problem)
+    fi
+    [ "$SECONDS" -lt "$deadline" ] || die "the lost member at $1 is still one: ${reason##*$'\n'}"
+    sleep 1
+  done
+}
+
 defrag() {
   local status size used
   status=$(client "$own" endpoint status --write-out=fields)
@@ -205,7 +224,8 @@ case ${1:-} in
   join) join "${2:?name}" "${3:?peer URL}" "${4:?yes or no}" "${5:?others}" ;;
   settle) settle "${2:?name}" "${3:?others}" ;;
   gate) gate ;;
+  drop) drop "${2:?a peer URL}" ;;
   leave) leave ;;
   defrag) defrag ;;
-  *) die "usage: etcd-member join|settle|gate|leave|defrag" ;;
+  *) die "usage: etcd-member join|settle|gate|drop|leave|defrag" ;;
 esac

@@ -8,6 +8,9 @@
 # time_sync: yes where a time service must be at work. not_before: a time (seconds since 1970) that has passed,
 # max_skew: by how many seconds the clock may be behind it. patience: by how much to wait longer than usual. ports: TCP ports, with commas, that must be free.
 #
+# deployment: the id of the one whose state runs this. take_over: the id of another one that may have this server.
+# known: yes where the state knew this server before; of one that has a name and no id yet, it is the deployment.
+#
 # osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
 #
 # All that is wrong comes as one list on stderr. Otherwise stdout has what only all servers together can tell.
@@ -133,7 +136,7 @@ check_membership() {
   mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
   if [ -n "$mark" ]; then
     if [ "$mark" = "${want[environment]} ${want[server]}" ]; then
-      ours=yes
+      check_deployment
     else
       fail "cluster: this is server '${mark#* }' of the environment '${mark%% *}' (pulumi destroy of that one first)"
     fi
@@ -156,6 +159,20 @@ check_packages() {
     [ -z "$strange" ] || fail "$strange"
     known+=" $(package_units "$package")"
   done
+check_deployment() { # the name is the environment's: is the state that deployed it the one that asks?
+  local id
+  id=$(cat "$ROOT/var/lib/jarvis/deployment" 2>/dev/null || true)
+  # Servers of before there were ids have none. Whoever took one in then has its commands in the state.
+  [ -n "$id" ] || [ "${want[known]:-}" != yes ] || id=${want[deployment]}
+  [ -n "$id" ] || id=unnamed-$(cut -c 1-12 "$ROOT/etc/machine-id" 2>/dev/null || true)
+  case $id in
+    "${want[deployment]}" | "${want[take_over]:-none}") ours=yes ;;
+    *)
+      fail "deployment: another state deployed this server, with other keys: its id is $id, this state's is \
+${want[deployment]} (restore that state; or pulumi destroy with it; or take_over: $id of the server, where this state \
+has its keys)"
+      ;;
+  esac
 }
 
 check_ports() {
@@ -172,9 +189,33 @@ check_ports() {
   done
 }
 
+own_osd() { # the server has an osd: the disk that the configuration names is the one that it is on
+  local store=$ROOT/var/lib/ceph/osd/jarvis path made label free has
+  path=${want[osd_device]:-${want[osd_file]:-}}
+  made=$(cat "$store/disk" 2>/dev/null || readlink "$store/block" || true)
+  [ -n "$made" ] || return 0
+  label=$(head -c 59 "$ROOT$path" 2>/dev/null | tr -d '\0' | sed -n 2p || true)
+  if [ "$label" != "$(cat "$store/fsid")" ] && [ "$(readlink -f "$ROOT$path")" != "$(readlink -f "$ROOT$made")" ]; then
+    fail "osd: it is on $made, and not on $path (field osd of the server: set it back; or, on the server, \
+/var/lib/jarvis/bin/ceph-member osd retire, and then pulumi up)"
+  elif [ -n "${want[osd_file]:-}" ] && [ -f "$ROOT$path" ]; then
+    has=$(($(stat --format %s "$ROOT$path") / 1073741824))
+    free=$(df --output=avail --block-size=1M "$ROOT/var" | tail -n 1 | tr -d ' ')
+    if [ "${want[osd_gib]}" -lt "$has" ]; then
+      fail "osd: $path has $has GiB, and no osd shrinks to ${want[osd_gib]} (field osd.size_gib of the server)"
+    elif [ "$free" -lt $(((want[osd_gib] - has) * 1024)) ]; then
+      fail "osd: $free MiB free below /var; $((want[osd_gib] - has)) GiB more are asked for (field osd.size_gib of the server)"
+    fi
+  fi
+}
+
 check_osd() {
   local path=${want[osd_device]:-} found free
-  # What an osd of ours lies on is its own.
+  if [ -e "$ROOT/var/lib/ceph/osd/jarvis/mkfs_done" ]; then
+    own_osd
+    return 0
+  fi
+  # One that was begun lies on what is its own; `osd make` looks whether that is another disk by now.
   [ ! -e "$ROOT/var/lib/ceph/osd/jarvis/fsid" ] || return 0
   if [ -n "$path" ]; then
     if [ ! -b "$ROOT$path" ]; then

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pulumi
+
 from jarvis.config import Environment, Role, Server
+from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
@@ -12,6 +15,8 @@ from jarvis.remote.script import read_file
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
 STAGING = "/var/lib/jarvis/staging"
+# Names of the servers that are gone for good, which the storage and the database do not wait for.
+LOST = "/var/lib/jarvis/lost"
 
 # The names of the environment's domain that the virtual address has on the servers.
 ENDPOINTS = ("api", "identity", "image")
@@ -90,7 +95,7 @@ def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> li
 def hosts_lines(env: Environment, server: Server) -> str:
     """The lines of hosts(5) for all servers, the registry nearest to ``server``, the endpoints, and the
     stateful services, which are reached through the server's own proxy."""
-    lines = [f"{one.address} {one.name}" for one in env.servers]
+    lines = [f"{one.address} {one.name}" for one in env.present]
     registries = env.with_role(Role.REGISTRY)
     if registries:
         nearest = server if server in registries else registries[0]
@@ -100,13 +105,16 @@ def hosts_lines(env: Environment, server: Server) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def base_files(env: Environment, server: Server) -> list[File | Directory]:
-    """The files of a server's base role."""
+def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) -> list[File | Directory]:
+    """The files of the base role of ``server``, which belongs to the ``deployment`` of this id."""
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
         # Which the tool reads; executable only because scripts go by digest.
         File(path=f"{TOOL.rpartition('/')[0]}/packaged.sh", content=read_file("packaged.sh"), mode="0755"),
         Directory(path=STAGING, mode="0700"),
+        # Before the next one: a server with a name and no id is one of before there were ids.
+        File(path=MARK, content=deployment),
+        *([File(path=LOST, content="\n".join(one.name for one in env.lost))] if env.lost else []),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
         File(path="/var/lib/jarvis/sshd.conf", content=read_file("sshd.conf")),

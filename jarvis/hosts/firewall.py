@@ -42,13 +42,13 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     a proxy in front (`jarvis.stateful.link`) to the servers, where all proxies are.
     """
     firewall = env.firewall
-    servers = [str(one.address) for one in env.servers]
+    servers = [str(one.address) for one in env.present]
     pods = str(env.networks.pods)
     operators = [str(one) for one in firewall.operators] or None
     own = server.roles
 
     def having(*roles: Role) -> list[str]:
-        return [str(one.address) for one in env.servers if one.roles & set(roles)]
+        return [str(one.address) for one in env.present if one.roles & set(roles)]
 
     found = [
         Opening(use="SSH", ports=[server.port or env.ssh.port], sources=operators),
@@ -104,6 +104,7 @@ def ruleset(env: Environment, server: Server) -> str:
     ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
     holders = [str(one.address) for one in env.with_role(Role.GATEWAY)]
     lines = [
+        *lost_lines(env),
         ssh,
         "ct state established,related accept",
         'iifname "lo" accept',
@@ -123,8 +124,26 @@ def ruleset(env: Environment, server: Server) -> str:
         "    type filter hook input priority filter; policy accept;\n"
         f"{body}"
         "  }\n"
+        f"{_lost_forward(env)}"
         "}\n"
     )
+
+
+def lost_lines(env: Environment) -> list[str]:
+    """What drops all that comes from a lost server and its pods, before any other rule: what it holds is
+    good for nothing from its own address, whichever port it tries."""
+    return [
+        f'ip saddr {_set([one.address, env.pod_subnet(one)])} drop comment "{one.name} is lost"'
+        for one in env.lost
+    ]
+
+
+def _lost_forward(env: Environment) -> str:
+    """The same for what passes through, to pods of this server; nothing where no server is lost."""
+    if not env.lost:
+        return ""
+    body = "".join(f"    {line}\n" for line in lost_lines(env))
+    return f"  chain forward {{\n    type filter hook forward priority filter; policy accept;\n{body}  }}\n"
 
 
 def operator_networks(env: Environment) -> str:

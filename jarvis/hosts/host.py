@@ -11,6 +11,7 @@ from jarvis.config.artifacts import Release
 from jarvis.core.component import Component
 from jarvis.hosts import firewall
 from jarvis.hosts.base import RELEASE_TOOL, STAGING, TOOL, base_files, packages
+from jarvis.hosts.deployment import refusal, unless_foreign
 from jarvis.hosts.preflight import Preflight, target
 from jarvis.remote import (
     File,
@@ -60,13 +61,23 @@ class Host(Component, token="hosts:Host"):
         self.server = server
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
-        tool = ServerTools(f"{name}-apply", bare, (args.preflight.passed,), self.child())
+        deployment = args.preflight.deployment
+        # Preflight has looked at it, but runs again only when it is told something new.
+        accepted = [server.take_over] if server.take_over else []
+        tool = ServerTools(
+            f"{name}-apply",
+            bare,
+            (args.preflight.passed,),
+            self.child(),
+            guard=deployment.apply(lambda known: refusal(name, known, accepted)),
+            undo=lambda line: deployment.apply(lambda known: unless_foreign(known, line)),
+        )
         self.base = HostService(
             f"{name}-base",
             "base",
             HostServiceArgs(
                 target=self.target,
-                files=base_files(env, server),
+                files=base_files(env, server, deployment),
                 before=[
                     f"{TOOL} setup {' '.join(packages(server))}",
                     f"{firewall.TOOL} check {firewall.operator_networks(env)}".rstrip(),

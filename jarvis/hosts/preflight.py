@@ -11,6 +11,8 @@ from jarvis.config import Environment, Role, Server
 from jarvis.config.load import private_key
 from jarvis.core.component import Component
 from jarvis.hosts.base import packages
+from jarvis.hosts.deployment import deployment_id
+from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
@@ -67,6 +69,7 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "ports": ",".join(map(str, ports(env, server))),
         "packages": ",".join(packages(server)),
         **({"patience": str(env.patience)} if env.patience > 1 else {}),
+        **({"take_over": server.take_over} if server.take_over else {}),
         **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
 
@@ -90,15 +93,20 @@ class Preflight(Component, token="hosts:Preflight"):
 
     Nothing is changed on any server before all have passed: every host depends on ``passed``. What is wrong
     comes as one list per server.
+
+    ``deployment``: the id of this state's deployment, by which its servers know it.
     """
 
     passed: pulumi.Resource
+    deployment: pulumi.Output[str]
 
     def __init__(self, name: str, args: PreflightArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env = args.env
+        key = RandomKey(f"{name}-deployment", RandomKeyArgs(bytes=16), self.child())
+        self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
-        for server in env.servers:
+        for server in env.present:
             # A moment that has passed, asked for once: the time itself as argument would change at each run.
             clock = LocalCheck(
                 f"{server.name}-clock", LocalCheckArgs(command="exec date -u +%s"), self.child()
@@ -110,8 +118,13 @@ class Preflight(Component, token="hosts:Preflight"):
                     target=target(env, server),
                     script="preflight.sh",
                     library="packaged.sh",
-                    arguments=[*words, clock.stdout.apply(lambda text: f"not_before={text.strip()}")],
+                    arguments=[
+                        *words,
+                        self.deployment.apply(lambda known: f"deployment={known}"),
+                        clock.stdout.apply(lambda text: f"not_before={text.strip()}"),
+                    ],
                     first=True,
+                    again=["known=yes"],
                 ),
                 self.child(),
             )

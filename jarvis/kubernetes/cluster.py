@@ -18,6 +18,7 @@ from jarvis.kubernetes.dns import ClusterDns, ClusterDnsArgs
 from jarvis.kubernetes.identity import Identities, IdentitiesArgs
 from jarvis.kubernetes.kubeconfig import admin_kubeconfig
 from jarvis.kubernetes.load_balancer import ApiServerProxy, ApiServerProxyArgs
+from jarvis.kubernetes.lost import ForgottenNodes, ForgottenNodesArgs, lost_nodes
 from jarvis.kubernetes.network import PodNetwork, PodNetworkArgs
 from jarvis.kubernetes.node import Node, NodeArgs
 from jarvis.kubernetes.virtual_address import VirtualAddress, VirtualAddressArgs
@@ -91,6 +92,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 identities.authority.certificate, identities.admin.chain, identities.admin.key
             ).apply(lambda pems: admin_kubeconfig(env.name, self.address, *pems))
         )
+        forgotten = self._forgotten(name, [*addresses.values(), *self.control_plane])
         self.provider = kubernetes.Provider(
             name,
             kubeconfig=self.kubeconfig,
@@ -105,7 +107,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             # The plugin judges once, at its start, whether the cluster answers, and a connection that is cut
             # ends an object in an error. So it starts once no API server will change any more.
             opts=self.child(
-                depends_on=[*(server.apiserver for server in self.control_plane), *addresses.values()]
+                depends_on=[
+                    *(server.apiserver for server in self.control_plane),
+                    *addresses.values(),
+                    *forgotten,
+                ]
             ),
         )
         self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
@@ -124,6 +130,15 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})
+
+    def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,
+        and before any object that would wait for one."""
+        nodes = lost_nodes(self._args.env)
+        if not nodes:
+            return []
+        args = ForgottenNodesArgs(nodes=nodes, address=self.address, identities=self.identities)
+        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
 
     def _proxy(self, host: Host) -> ApiServerProxy:
         roles = host.server.roles

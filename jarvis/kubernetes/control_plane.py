@@ -16,6 +16,7 @@ from jarvis.kubernetes.flags import command_line, merge_flags, template
 from jarvis.kubernetes.identity import FRONT_PROXY_CLIENT, Identities, credentials
 from jarvis.kubernetes.kubeconfig import file_kubeconfig
 from jarvis.kubernetes.load_balancer import READY
+from jarvis.kubernetes.lost import authorization, lost_nodes, nobody_kubeconfig
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
@@ -36,6 +37,7 @@ LOGS = "/var/log/kubernetes"
 HAND_OVER = "/var/lib/jarvis/bin/hand-over"
 # Succeeds when this server's API server is ready, and the API answers under the virtual address.
 SERVING = "/var/lib/jarvis/bin/apiserver-serving"
+AUTHORIZATION, NOBODY = f"{APISERVER}/authorization.json", f"{APISERVER}/nobody.kubeconfig"
 
 # A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
 # EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
@@ -59,7 +61,11 @@ def apiserver_flags(
         "secure-port": PORT,
         "allow-privileged": True,
         "anonymous-auth": False,
-        "authorization-mode": "Node,RBAC",
+        **(
+            {"authorization-config": AUTHORIZATION}
+            if lost_nodes(env)
+            else {"authorization-mode": "Node,RBAC"}
+        ),
         "enable-admission-plugins": "NodeRestriction",
         "admission-control-config-file": f"{APISERVER}/admission.yaml",
         "audit-policy-file": f"{APISERVER}/audit-policy.yaml",
@@ -223,6 +229,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                         path=f"{APISERVER}/audit-policy.yaml",
                         content=read_file("kubernetes/audit-policy.yaml"),
                     ),
+                    *_refused(env),
                     File(
                         path=f"{APISERVER}/service-accounts.pub",
                         content=identities.service_accounts.public,
@@ -287,6 +294,17 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
             ),
             self.child(depends_on=[args.host, self.apiserver, *args.after_controllers]),
         )
+
+
+def _refused(env: Environment) -> list[File]:
+    """What the API server is told of nodes that are gone for good; nothing where there are none."""
+    nodes = lost_nodes(env)
+    if not nodes:
+        return []
+    return [
+        File(path=AUTHORIZATION, content=authorization(nodes, NOBODY)),
+        File(path=NOBODY, content=nobody_kubeconfig()),
+    ]
 
 
 def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[str]]:

@@ -56,7 +56,7 @@ def cni_config(pod_subnet: IPv4Network) -> str:
 
 def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4Address]]:
     """The pod networks of the servers other than ``server``, each with the address it is reached by."""
-    return [(env.pod_subnet(other), other.address) for other in env.servers if other.name != server.name]
+    return [(env.pod_subnet(other), other.address) for other in env.present if other.name != server.name]
 
 
 def routes_file(env: Environment, server: Server) -> str:

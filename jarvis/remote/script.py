@@ -54,6 +54,8 @@ class RemoteScriptArgs:
     - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
     - ``undo``: a command line run when the resource is deleted, or ``None``.
     - ``first``: this is the first command of the server, which may still be booting.
+    - ``again``: words added where the state has this resource already: what tells a stack's own server from
+      one that a fresh state meets.
     """
 
     target: Target
@@ -62,6 +64,7 @@ class RemoteScriptArgs:
     arguments: Sequence[pulumi.Input[str]] = ()
     undo: str | None = None
     first: bool = False
+    again: Sequence[str] = ()
 
 
 class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
@@ -73,6 +76,11 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
             name,
             connection=args.target.connection(first=args.first),
             create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
+            update=words.apply(
+                lambda text: " ".join(["bash -s --", *filter(None, [text]), *map(quote, args.again)])
+            )
+            if args.again
+            else None,
             delete=args.undo,
             stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
             add_previous_output_in_env=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pulumi
 import pulumi_command as command
@@ -16,7 +16,7 @@ from jarvis.remote.service import APPLY
 # Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
 SCRIPTS = "/var/lib/jarvis-scripts"
 _INSTALL = (
-    "set -eu; umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
+    "set -eu; {guard}umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
     " || {{ echo 'error: the scripts of this server are not complete; type: pulumi up' >&2; exit 1; }};"
     " mkdir -p {folder}; temporary=$(mktemp {folder}/.apply.XXXXXXXX);"
     ' cat {scripts}/apply.sh >"$temporary"; chmod 0755 "$temporary"; mv -T "$temporary" {path}'
@@ -34,6 +34,8 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
     ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
     are forgotten rather than deleted when all of it goes.)
     ``after`` are the resources that must exist first, such as the preflight of every server.
+    ``guard`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
+    line that removes all into one that knows where it may.
     """
 
     def __init__(
@@ -42,6 +44,9 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         target: Target,
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        guard: pulumi.Output[str] | None = None,
+        undo: Callable[[str], pulumi.Output[str]] = pulumi.Output.from_input,
     ) -> None:
         super().__init__(name, opts)
         scripts = command.remote.CopyToRemote(
@@ -57,8 +62,16 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         command.remote.Command(
             name,
             connection=target.connection(),
-            create=_INSTALL.format(folder=folder, path=APPLY, scripts=SCRIPTS, digest=digest),
-            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}",
+            create=(guard or pulumi.Output.from_input("")).apply(
+                lambda line: _INSTALL.format(
+                    guard=f"{line}; " if line else "",
+                    folder=folder,
+                    path=APPLY,
+                    scripts=SCRIPTS,
+                    digest=digest,
+                )
+            ),
+            delete=undo(f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}"),
             add_previous_output_in_env=False,
             opts=self.child(**command_options(target), depends_on=[scripts]),
         )

@@ -153,6 +153,8 @@ class Server:
         assert spec.loader is not None
         self.tool: ModuleType = importlib.util.module_from_spec(spec)
         sys.modules["ceph_member"] = self.tool
+        patch.syspath_prepend(str(FILES))
+        patch.setattr(sys, "dont_write_bytecode", True)
         spec.loader.exec_module(self.tool)
         patch.setattr(self.tool.shutil, "chown", lambda *_: None)
         self.commands.add("sync")
@@ -235,12 +237,14 @@ def test_an_osd_is_made_once_and_after_an_interruption_with_the_same_identity(se
     with pytest.raises(SystemExit):
         server.tool.osd_make()
     identity = (server.tool.OSD / "fsid").read_text()
-    server.commands.add("ceph-osd", f'touch "{server.tool.OSD}/mkfs_done"')
+    image = server.root / "var/lib/ceph/osd.img"
+    label = f'printf "bluestore block device\\n%s\\n" "$(cat {server.tool.OSD}/fsid)" 1<>{image}'
+    server.commands.add("ceph-osd", f'touch "{server.tool.OSD}/mkfs_done"; {label}')
     server.tool.osd_make()
     server.tool.osd_make()
     assert (server.tool.OSD / "fsid").read_text() == identity
     assert (server.tool.OSD / "id.env").read_text() == "OSD_ID=7\n"
-    assert (server.root / "var/lib/ceph/osd.img").stat().st_size == 2 * 2**30
+    assert image.stat().st_size == 2 * 2**30
     assert len(server.commands.calls("ceph-osd")) == 2
 
 

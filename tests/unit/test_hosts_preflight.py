@@ -24,8 +24,10 @@ WANTED = {
     "max_skew": "5",
     "not_before": "1000",
     "ports": "2379,10250",
+    "deployment": "11111111-1111-4111-8111-111111111111",
 }
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
+OTHER = "22222222-2222-4222-8222-222222222222"
 
 
 class Box:
@@ -227,6 +229,7 @@ def test_a_cloud_init_that_leaves_hosts_alone_is_fine(box: Box) -> None:
 
 def test_a_server_that_is_ours_may_use_its_ports_and_its_disk(box: Box) -> None:
     box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/jarvis/deployment", f"{WANTED['deployment']}\n")
     box.write("var/lib/etcd/member/snap/db", "")
     box.commands.say("ss", 'LISTEN 0 9 *:2379 *:* users:(("etcd",pid=7,fd=1))\n')
     box.commands.say("df", " Avail\n 2048\n")
@@ -311,6 +314,42 @@ def test_a_port_comes_with_the_command_that_frees_it(box: Box) -> None:
     box.runs("nginx.service", 7)
     (failure,) = box.check()[2]
     assert failure == 'port: 10250 is in use by "nginx" (systemctl disable --now nginx.service)'
+
+
+def test_a_server_that_another_state_deployed_is_refused_with_the_way_out(box: Box) -> None:
+    box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/jarvis/deployment", f"{OTHER}\n")
+    for known in ("no", "yes"):
+        box.wanted["known"] = known
+        status, _, failures = box.check()
+        assert status == 1
+        (failure,) = failures
+        assert failure.startswith(
+            f"deployment: another state deployed this server, with other keys: its id is {OTHER}"
+        )
+        for way in ("restore that state", "pulumi destroy", f"take_over: {OTHER}"):
+            assert way in failure
+
+
+def test_a_take_over_names_whose_server_it_is(box: Box) -> None:
+    box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/jarvis/deployment", f"{OTHER}\n")
+    box.wanted["take_over"] = WANTED["deployment"].replace("1", "3")
+    assert box.check()[0] == 1
+    box.wanted["take_over"] = OTHER
+    assert box.check()[0] == 0
+
+
+def test_a_server_of_before_there_were_ids_is_its_own_states(box: Box) -> None:
+    box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    (failure,) = box.check()[2]
+    unnamed = f"unnamed-{MACHINE_ID[:12]}"
+    assert f"its id is {unnamed}," in failure
+    box.wanted["take_over"] = unnamed
+    assert box.check()[0] == 0
+    del box.wanted["take_over"]
+    box.wanted["known"] = "yes"
+    assert box.check()[0] == 0
 
 
 def _output(**changes: str) -> str:

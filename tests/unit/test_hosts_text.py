@@ -71,8 +71,11 @@ def test_a_servers_own_kernel_settings_win(env: Environment) -> None:
 
 
 def test_a_server_bears_the_mark_of_its_environment(env: Environment) -> None:
-    files = {f.path: f for f in base.base_files(env, env.servers[0]) if isinstance(f, File)}
+    files = {f.path: f for f in base.base_files(env, env.servers[0], "an id") if isinstance(f, File)}
     assert files["/var/lib/jarvis/cluster"].content == "dev s1"
+    assert files["/var/lib/jarvis/deployment"].content == "an id"
+    # Written in this order: what has a name and no id is then of before there were ids.
+    assert list(files).index("/var/lib/jarvis/deployment") < list(files).index("/var/lib/jarvis/cluster")
 
 
 def test_etcd_speaks_to_nobody_without_a_certificate() -> None:

@@ -64,6 +64,12 @@ def environment(**kubernetes: Any) -> Environment:
     return parse_environment(values, "test")
 
 
+def two_of_the_first() -> Environment:
+    """An environment that no file describes: twice its first server, which has every role."""
+    env = environment()
+    return env.model_copy(update={"servers": [env.servers[0], env.servers[0]]})
+
+
 def test_flags_of_the_configuration_win_and_all_are_sorted() -> None:
     merged = merge_flags({"b": 1, "a": True, "c": "x"}, {"b": 2, "d": False})
     assert merged == {"a": "true", "b": "2", "c": "x", "d": "false"}

@@ -29,6 +29,7 @@ from jarvis.stateful.queue.rabbitmq import (
 )
 from tests.unit.harness import Graph, record
 from tests.unit.test_kubernetes_graph import before
+from tests.unit.test_kubernetes_text import two_of_the_first
 
 REMOTE = "command:remote:Command"
 SERVERS = ("s1", "s2", "s3")
@@ -116,7 +117,7 @@ def test_an_account_has_a_plain_name(service: str) -> None:
 
 def test_an_even_number_of_members_is_refused() -> None:
     with pytest.raises(ValueError, match="odd number of servers, not on 2"):
-        QueueArgs(hosts=[None, None], env=None)  # type: ignore[list-item, arg-type]
+        QueueArgs(hosts=[], env=two_of_the_first())
 
 
 class Host(Component, token="test:Host"):

@@ -15,6 +15,7 @@ from jarvis.stateful.database.mariadb import (
     revoke_statements,
     schema_statements,
 )
+from tests.unit.test_kubernetes_text import two_of_the_first
 
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 TEXT = option_file(name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={})
@@ -125,7 +126,7 @@ def test_a_url_says_whom_to_trust() -> None:
 
 def test_the_database_is_on_an_odd_number_of_servers() -> None:
     with pytest.raises(ValueError, match="2 servers for the database"):
-        DatabaseArgs(hosts=[None, None], env=None)  # type: ignore[list-item, arg-type]
+        DatabaseArgs(hosts=[], env=two_of_the_first())
 
 
 def test_members_know_and_encrypt_each_other() -> None:

@@ -47,6 +47,7 @@ RUN = ROOT / "run/jarvis-database"
 # What outlives the data: that this server had some, and whom an operator has given up.
 KEPT = ROOT / "var/lib/jarvis-database"
 POSITION, START, REASON, MEMBER = RUN / "position", RUN / "start", RUN / "reason", KEPT / "member"
+LOST = ROOT / "var/lib/jarvis/lost"
 SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
 # Where Debian's package, and Jarvis before there was a cluster, kept the database.
 FORMER = ROOT / "var/lib/mysql"
@@ -348,7 +349,9 @@ def ask_others() -> dict[str, State | None]:
 
 
 def forgotten() -> set[str]:
-    return {path.name.removeprefix("forgotten-") for path in KEPT.glob("forgotten-*")}
+    """Whom nobody waits for: given up by hand, or on a server that the configuration calls lost."""
+    lost = LOST.read_text().split() if LOST.exists() else []
+    return {path.name.removeprefix("forgotten-") for path in KEPT.glob("forgotten-*")} | set(lost)
 
 
 # ---- verbs -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ _TIMEOUT = 300
 
 @dataclass(frozen=True, kw_only=True)
 class CephIdentity:
-    """What all servers of one cluster have in common; see ``Storage``. The keys are cephx keys, secret."""
+    """What all servers of one cluster have in common; see ``Storage``. The keys are cephx keys, secret.
+    ``lost``: servers that are gone for good, whose monitors and osds the others forget."""
 
     fsid: pulumi.Output[str]
     monitors: Mapping[str, str]
@@ -30,6 +31,7 @@ class CephIdentity:
     monitor_key: pulumi.Output[str]
     admin_key: pulumi.Output[str]
     settings: Storage
+    lost: Sequence[str] = ()
 
 
 def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
@@ -49,6 +51,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
     return HostServiceArgs(
         target=host.target,
         files=[
+            File(path=text.DISK_MODULE, content=read_file("ceph_disk.py"), mode="0755"),
             File(path=text.TOOL, content=read_file("ceph-member.py"), mode="0755"),
             File(path=f"{text.CONFIG}/jarvis.json", content=told),
             File(path=f"{text.CONFIG}/ceph.conf", content=configuration(host, identity)),
@@ -90,12 +93,10 @@ def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
         gate=f"{text.TOOL} osd gate",
         ready=f"{text.TOOL} osd ready",
         timeout=_TIMEOUT,
+        after=[f"{text.TOOL} drop {name}" for name in identity.lost],
         undo=[f"{text.TOOL} osd leave"],
-        purge=[
-            f"{text.STORES}/mgr/jarvis",
-            f"{text.STORES}/osd/jarvis",
-            *([] if osd.device else [osd.path]),
-        ],
+        # The disk itself is wiped, or its file removed, by `osd leave`, which looks whose it is.
+        purge=[f"{text.STORES}/mgr/jarvis", f"{text.STORES}/osd/jarvis"],
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment
+from jarvis.config import Environment, Role
 from jarvis.core.component import Component
 from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import HostService, Target
@@ -52,7 +52,8 @@ class Storage(Component, token="ceph:Storage"):
             f"{name}-admin", RandomKeyArgs(rotation=env.rotations.get(f"{name}-admin", 0)), self.child()
         )
         self.fsid = pulumi.Output.unsecret(cluster.value.apply(text.fsid))
-        self.monitors = {host.server.name: str(host.server.address) for host in args.hosts}
+        # Lost ones too: a monitor would have to restart to be told of fewer, when none can be spared.
+        self.monitors = {one.name: str(one.address) for one in env.declared(Role.STORAGE)}
         self.copies = env.copies
         self.admin = args.hosts[0].target
         identity = CephIdentity(
@@ -62,6 +63,7 @@ class Storage(Component, token="ceph:Storage"):
             monitor_key=cluster.value.apply(text.cephx_key),
             admin_key=admin.value.apply(text.cephx_key),
             settings=env.storage,
+            lost=[one.name for one in env.lost if Role.STORAGE in one.roles],
         )
         last: list[pulumi.Resource] = []
         for host in args.hosts:

@@ -18,6 +18,8 @@ ADMIN_KEYRING = f"{CONFIG}/ceph.client.admin.keyring"
 MON_KEYRING = f"{CONFIG}/jarvis-mon.keyring"
 STORES = "/var/lib/ceph"
 TOOL = "/var/lib/jarvis/bin/ceph-member"
+# What that one imports: Python looks beside a script first.
+DISK_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
 # Where a client of a pod finds its keyring: the place that librados looks at by itself.
 CLIENT_KEYRING = CONFIG + "/ceph.client.{user}.keyring"
 
@@ -261,13 +263,14 @@ def mgr_unit(name: str) -> str:
 def osd_unit(osd: Osd) -> str:
     """The unit of the osd on ``osd``, whose number was given by the monitors when it was made."""
     store = f"{STORES}/osd/jarvis"
-    # The owner of a device is forgotten when the server boots.
-    own = f"ExecStartPre=+/bin/chown ceph:ceph {osd.device}\n" if osd.device else ""
+    # The owner of a device is forgotten when the server boots. The link leads to the one that it was made on.
+    own = f"+/bin/chown ceph:ceph {store}/block" if osd.device else f"{TOOL} osd grow"
     return unit(
         "osd",
         "Ceph object storage daemon",
         "ceph-osd -f --id ${OSD_ID}",
         store=store,
         done="mkfs_done",
-        extra=f"EnvironmentFile={store}/id.env\n{own}{_FIRST}",
+        # A file that is to grow is looked through.
+        extra=f"EnvironmentFile={store}/id.env\nExecStartPre={own}\nTimeoutStartSec=900\n{_FIRST}",
     )

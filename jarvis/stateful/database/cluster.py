@@ -52,9 +52,10 @@ class DatabaseArgs:
     env: Environment
 
     def __post_init__(self) -> None:
-        if len(self.hosts) % 2 == 0:
+        count = len(self.env.declared(Role.DATABASE))
+        if count % 2 == 0:
             raise ValueError(
-                f"{len(self.hosts)} servers for the database: it needs an odd number, of which most are left"
+                f"{count} servers for the database: it needs an odd number, of which most are left"
             )
 
 
@@ -84,7 +85,8 @@ class Database(Component, token="stateful:Database"):
             AuthorityArgs(common_name=f"{env.name} database", rotation=env.rotations.get(name, 0)),
             self.child(),
         )
-        addresses = {host.server.name: str(host.server.address) for host in args.hosts}
+        # Lost ones too: MariaDB would have to restart to be told of fewer. Its agents know who is lost.
+        addresses = {one.name: str(one.address) for one in env.declared(Role.DATABASE)}
         agents = [
             DatabaseAgent(
                 f"{name}-{host.server.name}",

@@ -48,8 +48,9 @@ class QueueArgs:
     env: Environment
 
     def __post_init__(self) -> None:
-        if len(self.hosts) % 2 == 0:
-            raise ValueError(f"the queue runs on an odd number of servers, not on {len(self.hosts)}")
+        count = len(self.env.declared(Role.QUEUE))
+        if count % 2 == 0:
+            raise ValueError(f"the queue runs on an odd number of servers, not on {count}")
 
 
 class Queue(Component, token="stateful:Queue"):
