@@ -159,6 +159,8 @@ check_packages() {
     [ -z "$strange" ] || fail "$strange"
     known+=" $(package_units "$package")"
   done
+}
+
 check_deployment() { # the name is the environment's: is the state that deployed it the one that asks?
   local id
   id=$(cat "$ROOT/var/lib/jarvis/deployment" 2>/dev/null || true)

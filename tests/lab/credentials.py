@@ -72,7 +72,8 @@ def keep_former(cloud: Cloud) -> None:
     """Copies those on the first server aside, there."""
     cloud.ssh(
         cloud.servers[0],
-        f"rm -rf {FORMER} && mkdir -m 700 {FORMER} && cp -a --parents {' '.join(_KEPT)} {FORMER}",
+        f"set -o pipefail; rm -rf {FORMER} && mkdir -m 700 {FORMER}"
+        f" && tar --create --absolute-names {' '.join(_KEPT)} | tar --extract --directory {FORMER}",
     )
 
 

@@ -302,6 +302,7 @@ def test_a_queue_that_is_starting_is_waited_for(box: Box) -> None:
 def test_services_of_a_role_of_ours_are_not_looked_at(box: Box) -> None:
     _with_packages(box)
     box.write("var/lib/jarvis/cluster", "dev jarvis-1\n")
+    box.write("var/lib/jarvis/deployment", f"{WANTED['deployment']}\n")
     box.write("var/lib/jarvis/roles/queue/units", "epmd.socket\nrabbitmq-server.service\n")
     box.write("var/lib/jarvis/roles/database/units", "mariadb.service\n")
     (box.root / "var/lib/mysql/photos").mkdir()

@@ -172,7 +172,7 @@ def test_patience_reaches_every_wait_of_a_server(env: Environment) -> None:
     server = env.servers[0]
     assert target(slow, server).patience == 4
     assert arguments(slow, server) == {**arguments(env, server), "patience": "4"}
-    files = {f.path: f.content for f in base.base_files(slow, server) if isinstance(f, File)}
-    added = set(files) - {f.path for f in base.base_files(env, server)}
+    files = {f.path: f.content for f in base.base_files(slow, server, "an id") if isinstance(f, File)}
+    added = set(files) - {f.path for f in base.base_files(env, server, "an id")}
     assert added == {"/etc/systemd/system.conf.d/90-jarvis.conf"}
     assert files.pop(*added) == "[Manager]\nDefaultTimeoutStartSec=360\n"
