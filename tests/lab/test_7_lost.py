@@ -88,6 +88,9 @@ def test_the_key_of_its_kubelet_opens_nothing_from_anywhere(
             words += ["--write-out", "%{http_code}", "--cacert", str(folder / "ca.crt")]
             words += ["--cert", str(folder / "client.crt"), "--key", str(folder / "client.key")]
             assert cloud.tool(*words, f"https://{address}:6443{path}").stdout in REFUSED, path
+    # Nor does it take the virtual address, which the others would not even hear of.
+    assert cloud.holder() in cloud.servers[:-1]
+    assert f" {cloud.virtual_address}/" not in cloud.ssh(gone, "ip -o -4 address show")
     # Others of its kind are let in, by the same way.
     other = cloud.servers[0]
     ask = f"curl --silent --output /dev/null --write-out '%{{http_code}}' --cacert {KUBELET}/ca.crt"
