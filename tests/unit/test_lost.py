@@ -162,7 +162,7 @@ def test_the_kubelets_of_lost_servers_are_asked_about_where_nobody_answers() -> 
     assert first["webhook"]["matchConditions"] == [
         {"expression": 'request.user in ["system:node:a", "system:node:b"]'}
     ]
-    assert [one["type"] for one in rest] == ["Node", "RBAC"]
+    assert [(one["type"], one["name"]) for one in rest] == [("Node", "node"), ("RBAC", "rbac")]
 
 
 def test_all_that_comes_from_it_is_dropped_before_anything_else(env: Environment) -> None:
