@@ -19,7 +19,15 @@ from images.errors import ImageError
 from images.layer import Entry, Packed, Tree, pack
 from images.layout import blob_path, blobs_of, read_layers, write_layout
 from images.options import list_options
-from images.recipe import PACKAGES_LOCK, REQUIREMENTS_LOCK, Recipe, digest, load_recipes, tool_path
+from images.recipe import (
+    PACKAGES_LOCK,
+    REQUIREMENTS_LOCK,
+    Recipe,
+    digest,
+    load_recipes,
+    module_text,
+    tool_path,
+)
 from images.wheels import add as add_wheels
 from images.wheels import install
 
@@ -134,6 +142,8 @@ def _tree(
         _compile_debian(tree, stage / "debian")
     if document.python is not None:
         site = install(recipe.texts[REQUIREMENTS_LOCK], stage, document.python.source)
+        for module in document.python.modules:
+            (site / module).write_text(recipe.texts[module_text(module)], encoding="utf-8")
         add_wheels(tree, site, document.python.drop)
         if document.python.option_namespaces:
             listing = list_options(recipe.name, site, document.python)

@@ -16,6 +16,8 @@ RECIPES = Path(__file__).resolve().parent
 PACKAGES_LOCK = "packages.lock"
 REQUIREMENTS = "requirements.in"
 REQUIREMENTS_LOCK = "requirements.txt"
+# Where the modules of our own lie that several images have, beside the constraints of all their requirements.
+MODULES = "openstack"
 # The modules whose code decides what an image contains. Their text is part of every recipe's digest: an
 # image is built anew after they change, and has the same digest again where the change was of no effect.
 _CODE = (
@@ -53,6 +55,7 @@ class Python(Section):
     """Python wheels, installed below ``/opt/openstack`` from ``requirements.txt``.
 
     - ``drop``: globs, relative to the site-packages, of what is left out.
+    - ``modules``: our own, files of ``images/openstack``, beside the wheels.
     - ``source``: packages that have no wheel and are built from their source, by the build tools of the lock.
     - ``option_namespaces``: the ``oslo.config.opts`` entry points whose options the service reads.
     - ``option_groups``: by a group that the service reads, the one under which its options are listed.
@@ -60,6 +63,7 @@ class Python(Section):
     """
 
     drop: list[str] = []
+    modules: list[str] = []
     source: list[str] = []
     option_namespaces: list[str] = []
     option_groups: dict[str, str] = {}
@@ -104,7 +108,7 @@ class Document(Section):
 
 
 class Recipe(BaseModel):
-    """A recipe as it was read: its name, its document, and the text of each file beside it."""
+    """A recipe as it was read: its name, its document, the text of each file beside it and of its modules."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -129,12 +133,12 @@ def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
         wanted = ["recipe.toml"]
         wanted += [PACKAGES_LOCK] if document.debian else []
         wanted += [REQUIREMENTS_LOCK] if document.python else []
+        wanted += [module_text(each) for each in document.python.modules] if document.python else []
         texts = {}
         for each in wanted:
             if not (file.parent / each).is_file():
-                raise ImageError(
-                    f"image {name}: {file.parent / each} is missing; type: python -m images lock {name}"
-                )
+                remedy = "" if each.startswith("../") else f"; type: python -m images lock {name}"
+                raise ImageError(f"image {name}: {file.parent / each} is missing{remedy}")
             texts[each] = (file.parent / each).read_text(encoding="utf-8")
         recipes[name] = Recipe(name=name, document=document, texts=texts)
     for recipe in recipes.values():
@@ -143,6 +147,11 @@ def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
                 f"image {recipe.name}: its base {recipe.document.base} is not a recipe of {folder}"
             )
     return recipes
+
+
+def module_text(module: str) -> str:
+    """The name of the text of ``module``, which is its path relative to a recipe."""
+    return f"../{MODULES}/{module}"
 
 
 def read_document(file: Path) -> Document:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv4Address
 
 from jarvis.core.tls import OPENSSL_CIPHERS
@@ -19,6 +21,25 @@ PAUSE = 8
 DRAIN = 60
 # Where kubelet asks a gateway whether it is well, inside the cluster.
 INTERNAL_PORT = 8404
+# Seconds after which a client may ask again where a service has no pod, or none that has a place for it. A
+# pod that was replaced is found within three (`hold`, `check` in haproxy.cfg and below).
+RETRY_AFTER = 5
+# Seconds for which a request waits for a place in a pod, and for a connection to it.
+_QUEUE, _CONNECT = 20, 2
+# What the gateway answers by itself. HAProxy 2.6 knows these statuses (its manual, "http-error").
+_ERRORS = {
+    HTTPStatus.BAD_REQUEST: "The request is not HTTP that the gateway understands.",
+    HTTPStatus.FORBIDDEN: "The gateway does not let this request pass.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive in time.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The gateway failed.",
+    HTTPStatus.NOT_IMPLEMENTED: "The gateway cannot do what the request asks for.",
+    HTTPStatus.BAD_GATEWAY: "The service ended before it had answered. The request may have been done.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The service has no place for the request at the moment. Try again.",
+    HTTPStatus.GATEWAY_TIMEOUT: "The service did not answer in time. The request may have been done.",
+}
+# The id of the request as it came, or was given to it; and the one of what never became a request.
+_ID, _EARLY_ID = "%[var(txn.id)]", "%ID"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _HOST = re.compile(r"[a-z0-9.-]+")
@@ -58,8 +79,6 @@ class Route:
     - ``health``: the path that a pod in order answers with 200.
     - ``requests``: how many a pod takes at once; more wait in the gateway. ``patience``: seconds without a
       byte of an answer after which the gateway gives up.
-    - ``repeatable_posts``: paths to which a POST may be sent twice without harm. Those, like every GET, HEAD
-      and OPTIONS, are tried on another pod when a pod dies over them.
     - ``self_links``: the only paths at which the service is told of the prefix that it is found under, since
       it has links to itself there; all where there is none. Glance sends requests on to other pods by the
       path it was told, and pods have no prefix.
@@ -73,7 +92,6 @@ class Route:
     health: str = "/healthcheck"
     requests: int | None = None
     patience: int = 60
-    repeatable_posts: Sequence[str] = ()
     self_links: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -82,7 +100,7 @@ class Route:
             ("host", self.host, _HOST),
             ("service", self.service, _HOST),
             ("health path", self.health, _PATH),
-            *(("path", path, _PATH) for path in (*self.repeatable_posts, *self.self_links)),
+            *(("path", path, _PATH) for path in self.self_links),
         ):
             if not form.fullmatch(value):
                 raise ValueError(f"the route {self.name!r}: {value!r} is not a {what}")
@@ -125,6 +143,13 @@ def haproxy_config(
         "DNS": str(cluster_dns),
         "ADDRESS": str(address),
         "NODES": " ".join(str(address) for address in node_addresses),
+        "ERRORS": _errors(_ID),
+        "EARLY": _errors(_EARLY_ID),
+        "NOBODY": _error(HTTPStatus.NOT_FOUND, "No service has this name.", _ID),
+        "QUEUE": str(_QUEUE),
+        "CONNECT": str(_CONNECT),
+        # One second more than the most patient backend, with what precedes the wait for its answer.
+        "PATIENCE": str(max((route.patience for route in routes), default=0) + _QUEUE + 4 * _CONNECT + 1),
         "PAUSE": str(PAUSE),
         "DRAIN": str(DRAIN),
         "ROUTES": "\n".join(
@@ -145,11 +170,23 @@ def haproxy_config(
     return text
 
 
+def _error(status: HTTPStatus, message: str, request_id: str) -> str:
+    """The body of an answer of the gateway's own, in the form of Keystone's errors, which clients of
+    OpenStack know. ``request_id``: HAProxy's expression for it."""
+    told = {"code": int(status), "title": status.phrase, "message": message, "request_id": request_id}
+    return json.dumps({"error": told})
+
+
+def _errors(request_id: str) -> str:
+    return "\n".join(
+        f"    http-error status {int(status)} content-type application/json"
+        f" lf-string '{_error(status, message, request_id)}'"
+        + (f" hdr Retry-After {RETRY_AFTER}" if status is HTTPStatus.SERVICE_UNAVAILABLE else "")
+        for status, message in _ERRORS.items()
+    )
+
+
 def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
-    posts = " ".join(route.repeatable_posts)
-    unless = "unless METH_GET or METH_HEAD or METH_OPTIONS"
-    if posts:
-        unless += f" or METH_POST {{ path {posts} }}"
     links = f" {{ path {' '.join(route.self_links)} }}" if route.self_links else ""
     most = f"\n    default-server maxconn {route.requests}" if route.requests else ""
     return f"""
@@ -163,9 +200,6 @@ backend {route.name}
     acl by_prefix var(txn.host) -m str {address}
     http-request replace-path {route.prefix}/?(.*) /\\1 if by_prefix
     http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix{links}
-    # A pod that dies over a request is replaced by another where the request may be sent twice.
-    retry-on conn-failure empty-response
-    http-request disable-l7-retry {unless}
     # A busy pod answers its check late: three late ones in a row, and not one, take it out.
     default-server check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1 init-addr none
     default-server resolvers cluster resolve-prefer ipv4 resolve-opts allow-dup-ip{most}

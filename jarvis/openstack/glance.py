@@ -13,6 +13,7 @@ from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
+from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import Memory
@@ -149,5 +150,17 @@ class Glance(Component, token="openstack:Glance"):
                 drain=DRAIN,
             ),
             self.child(),
+        )
+        # Definitions of images' properties, which come with Glance. What is missing is added, so that a run
+        # that was cut off is finished by the next; what is there stays as it is. No request waits for it.
+        Task(
+            f"{name}-metadefs",
+            TaskArgs(
+                platform=args.platform,
+                pod=self.service.pod,
+                task="metadefs",
+                command=["glance-manage", "db", "load_metadefs", "--merge"],
+            ),
+            self.in_cluster(args.platform.provider, depends_on=[self.service.migrated]),
         )
         self.register_outputs({"url": self.url})

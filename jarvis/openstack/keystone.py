@@ -62,13 +62,12 @@ _LOG_LEVELS = (
 
 
 def keystone_route(env: Environment) -> Route:
-    """Keystone behind the gateway. A token may be issued twice without harm."""
+    """Keystone behind the gateway."""
     return Route(
         name="keystone",
         host=f"identity.{env.networks.domain}",
         service=f"keystone.{env.openstack.namespace}",
         requests=env.openstack.keystone.at_once,
-        repeatable_posts=["/v3/auth/tokens"],
     )
 
 

@@ -99,7 +99,9 @@ def uwsgi_command(
     return [
         "uwsgi",
         f"--http-socket=:{port}",
-        f"--module={module}",
+        # The outermost layer of all services answers what they do not (images/openstack/answering.py).
+        "--module=answering:application()",
+        f"--set-placeholder=application={module}",
         f"--processes={processes}",
         *([f"--threads={threads}"] if threads > 1 else []),
         "--master",

@@ -48,9 +48,9 @@ COMMON: Mapping[str, Option] = {
     # Fewer connections than requests at once would queue; the database takes 1000 in all.
     "database.max_pool_size": 5,
     "database.max_overflow": 10,
-    # Pods may start before the database does: they wait for it.
-    "database.max_retries": -1,
-    "database.retry_interval": 2,
+    # Without the database a request is answered with 503 at once (images/openstack/answering.py). By default
+    # a process would try its first connection again and again, and hold its clients up.
+    "database.max_retries": 0,
     # The service's own part of the queue: by TLS, in queues of which each server has a copy. Both are off
     # by default.
     "oslo_messaging_rabbit.ssl": True,

@@ -22,7 +22,6 @@ KEYSTONE = Route(
     name="keystone",
     host="identity.example.org",
     service="keystone.openstack",
-    repeatable_posts=["/v3/auth/tokens"],
 )
 GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
 CACHE = Passage(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])
@@ -56,7 +55,7 @@ def test_pods_are_found_by_dns() -> None:
 
 
 def test_each_service_has_a_name_and_a_prefix() -> None:
-    public = _section(_config(KEYSTONE, GLANCE), "frontend public")
+    public = _section(_config(KEYSTONE, GLANCE), "frontend requests")
     for name, host, prefix in (
         ("keystone", "identity.example.org", "identity"),
         ("glance", "image.example.org", "image"),
@@ -67,12 +66,16 @@ def test_each_service_has_a_name_and_a_prefix() -> None:
     assert r"replace-path /identity/?(.*) /\1 if" in _section(_config(KEYSTONE), "backend keystone")
 
 
-def test_only_what_may_be_sent_twice_is_sent_twice() -> None:
+def test_what_a_service_has_begun_with_is_not_sent_again() -> None:
     config = _config(KEYSTONE, GLANCE)
-    reads = "unless METH_GET or METH_HEAD or METH_OPTIONS"
-    posts = f"http-request disable-l7-retry {reads} or METH_POST {{ path /v3/auth/tokens }}\n"
-    assert posts in _section(config, "backend keystone") + "\n"
-    assert f"http-request disable-l7-retry {reads}\n" in _section(config, "backend glance") + "\n"
+    told = [line.strip() for line in config.splitlines() if line.strip().startswith("retry-on")]
+    assert told == ["retry-on conn-failure"]
+
+
+def test_the_first_hop_is_more_patient_than_any_backend() -> None:
+    slow = replace(GLANCE, patience=600)
+    [limit] = re.findall(r"timeout server (\d+)s", _section(_config(KEYSTONE, slow), "backend requests"))
+    assert int(limit) > 600 + 20
 
 
 def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
@@ -147,7 +150,7 @@ def test_routes_do_not_share(field: str) -> None:
         {"host": "A.example.org"},
         {"service": "x }"},
         {"health": "healthcheck"},
-        {"repeatable_posts": ["/a b"]},
+        {"self_links": ["/a b"]},
     ],
 )
 def test_a_route_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:

@@ -52,6 +52,21 @@ def test_digest_covers_recipe_base_and_tools(folder: Path, file: str, text: str)
     assert of_service(folder) != before
 
 
+def test_digest_covers_our_own_modules(folder: Path) -> None:
+    (folder / "recipes/openstack").mkdir()
+    module = folder / "recipes/openstack/answering.py"
+    module.write_text("one")
+    recipe = folder / "recipes/service/recipe.toml"
+    recipe.write_text(recipe.read_text() + '[python]\nmodules = ["answering.py"]\n')
+    (folder / "recipes/service/requirements.txt").write_text("")
+    before = of_service(folder)
+    module.write_text("two")
+    assert of_service(folder) != before
+    module.unlink()
+    with pytest.raises(ImageError, match=r"image service: .*answering\.py is missing$"):
+        of_service(folder)
+
+
 def test_a_tool_that_is_not_built_is_named(folder: Path) -> None:
     with pytest.raises(ImageError, match=r"image service needs the tool hammer.*make artifacts"):
         of_service(folder, folder / "gone")

@@ -189,6 +189,16 @@ def test_the_schema_shrinks_after_the_last_old_pod_and_others_register_after_key
     assert {DEPLOYMENT, "kubernetes:batch/v1:Job keystone-bootstrap"} <= register
 
 
+def test_definitions_of_image_properties_wait_for_their_tables_alone(graph: Graph) -> None:
+    job = "kubernetes:batch/v1:Job glance-metadefs"
+    assert "kubernetes:batch/v1:Job glance-expand" in graph.before(job)
+    assert job not in graph.before("kubernetes:apps/v1:Deployment glance")
+    assert "kubernetes:apps/v1:Deployment glance" not in graph.before(job)
+    [container] = graph.resources[job].inputs["spec"]["template"]["spec"]["containers"]
+    # Without it a namespace that a run left half would be skipped for ever.
+    assert "--merge" in container["command"]
+
+
 def test_objects_have_the_provider_and_go_with_the_cluster(graph: Graph) -> None:
     objects = [one for one in graph.resources.values() if one.kind.startswith("kubernetes:")]
     assert len(objects) > 20
