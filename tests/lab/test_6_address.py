@@ -1,4 +1,4 @@
-"""The virtual address of the API leaves a server before its API server stops: who asks there sees nothing of it."""
+"""The virtual address of the API leaves a server before its API server stops, and nobody notices."""
 
 from __future__ import annotations
 
