@@ -9,7 +9,7 @@ from jarvis.core.sdk import (
     settled,
 )
 from stacks.cloud import build
-from stacks.start import record, start
+from stacks.start import check_kept, record, start
 
 keep_garbage()
 keep_secrets_out_of_logs()
@@ -18,8 +18,9 @@ keep_stack_traces_out_of_state()
 
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
-    env, artifacts = await start()
+    env, artifacts, before = await start()
     cloud = await build(env, artifacts)
+    check_kept(before)
     # Without a new record, where something failed, the engine keeps the one before.
     deployed = record(env) if await settled() else {}
     return {

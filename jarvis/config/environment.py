@@ -16,6 +16,7 @@ from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
 from jarvis.config.rotations import secret_names
+from jarvis.config.safety import Safety
 from jarvis.config.server import Preflight, Role, Server, Ssh
 from jarvis.config.types import DnsLabel, Rotation, Section
 
@@ -38,6 +39,7 @@ class Environment(Section):
     networks: Networks
     ssh: Ssh = Field(default_factory=Ssh)
     preflight: Preflight = Field(default_factory=Preflight)
+    safety: Safety = Field(default_factory=Safety)
     servers: list[Server] = Field(min_length=1)
     versions: Versions = Field(default_factory=Versions)
     etcd: Etcd = Field(default_factory=Etcd)

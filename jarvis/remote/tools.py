@@ -9,6 +9,7 @@ import pulumi
 import pulumi_command as command
 
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.remote.connection import Target
 from jarvis.remote.script import FILES, command_options, read_file
 from jarvis.remote.service import APPLY
@@ -33,7 +34,8 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
     Destroying it removes all roles that are on the server still, the last applied first, and
     ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
     are forgotten rather than deleted when all of it goes.)
-    ``after`` are the resources that must exist first, such as the preflight of every server.
+    ``after`` are the resources that must exist first, such as the preflight of every server. It is protected:
+    what is deleted with it is the server with its data.
     """
 
     def __init__(
@@ -60,6 +62,12 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             create=_INSTALL.format(folder=folder, path=APPLY, scripts=SCRIPTS, digest=digest),
             delete=f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}",
             add_previous_output_in_env=False,
-            opts=self.child(**command_options(target), depends_on=[scripts]),
+            opts=self.child(
+                **command_options(target),
+                depends_on=[scripts],
+                protect=guard(
+                    name, f"the server {target.server}, with all that Jarvis put there", target.server
+                ),
+            ),
         )
         self.register_outputs({})

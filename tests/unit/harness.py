@@ -34,6 +34,7 @@ class Registered:
     deleted_with: str
     aliases: frozenset[str] = frozenset()
     ignores: frozenset[str] = frozenset()
+    protected: bool = False
 
     @property
     def label(self) -> str:
@@ -54,6 +55,7 @@ class Graph:
             lines += [f"  depends on  {each}" for each in sorted(one.depends)]
             lines += [f"  secret      {each}" for each in sorted(one.secrets)]
             lines += [f"  gone with   {one.deleted_with}"] if one.deleted_with else []
+            lines += ["  protected"] if one.protected else []
             blocks.append("\n".join(lines))
         return "\n".join(blocks) + "\n"
 
@@ -162,6 +164,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                         f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn
                     ),
                     ignores=frozenset(request.ignoreChanges),
+                    protected=request.protect,
                 )
                 graph.resources[one.label] = one
             return response
