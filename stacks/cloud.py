@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
+from jarvis.core.safety import begin
 from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
@@ -83,6 +84,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     Raises ``ConfigurationError`` where they do not go together, before there is any resource.
     """
     check(env, artifacts)
+    begin(env.safety, [server.name for server in env.lost])
     known = {name: read_option_list(name, artifacts.images[name].path) for name in ("keystone", "glance")}
     check_keystone(env, known["keystone"])
     check_glance(env, known["glance"])

@@ -16,6 +16,7 @@ from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
 from jarvis.config.rotations import secret_names
+from jarvis.config.safety import Safety
 from jarvis.config.server import Preflight, Role, Server, Ssh
 from jarvis.config.types import DnsLabel, Rotation, Section
 
@@ -44,6 +45,7 @@ class Environment(Section):
         description="how many times as long as on a usual server a deployment waits for anything to come up",
     )
     preflight: Preflight = Field(default_factory=Preflight)
+    safety: Safety = Field(default_factory=Safety)
     servers: list[Server] = Field(min_length=1)
     versions: Versions = Field(default_factory=Versions)
     etcd: Etcd = Field(default_factory=Etcd)

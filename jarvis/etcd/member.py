@@ -9,6 +9,7 @@ import pulumi
 
 from jarvis.config.types import Option
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.etcd import unit
 from jarvis.hosts import Host
 from jarvis.pki import Authority, Certificate, CertificateArgs
@@ -81,7 +82,10 @@ class EtcdMember(Component, token="etcd:Member"):
                 certificate=certificate.certificate,
                 key=certificate.key,
             ),
-            self.child(depends_on=[args.host, *args.after]),
+            self.child(
+                depends_on=[args.host, *args.after],
+                protect=guard(name, f"the member of etcd on {server.name}, with its data", server.name),
+            ),
         )
         self.register_outputs({"endpoint": self.endpoint})
 

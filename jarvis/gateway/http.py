@@ -13,6 +13,7 @@ from jarvis.config import Environment, Role
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
+from jarvis.core.safety import guard
 from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
@@ -92,7 +93,10 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                     for mode in ("enforce", "audit", "warn")
                 },
             },
-            opts=self.in_cluster(args.provider),
+            opts=self.in_cluster(
+                args.provider,
+                protect=guard(f"namespace-{NAMESPACE}", f"the Namespace {NAMESPACE}, with all that is in it"),
+            ),
         )
         own = self.in_cluster(args.provider, depends_on=[namespace])
         metadata = {"name": _NAME, "namespace": NAMESPACE, "labels": labels(_NAME, "haproxy", "jarvis")}

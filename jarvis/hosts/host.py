@@ -69,7 +69,7 @@ class Host(Component, token="hosts:Host"):
             bare,
             (args.preflight.passed,),
             self.child(),
-            guard=deployment.apply(lambda known: refusal(name, known, accepted)),
+            refusal=deployment.apply(lambda known: refusal(name, known, accepted)),
             undo=lambda line: deployment.apply(lambda known: unless_foreign(known, line)),
         )
         self.base = HostService(

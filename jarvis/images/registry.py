@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.core.tls import CIPHER_SUITES
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
@@ -127,5 +128,8 @@ class Registry(Component, token="images:Registry"):
                 ready=f"exec 3<>/dev/tcp/{address}/{port}",
                 purge=[DATA, _FOLDER],
             ),
-            self.child(depends_on=[host]),
+            self.child(
+                depends_on=[host],
+                protect=guard(name, f"the registry on {host.server.name}, with its images", host.server.name),
+            ),
         )

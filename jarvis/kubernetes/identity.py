@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.pki import (
     Authority,
     AuthorityArgs,
@@ -131,7 +132,17 @@ class Identities(Component, token="kubernetes:Identities"):
     def _encryption(self) -> pulumi.Output[str]:
         numbers = encryption_key_numbers(self._rotation("encryption"))
         keys = [
-            RandomKey(f"{self._name}-encryption-{number}", RandomKeyArgs(bytes=32), self.child()).value
+            RandomKey(
+                f"{self._name}-encryption-{number}",
+                RandomKeyArgs(bytes=32),
+                self.child(
+                    protect=guard(
+                        f"{self._name}-encryption-{number}",
+                        f"key {number} of those that encrypt Secrets in etcd",
+                        f"{self._name}-encryption",
+                    )
+                ),
+            ).value
             for number in numbers
         ]
         return pulumi.Output.secret(

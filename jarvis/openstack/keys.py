@@ -17,6 +17,7 @@ from jarvis.config.openstack import Rotation
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
+from jarvis.core.safety import guard
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_template
@@ -100,6 +101,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
                 platform.provider,
                 depends_on=[platform],
                 ignore_changes=["data"],
+                protect=guard(args.secret, f"the keys in the Secret {args.secret}"),
                 aliases=[pulumi.Alias(parent=args.before)],
             ),
         )

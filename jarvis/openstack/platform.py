@@ -13,6 +13,7 @@ from jarvis.config import Environment
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
+from jarvis.core.safety import guard
 from jarvis.stateful import Database, Link, LinkArgs, LinkProxies, Queue
 
 if TYPE_CHECKING:
@@ -67,7 +68,12 @@ class Platform(Component, token="openstack:Platform"):
                     for mode in ("enforce", "audit", "warn")
                 },
             },
-            opts=self.in_cluster(args.provider),
+            opts=self.in_cluster(
+                args.provider,
+                protect=guard(
+                    f"namespace-{self.namespace}", f"the Namespace {self.namespace}, with all that is in it"
+                ),
+            ),
         )
         for service in args.links.services:
             Link(

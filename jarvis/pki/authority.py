@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.pki.period import AUTHORITY_RENEWAL, period, today
 from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
@@ -49,7 +50,15 @@ class Authority(Component, token="pki:Authority"):
                 LocalSecretArgs(
                     request=request("authority", common_name=args.common_name, generation=number)
                 ),
-                self.child(),
+                self.child(
+                    protect=guard(
+                        f"{name}-{number}",
+                        f"generation {number} of the authority {name}",
+                        name,
+                        # The next rotation takes it away.
+                        ends=number < signing,
+                    )
+                ),
             ).value.apply(json.loads)
             for number in (signing, signing - 1, signing + 1)
         }

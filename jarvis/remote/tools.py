@@ -9,6 +9,7 @@ import pulumi
 import pulumi_command as command
 
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.remote.connection import Target
 from jarvis.remote.script import FILES, command_options, read_file
 from jarvis.remote.service import APPLY
@@ -16,7 +17,7 @@ from jarvis.remote.service import APPLY
 # Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
 SCRIPTS = "/var/lib/jarvis-scripts"
 _INSTALL = (
-    "set -eu; {guard}umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
+    "set -eu; {refusal}umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
     " || {{ echo 'error: the scripts of this server are not complete; type: pulumi up' >&2; exit 1; }};"
     " mkdir -p {folder}; temporary=$(mktemp {folder}/.apply.XXXXXXXX);"
     ' cat {scripts}/apply.sh >"$temporary"; chmod 0755 "$temporary"; mv -T "$temporary" {path}'
@@ -34,8 +35,9 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
     ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
     are forgotten rather than deleted when all of it goes.)
     ``after`` are the resources that must exist first, such as the preflight of every server.
-    ``guard`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
-    line that removes all into one that knows where it may.
+    ``refusal`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
+    line that removes all into one that knows where it may. It is protected: what is deleted with it is the
+    server with its data.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
         *,
-        guard: pulumi.Output[str] | None = None,
+        refusal: pulumi.Output[str] | None = None,
         undo: Callable[[str], pulumi.Output[str]] = pulumi.Output.from_input,
     ) -> None:
         super().__init__(name, opts)
@@ -62,9 +64,9 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         command.remote.Command(
             name,
             connection=target.connection(),
-            create=(guard or pulumi.Output.from_input("")).apply(
+            create=(refusal or pulumi.Output.from_input("")).apply(
                 lambda line: _INSTALL.format(
-                    guard=f"{line}; " if line else "",
+                    refusal=f"{line}; " if line else "",
                     folder=folder,
                     path=APPLY,
                     scripts=SCRIPTS,
@@ -73,6 +75,12 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             ),
             delete=undo(f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}"),
             add_previous_output_in_env=False,
-            opts=self.child(**command_options(target), depends_on=[scripts]),
+            opts=self.child(
+                **command_options(target),
+                depends_on=[scripts],
+                protect=guard(
+                    name, f"the server {target.server}, with all that Jarvis put there", target.server
+                ),
+            ),
         )
         self.register_outputs({})

@@ -41,6 +41,7 @@ class Registered:
     urn: str = ""
     former: frozenset[str] = frozenset()
     ignores: frozenset[str] = frozenset()
+    protected: bool = False
 
     @property
     def label(self) -> str:
@@ -61,6 +62,7 @@ class Graph:
             lines += [f"  depends on  {each}" for each in sorted(one.depends)]
             lines += [f"  secret      {each}" for each in sorted(one.secrets)]
             lines += [f"  gone with   {one.deleted_with}"] if one.deleted_with else []
+            lines += ["  protected"] if one.protected else []
             blocks.append("\n".join(lines))
         return "\n".join(blocks) + "\n"
 
@@ -203,6 +205,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                         f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn
                     ),
                     ignores=frozenset(request.ignoreChanges),
+                    protected=request.protect,
                 )
                 graph.resources[one.label] = one
             return response

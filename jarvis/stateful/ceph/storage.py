@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment, Role
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import HostService, Target
 from jarvis.stateful.ceph import text
@@ -47,7 +48,10 @@ class Storage(Component, token="ceph:Storage"):
     def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env = args.env
-        cluster = RandomKey(name, RandomKeyArgs(), self.child())
+        identity_kept = guard(
+            name, f"the identity (fsid) of the {name}, without which its disks are of no use"
+        )
+        cluster = RandomKey(name, RandomKeyArgs(), self.child(protect=identity_kept))
         admin = RandomKey(
             f"{name}-admin", RandomKeyArgs(rotation=env.rotations.get(f"{name}-admin", 0)), self.child()
         )
@@ -72,7 +76,14 @@ class Storage(Component, token="ceph:Storage"):
                     f"{name}-{host.server.name}-mon",
                     "ceph-mon",
                     monitor_service(host, identity),
-                    self.child(depends_on=[host, *last]),
+                    self.child(
+                        depends_on=[host, *last],
+                        protect=guard(
+                            f"{name}-{host.server.name}-mon",
+                            f"the monitor of the {name} on {host.server.name}",
+                            host.server.name,
+                        ),
+                    ),
                 )
             ]
         for host in args.hosts:
@@ -81,7 +92,14 @@ class Storage(Component, token="ceph:Storage"):
                     f"{name}-{host.server.name}-osd",
                     "ceph-osd",
                     osd_service(host, identity),
-                    self.child(depends_on=last),
+                    self.child(
+                        depends_on=last,
+                        protect=guard(
+                            f"{name}-{host.server.name}-osd",
+                            f"the osd of the {name} on {host.server.name}, with its data",
+                            host.server.name,
+                        ),
+                    ),
                 )
             ]
         self.ready = last

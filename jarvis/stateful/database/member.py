@@ -11,6 +11,7 @@ import pulumi
 
 from jarvis.config.types import Option
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -153,6 +154,15 @@ class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
                 timeout=_TIMEOUT,
                 purge=[DATA],
             ),
-            opts,
+            pulumi.ResourceOptions.merge(
+                opts,
+                pulumi.ResourceOptions(
+                    protect=guard(
+                        name,
+                        f"the member of the database on {args.host.server.name}, with its data",
+                        args.host.server.name,
+                    )
+                ),
+            ),
             depends_on=[args.host, *args.after],
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.core.component import Component
+from jarvis.core.safety import guard
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -124,6 +125,9 @@ class QueueMember(Component, token="stateful:QueueMember"):
                 undo=[f"{rabbitmq.TOOL} leave {others}"],
                 purge=[rabbitmq.DATA],
             ),
-            self.child(depends_on=[secrets, *args.after]),
+            self.child(
+                depends_on=[secrets, *args.after],
+                protect=guard(name, f"the member of the queue on {server.name}, with its data", server.name),
+            ),
         )
         self.register_outputs({})

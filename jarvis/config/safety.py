@@ -1,0 +1,18 @@
+"""What is protected from a mistake in the configuration."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from jarvis.config.types import Section
+
+
+class Safety(Section):
+    """Whether what cannot be made again is protected: servers, members, authorities, the storage's identity,
+    Namespaces, and keys."""
+
+    protect: bool = Field(default=True, description="Pulumi deletes and replaces nothing that holds data")
+    may_remove: list[str] = Field(
+        default_factory=list,
+        description="what the next change may take away all the same: servers, or resources, by name",
+    )
