@@ -32,7 +32,7 @@ class Host(Component, token="hosts:Host"):
         self.target = bare.ending_with(self)
         tools = Tools(f"{name}-apply", self.child())
         copy = command.remote.CopyToRemote(f"{name}-apply", connection=bare.connection(),
-            source=pulumi.StringAsset("x"), remote_path=f"{folder}/{name}-copy",
+            source=pulumi.FileAsset(f"{root}/README.md"), remote_path=f"{folder}/{name}-copy",
             opts=tools.child(**command_options(bare)))
         command.remote.Command(f"{name}-apply", connection=bare.connection(), 
             create=f"echo {name} >>{folder}/made",
@@ -53,7 +53,7 @@ for host, name in zip(hosts, present):
 
 @pytest.fixture
 def servers(make_server: object) -> dict[str, Server]:
-    return {name: make_server() for name in ("a", "b")}  # type: ignore[operator]
+    return {name: make_server("Subsystem sftp internal-sftp") for name in ("a", "b")}  # type: ignore[operator]
 
 
 class Cloud:
