@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from jarvis.config.server import Role
@@ -61,3 +61,27 @@ def secret_names(env: Environment) -> Iterator[str]:
         # Counters of one that is lost stay where they are.
         for server in env.declared(role):
             yield f"{prefix}-{server.name}"
+
+
+# What a server of each role holds that others hold too, or that an authority's next but one makes worthless.
+_HELD = {
+    Role.WORKER: ("kubernetes-ca", "registry-authority"),
+    Role.CONTROL_PLANE: (
+        "kubernetes-ca",
+        "kubernetes-front-proxy-ca",
+        "kubernetes-encryption",
+        "kubernetes-service-accounts",
+        "etcd-authority",
+    ),
+    Role.ETCD: ("etcd-authority",),
+    Role.REGISTRY: ("registry-authority",),
+    Role.DATABASE: ("database",),
+    Role.QUEUE: ("queue", "queue-cookie"),
+    Role.STORAGE: ("glance-ceph", "storage-admin"),
+}
+
+
+def held(roles: Iterable[Role]) -> list[str]:
+    """The counters that are raised twice, with an ``up`` in between, so that what a stolen server with
+    ``roles`` holds opens nothing, from wherever."""
+    return sorted({name for role in roles for name in _HELD.get(role, ())})
