@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
+from jarvis.config.rotations import held
 from jarvis.core.safety import begin
 from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
@@ -98,6 +99,10 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         for server in env.present
     }
     for lost in env.lost:
+        pulumi.log.warn(
+            f"{lost.name} is lost: from its own address nothing lets it in. If it was stolen, raise by one,"
+            f" twice, with an up in between: {', '.join(held(lost.roles))} (docs/operating.md)"
+        )
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
     await send()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
@@ -90,3 +90,27 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
     if mistakes:
         text = "\n".join(mistakes)
         raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")
+
+
+# What a server of each role holds that others hold too, or that an authority's next but one makes worthless.
+_HELD = {
+    Role.WORKER: ("kubernetes-ca", "registry-authority"),
+    Role.CONTROL_PLANE: (
+        "kubernetes-ca",
+        "kubernetes-front-proxy-ca",
+        "kubernetes-encryption",
+        "kubernetes-service-accounts",
+        "etcd-authority",
+    ),
+    Role.ETCD: ("etcd-authority",),
+    Role.REGISTRY: ("registry-authority",),
+    Role.DATABASE: ("database",),
+    Role.QUEUE: ("queue", "queue-cookie"),
+    Role.STORAGE: ("glance-ceph", "storage-admin"),
+}
+
+
+def held(roles: Iterable[Role]) -> list[str]:
+    """The counters that are raised twice, with an ``up`` in between, so that what a stolen server with
+    ``roles`` holds opens nothing, from wherever."""
+    return sorted({name for role in roles for name in _HELD.get(role, ())})

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from jarvis.config import ConfigurationError, Environment, parse_environment
+from jarvis.config import ConfigurationError, Environment, Role, parse_environment
+from jarvis.config.rotations import held, secret_names
 from jarvis.hosts.firewall import ruleset
 from jarvis.kubernetes.forget import Api
 from jarvis.kubernetes.lost import authorization
@@ -173,6 +174,12 @@ def test_all_that_comes_from_it_is_dropped_before_anything_else(env: Environment
     for at in chains:
         assert rules[at + 1].strip() == f'ip saddr {{ {sources} }} drop comment "{GONE} is lost"'
     assert "is lost" not in ruleset(env, env.servers[0])
+
+
+def test_what_a_stolen_server_holds_is_told_by_the_counters_that_end_it(env: Environment) -> None:
+    assert held([Role.WORKER]) == ["kubernetes-ca", "registry-authority"]
+    assert set(held(Role)) <= set(secret_names(env))
+    assert not held([])
 
 
 def test_servers_keep_their_pod_networks(env: Environment) -> None:
