@@ -16,9 +16,9 @@ from lab.model import Server, Settings, State
 from lab.shell import LabError, run, say, wait_for
 
 SSH_LIMIT = 120.0  # seconds; a boot takes about one, on a busy machine several
-# MariaDB and RabbitMQ start at each boot of a bare server, a dozen seconds of a processor for each. What a
-# deployment put there may be slower (etcd waits for the others of its cluster).
-UNITS_LIMIT = 90.0
+# MariaDB and RabbitMQ start at each boot of a bare server, within some seconds. What a deployment put there
+# may be slower (etcd waits for the others of its cluster).
+UNITS_LIMIT = 30.0
 # A server that is not seen for so long has ended.
 GONE_AFTER = 3.0
 

@@ -2,6 +2,7 @@
 # What a server needs before any role: Debian packages, users, kernel settings, names.
 #
 #   host setup PACKAGE...     what is missing is installed, what ran already is taken over; files of Jarvis take effect
+#   host without-swap         turns swap off, also at the next boot; "remove" lets it come back
 #   host packages PACKAGE...  what is missing is installed, and nothing else done
 #   host upstream             gives the network interface the DNS servers that the server had at first
 #   host remove               undoes what `setup` did outside Jarvis' own files; packages stay
@@ -219,6 +220,17 @@ own_name() { # whoever asks for this server's name comes to its address, and now
     || die "its own name $own leads to ${found:-nothing}, not to $address alone (getent ahostsv4 $own; the line hosts of /etc/nsswitch.conf must begin with files)"
 }
 
+# The kubelet does not start beside swap, and a Secret in the memory of a pod could reach a disk by it. Only what systemd
+# turned on goes: in a container swap is the machine's beneath, and systemd knows of none.
+without_swap() {
+  local left
+  [ "$(systemctl is-enabled swap.target 2>/dev/null || true)" = masked ] || : >"$STATE/swap-masked"
+  systemctl mask --quiet swap.target
+  for left in $(systemctl list-units --type=swap --state=active --plain --no-legend | awk '{print $1}'); do
+    systemctl stop "$left" || die "$left cannot be turned off: is there memory enough for what is in it?"
+  done
+}
+
 restart_changed() { # unit file: only when the file is not the one that it was restarted for
   local mark=$STATE/restarted-$1 digest
   digest=$(sha256sum <"$2")
@@ -261,6 +273,11 @@ remove() {
   rm -f "$ROOT/etc/ssh/sshd_config.d/90-jarvis.conf"
   systemctl try-reload-or-restart ssh.service || true
   hosts_block
+  if [ -e "$STATE/swap-masked" ]; then
+    systemctl unmask --quiet swap.target
+    systemctl daemon-reload
+    systemctl start swap.target || true
+  fi
   rm -f "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf" "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   if [ -s "$STATE/upstream-dns" ]; then
     systemctl disable --now --quiet jarvis-upstream-dns.service || true
@@ -278,9 +295,10 @@ remove() {
 case ${1:-} in
   setup) setup "${@:2}" ;;
   packages) install_packages "${@:2}" ;;
+  without-swap) without_swap ;;
   upstream) upstream ;;
   remove) remove ;;
   hosts) hosts_block "${2:-}" ;;
   sysctls) set_sysctls "${2:?a file}" ;;
-  *) die "usage: host setup PACKAGE... | packages PACKAGE... | upstream | remove" ;;
+  *) die "usage: host setup PACKAGE... | without-swap | packages PACKAGE... | upstream | remove" ;;
 esac

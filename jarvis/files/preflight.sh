@@ -131,6 +131,15 @@ check_names() {
   esac
 }
 
+# What turns swap on by itself at each boot is not systemd's, and no use to the kubelet.
+check_swap() {
+  local name
+  [ -n "$(awk '$1 ~ "^/dev/zram"' "$ROOT/proc/swaps" 2>/dev/null || true)" ] || return 0
+  for name in $(systemctl list-unit-files --state=enabled --plain --no-legend 'zram*' 2>/dev/null | awk '{print $1}'); do
+    fail "swap: $name turns it on at each boot (systemctl disable --now $name)"
+  done
+}
+
 check_membership() {
   local mark path
   mark=$(cat "$ROOT/var/lib/jarvis/cluster" 2>/dev/null || true)
@@ -249,6 +258,7 @@ main() {
   check_time
   check_identity
   check_names
+  [[ " ${want[ports]//,/ } " != *" 10250 "* ]] || check_swap
   check_packages
   check_ports
   check_osd

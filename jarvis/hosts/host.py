@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment, Server
+from jarvis.config import Environment, Role, Server
 from jarvis.config.artifacts import Release
 from jarvis.core.component import Component
 from jarvis.hosts import firewall
@@ -26,6 +26,11 @@ from jarvis.remote.script import read_file
 
 # Packages come over the server's own way to Debian, which may be slow; units of the base role have none.
 _INSTALL_TIMEOUT = 900
+
+
+def without_swap(env: Environment, server: Server) -> bool:
+    """Whether ``server`` must have no swap: where there is a kubelet, unless it is told to bear that."""
+    return Role.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,7 @@ class Host(Component, token="hosts:Host"):
                 files=base_files(env, server, deployment),
                 before=[
                     f"{TOOL} setup {' '.join(packages(server))}",
+                    *([f"{TOOL} without-swap"] if without_swap(env, server) else []),
                     f"{firewall.TOOL} check {firewall.operator_networks(env)}".rstrip(),
                 ],
                 units=[firewall.UNIT],

@@ -252,6 +252,20 @@ def _with_packages(box: Box) -> None:
     box.write("var/lib/rabbitmq/mnesia/rabbit@jarvis-1/schema.DAT", "")
 
 
+def test_swap_that_comes_by_itself_is_told_where_a_kubelet_is(box: Box) -> None:
+    """Systemd's own is turned off by the deployment."""
+    box.write("proc/swaps", "Filename Type Size Used Priority\n/dev/vdc partition 524284 0 -2\n")
+    assert box.check()[0] == 0
+    box.write("proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 524284 0 100\n")
+    box.commands.say("systemctl", "zramswap.service enabled enabled\n")
+    (failure,) = box.check()[2]
+    assert failure == (
+        "swap: zramswap.service turns it on at each boot (systemctl disable --now zramswap.service)"
+    )
+    box.wanted["ports"] = "2379"
+    assert box.check()[0] == 0
+
+
 def test_services_as_their_packages_made_them_are_no_mistake(box: Box) -> None:
     _with_packages(box)
     assert box.check()[2] == []

@@ -226,6 +226,27 @@ def test_a_name_that_leads_elsewhere_all_the_same_is_told(server: Server) -> Non
     assert "its own name jarvis-1 leads to 127.0.1.1 192.0.2.11, not to 192.0.2.11 alone" in run.stderr
 
 
+def test_swap_goes_until_jarvis_does(server: Server) -> None:
+    _settled(server)
+    server.commands.add(
+        "systemctl", '[ "$1" != list-units ] || echo "dev-vdc.swap loaded active active /dev/vdc"'
+    )
+    assert server.host("without-swap").returncode == 0
+    changes = [c for c in server.commands.calls("systemctl") if c.split()[1] in ("mask", "stop")]
+    assert changes == ["systemctl mask --quiet swap.target", "systemctl stop dev-vdc.swap"]
+    assert server.host("remove").returncode == 0
+    assert "systemctl unmask --quiet swap.target" in server.commands.calls("systemctl")
+    assert "systemctl start swap.target" in server.commands.calls("systemctl")
+
+
+def test_swap_that_an_operator_masked_stays_masked(server: Server) -> None:
+    _settled(server)
+    server.commands.add("systemctl", '[ "$1" != is-enabled ] || echo masked')
+    for verb in ("without-swap", "remove"):
+        assert server.host(verb).returncode == 0
+    assert not any("unmask" in call for call in server.commands.calls("systemctl"))
+
+
 def test_a_higher_limit_is_left(server: Server) -> None:
     limit = server.write("proc/sys/fs/inotify/max_user_instances", "9000\n")
     settings = server.write("settings", "fs.inotify.max_user_instances = 8192\n")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from jarvis.config import Environment, parse_environment
+from jarvis.config import Environment, Role, parse_environment
 from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMemberArgs, service
 from jarvis.hosts import base
+from jarvis.hosts.host import without_swap
 from jarvis.hosts.preflight import arguments, ports, target
 from jarvis.remote import File, HostServiceArgs, Target
 from jarvis.remote.service import command_text, directives
@@ -176,3 +177,11 @@ def test_patience_reaches_every_wait_of_a_server(env: Environment) -> None:
     added = set(files) - {f.path for f in base.base_files(env, server, "an id")}
     assert added == {"/etc/systemd/system.conf.d/90-jarvis.conf"}
     assert files.pop(*added) == "[Manager]\nDefaultTimeoutStartSec=360\n"
+
+
+def test_swap_goes_where_a_kubelet_would_not_bear_it(env: Environment) -> None:
+    worker, other = env.servers[0], env.servers[0].model_copy(update={"roles": frozenset({Role.ETCD})})
+    bears = env.kubernetes.model_copy(update={"kubelet": {"failSwapOn": False}})
+    assert without_swap(env, worker)
+    assert not without_swap(env, other)
+    assert not without_swap(env.model_copy(update={"kubernetes": bears}), worker)
