@@ -33,7 +33,7 @@ class _Program:
     """What the program that runs has declared, by the name of the resource."""
 
     safety: Safety = field(default_factory=lambda: Safety(protect=False))
-    # What has gone already, and is not asked for by ``may_remove``: servers that are lost.
+    # Servers that are: they may go as if ``may_remove`` named them.
     lost: Sequence[str] = ()
     guarded: dict[str, Guarded] = field(default_factory=dict)
 
@@ -42,8 +42,8 @@ _program = _Program()
 
 
 def begin(safety: Safety, lost: Sequence[str] = ()) -> None:
-    """Begins a program under ``safety``, of which nothing has been declared yet. ``lost``: names that need not
-    stand in ``safety.may_remove``, since what they stand for has gone: servers that are lost."""
+    """Begins a program under ``safety``, of which nothing has been declared yet. ``lost``: servers that are,
+    which need not stand in ``safety.may_remove``: they have gone already."""
     _program.safety, _program.lost, _program.guarded = safety, lost, {}
 
 
@@ -112,7 +112,8 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
     for name in (*safety.may_remove, *_program.lost):
         if any(one["kept"] and name in one["names"] for one in gone.values()):
             pulumi.log.warn(
-                f"{name} goes, though Pulumi still protects it: type this change as `pulumi up --ignore-protect`"
+                f"{name} goes, though Pulumi still protects it: type this change as"
+                " `pulumi up --ignore-protect`"
             )
         elif name in safety.may_remove:
             pulumi.log.warn(

@@ -24,9 +24,11 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
-def program(*servers: str, protect: bool = True, may_remove: tuple[str, ...] = ()) -> list[bool]:
+def program(
+    *servers: str, protect: bool = True, may_remove: tuple[str, ...] = (), lost: tuple[str, ...] = ()
+) -> list[bool]:
     """A program with a member on each server, and an authority; what of them Pulumi protects."""
-    safety.begin(Safety(protect=protect, may_remove=list(may_remove)))
+    safety.begin(Safety(protect=protect, may_remove=list(may_remove)), lost)
     members = [safety.guard(f"etcd-{name}", f"etcd on {name}", name) for name in servers]
     old = safety.guard("authority-1", "authority 1", "authority", ends=True)
     return [*members, safety.guard("authority-2", "authority 2", "authority"), old]
@@ -101,3 +103,18 @@ def test_without_protection_nothing_is_recorded_or_refused() -> None:
     program("a", protect=False)
     safety.check(deployed)
     assert safety.kept() == {}
+
+
+def test_a_lost_server_need_not_be_named_and_what_to_type_is_told_once(warnings: list[str]) -> None:
+    program("a", "b")
+    deployed = safety.kept()
+    program("a", lost=("b",))
+    safety.check(deployed)
+    assert warnings == [
+        "b goes, though Pulumi still protects it: type this change as `pulumi up --ignore-protect`"
+    ]
+    # From the next `up` on there is nothing left of it to speak of.
+    deployed = safety.kept()
+    program("a", lost=("b",))
+    safety.check(deployed)
+    assert len(warnings) == 1
