@@ -171,7 +171,7 @@ def test_what_is_no_secret_of_the_database_shows_in_a_preview(graph: Graph) -> N
     grant = graph.resources["command:remote:Command glance-grant"].inputs
     assert "GRANT ALL PRIVILEGES ON `glance`.* TO 'glance'@'%';" in grant["create"]
     assert "stdin" not in grant
-    assert "CHARACTER SET utf8mb3" in graph.resources["command:remote:Command glance-schema"].inputs["create"]
+    assert "CHARACTER SET utf8mb4" in graph.resources["command:remote:Command glance-schema"].inputs["create"]
     account = graph.resources["command:remote:Command glance-database"]
     assert "stdin" in account.secrets
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from jarvis.stateful.database import DatabaseArgs
+from jarvis.stateful.database.carry_over import carry_over_steps
 from jarvis.stateful.database.mariadb import (
     account_statements,
     database_url,
@@ -68,9 +70,9 @@ def test_an_option_cannot_smuggle_in_another(name: str, value: str) -> None:
 
 
 def test_a_schema_has_the_character_set_that_is_asked_for_now() -> None:
-    assert schema_statements(database="glance", charset="utf8mb4").splitlines() == [
-        "CREATE DATABASE IF NOT EXISTS `glance` CHARACTER SET utf8mb4;",
-        "ALTER DATABASE `glance` CHARACTER SET utf8mb4;",
+    assert schema_statements(database="glance").splitlines() == [
+        "CREATE DATABASE IF NOT EXISTS `glance` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;",
+        "ALTER DATABASE `glance` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;",
     ]
 
 
@@ -108,8 +110,12 @@ def test_an_account_is_made_of_plain_names_alone(change: dict[str, object]) -> N
 
 @pytest.mark.parametrize(("database", "other"), [("a`b", "glance"), ("glance", "utf8'; DROP"), ("", "a")])
 def test_statements_are_made_of_plain_names_alone(database: str, other: str) -> None:
-    with pytest.raises(ValueError, match="is not a name"):
-        schema_statements(database=database, charset=other)
+    for name in (database, other):
+        if not re.fullmatch("[a-z]+", name):
+            with pytest.raises(ValueError, match="is not a name"):
+                schema_statements(database=name)
+            with pytest.raises(ValueError, match="is not a name"):
+                carry_over_steps(name)
     for statements in (grant_statements, revoke_statements):
         with pytest.raises(ValueError, match="is not a name"):
             statements(database=database, user=other)

@@ -17,6 +17,10 @@ DATA = "/var/lib/mariadb"
 # What a member remembers beside its data (jarvis/files/database/member.py).
 STATE = "/var/lib/jarvis-database"
 
+# All text is UTF-8 whole. The collation is the one that the three-byte utf8 has had, for four bytes: no two
+# values become equal that were not, and so no unique index stands in the way of a table that is carried over.
+CHARSET, COLLATION = "utf8mb4", "utf8mb4_general_ci"
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -36,6 +40,11 @@ _DURABLE: dict[str, Option] = {
     # https://mariadb.com/docs/server/server-usage/stored-routines/binary-logging-of-stored-routines
     "log_bin_trust_function_creators": 1,
     "sql_mode": "TRADITIONAL",
+    "character_set_server": CHARSET,
+    "collation_server": COLLATION,
+    # By default it has UTF8_IS_UTF8MB3: services' migrations say `utf8`, and mean all of it.
+    # https://mariadb.com/docs/server/server-management/variables-and-modes/old_mode
+    "old_mode": "",
 }
 
 
@@ -123,22 +132,21 @@ def _checked(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _names(*names: str) -> None:
+def check_names(*names: str) -> None:
+    """Raises ``ValueError`` for a name that is not of 1 to 32 lower-case letters, digits and ``_``."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits and _")
 
 
-def schema_statements(*, database: str, charset: str) -> str:
-    """The statements that make ``database``, whose new tables have ``charset``; any number of times.
+def schema_statements(*, database: str) -> str:
+    """The statements that make ``database``, whose new tables have ``CHARSET``; any number of times.
 
     Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
     """
-    _names(database, charset)
-    return (
-        f"CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET {charset};\n"
-        f"ALTER DATABASE `{database}` CHARACTER SET {charset};\n"
-    )
+    check_names(database)
+    text = f"CHARACTER SET {CHARSET} COLLATE {COLLATION}"
+    return f"CREATE DATABASE IF NOT EXISTS `{database}` {text};\nALTER DATABASE `{database}` {text};\n"
 
 
 def grant_statements(*, database: str, user: str) -> str:
@@ -146,7 +154,7 @@ def grant_statements(*, database: str, user: str) -> str:
 
     Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
     """
-    _names(database, user)
+    check_names(database, user)
     return f"GRANT ALL PRIVILEGES ON `{database}`.* TO '{user}'@'%';\n"
 
 
@@ -155,7 +163,7 @@ def revoke_statements(*, database: str, user: str) -> str:
 
     Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
     """
-    _names(database, user)
+    check_names(database, user)
     # REVOKE knows no IF EXISTS; 1141 is its error for a grant, or a user, that is not there.
     return (
         "DELIMITER //\n"
@@ -175,7 +183,7 @@ def account_statements(*, user: str, passwords: Sequence[str]) -> str:
     Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``, and for a password
     that has other characters than letters and digits.
     """
-    _names(user)
+    check_names(user)
     if not passwords or not all(word.isascii() and word.isalnum() for word in passwords):
         raise ValueError(f"a password of the account {user} is not of letters and digits alone")
     ways = " OR ".join(f"mysql_native_password USING PASSWORD('{word}')" for word in passwords)

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
+from jarvis.stateful.database.carry_over import carry_over_steps, run_step
 from jarvis.stateful.database.cluster import Database
 from jarvis.stateful.database.mariadb import SQL_FOLDER, schema_statements
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaArgs:
-    """``database``: the cluster it is in. ``schema``: its name. ``charset``: of new tables; the three-byte
-    utf8 is what OpenStack's own gate uses, and some services' indexes are too long for four."""
+    """``database``: the cluster it is in. ``schema``: its name."""
 
     database: Database
     schema: str
-    charset: str = "utf8mb3"
 
 
 class Schema(HostService, once_in="stateful:Schema"):
-    """A database in the cluster. Destroying it keeps its data: a person drops that.
+    """A database in the cluster, of whole UTF-8. Destroying it keeps its data: a person drops that.
+
+    Tables of the three-byte utf8, from former versions of Jarvis, are carried over (``carry_over``). A run
+    that is cut off leaves each as it was or as it is to be, and the next goes on with the others.
 
     - ``schema``: its name.
     """
@@ -31,7 +33,10 @@ class Schema(HostService, once_in="stateful:Schema"):
 
     def __init__(self, name: str, args: SchemaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         file = f"{SQL_FOLDER}/{args.schema}.schema.sql"
-        text = schema_statements(database=args.schema, charset=args.charset)
+        steps = {
+            f"{SQL_FOLDER}/{args.schema}.{step}.sql": text
+            for step, text in carry_over_steps(args.schema).items()
+        }
         super().__init__(
             name,
             f"database-schema-{args.schema}",
@@ -39,9 +44,10 @@ class Schema(HostService, once_in="stateful:Schema"):
                 target=args.database.writer,
                 files=[
                     Directory(path=SQL_FOLDER, mode="0700"),
-                    File(path=file, content=text, mode="0600"),
+                    File(path=file, content=schema_statements(database=args.schema), mode="0600"),
+                    *(File(path=path, content=text, mode="0600") for path, text in steps.items()),
                 ],
-                after=[f"mariadb --batch <{file}"],
+                after=[f"mariadb --batch <{file}", *map(run_step, steps)],
             ),
             opts,
             depends_on=[args.database],
