@@ -41,10 +41,26 @@ def until(condition: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
     return found
 
 
+def kubeconfig(port: int, user: str = "admin") -> str:
+    """The content of an administrator's kubeconfig for an API on this port."""
+    server = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": server}],
+            "users": [{"name": user, "user": {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+    )
+
+
 class ApiServer:
     """A control plane in a folder of its own.
 
     Attributes:
+        port: of the API, on 127.0.0.1.
         kubeconfig: its content, of an administrator.
         audit: the file with one line a request.
     """
@@ -52,27 +68,10 @@ class ApiServer:
     def __init__(self, folder: Path, tools: Path) -> None:
         self.folder, self._tools = folder, tools
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._port = free_port()
+        self.port = free_port()
         self.audit = folder / "audit.log"
         self._kubectl = self._tool("kubectl")
-        self.kubeconfig = json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [
-                    {
-                        "name": "test",
-                        "cluster": {
-                            "server": f"https://127.0.0.1:{self._port}",
-                            "insecure-skip-tls-verify": True,
-                        },
-                    }
-                ],
-                "users": [{"name": "admin", "user": {"token": TOKEN}}],
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-                "current-context": "test",
-            }
-        )
+        self.kubeconfig = kubeconfig(self.port)
 
     def _tool(self, name: str) -> str:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jarvis" / "tools"
@@ -107,7 +106,7 @@ class ApiServer:
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{etcd}",
             "--bind-address=127.0.0.1",
-            f"--secure-port={self._port}",
+            f"--secure-port={self.port}",
             f"--cert-dir={self.folder / 'certificates'}",
             f"--token-auth-file={self.folder / 'tokens.csv'}",
             "--authorization-mode=RBAC",
@@ -165,7 +164,7 @@ class ApiServer:
     def call(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Any:
         """One request to the API; the answer, or None for an object that is not there."""
         request = urllib.request.Request(
-            f"https://127.0.0.1:{self._port}{path}",
+            f"https://127.0.0.1:{self.port}{path}",
             data=None if body is None else json.dumps(body).encode(),
             method=method,
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": content},

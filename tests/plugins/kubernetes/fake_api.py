@@ -37,7 +37,7 @@ class FakeApi:
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
 
     def __call__(
-        self, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+        self, method: str, path: str, body: bytes | None, content_type: str, accept: str, seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         parts = urlsplit(path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
@@ -46,7 +46,7 @@ class FakeApi:
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: bytes | None) -> tuple[int, Any]:
         version = path.removeprefix("/apis/").removeprefix("/api/")
-        if path == "/version":
+        if path == "/openapi/v2":
             return 200, {}
         if version in KINDS:
             kinds = [kind for kind in KINDS[version] if kind != self.without_kind]

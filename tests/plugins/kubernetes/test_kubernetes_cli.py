@@ -98,11 +98,14 @@ def test_life(deployment: Deployment) -> None:
     assert base64.b64decode(made["data"]["password"]).decode() == PASSWORD
     assert states["rack"]["outputs"]["spec"] == {"units": 42}
 
-    # Unchanged: nothing is done, and no request of the adapter reaches the cluster.
+    # Unchanged: nothing is done, and the adapter asks the cluster nothing but whether it is there.
     before = len(server.requests())
     assert changed(stack.preview("--expect-no-changes")) == {}
     mine = [event for event in server.requests()[before:] if "kubectl" in event.get("userAgent", "")]
-    assert mine == []
+    assert [event["requestURI"].split("?")[0] for event in mine] == ["/openapi/v2"]
+    # And a refresh finds nothing, however the program spells what the server writes in its own way.
+    assert changed(stack.refresh("--expect-no-changes")) == {}
+    assert changed(stack.preview("--expect-no-changes")) == {}
 
     with server.kubelet(deployment.space):
         # A preview of an update shows what the server would make of it, and changes nothing.
@@ -175,7 +178,8 @@ def test_failure_tells_why_and_the_next_run_finishes(deployment: Deployment) -> 
 
 
 def test_killed_in_the_middle(deployment: Deployment) -> None:
-    """SIGKILL of the whole run while the Deployment waits: the next run takes up what is there."""
+    """SIGKILL of the whole run while the Deployment waits: what was made and not recorded is refused, and
+    taken up when the provider is told to."""
     deployment.write()
     process = deployment.stack.start("up", "--yes", "--skip-preview", "--stack", "dev")
     until(lambda: deployment.get("apps/v1 deployments", "web") and deployment.get("batch/v1 jobs", "job"))
@@ -183,7 +187,9 @@ def test_killed_in_the_middle(deployment: Deployment) -> None:
     process.wait()
     uid = deployment.get("apps/v1 deployments", "web")["metadata"]["uid"]
     deployment.stack.run("cancel", "--yes", "dev")
-    deployment.up()
+    run = deployment.up(succeed=False)
+    assert 'deployments.apps "web" already exists' in run.output
+    deployment.up(settings={"upsert_existing_objects": True})
     assert deployment.get("apps/v1 deployments", "web")["metadata"]["uid"] == uid
     assert set(deployment.stack.resources()) == ALL
     assert changed(deployment.stack.preview("--expect-no-changes")) == {}
@@ -220,7 +226,7 @@ def test_an_object_of_others_is_not_taken(deployment: Deployment) -> None:
     server = deployment.server
     server.kubectl("create", "namespace", deployment.space)
     run = deployment.up(succeed=False)
-    assert "already exists: import it" in run.output
+    assert f'namespaces "{deployment.space}" already exists' in run.output
     server.kubectl("delete", "namespace", deployment.space)
     deployment.up()
 
@@ -231,7 +237,7 @@ def test_an_unreachable_cluster_can_be_previewed(deployment: Deployment, api_ser
     deployment.write(kubeconfig=json.dumps(closed))
     assert changed(deployment.stack.preview()) == dict.fromkeys(ALL, "create")
     run = deployment.stack.up(succeed=False)
-    assert "does not answer" in run.output
+    assert "configured Kubernetes cluster is unreachable: unable to load schema" in run.output
     deployment.stack.destroy()
     assert deployment.stack.resources() == {}
 

@@ -60,7 +60,7 @@ class Api:
         self.queries: list[tuple[str, dict[str, list[str]]]] = []
 
     def __call__(
-        self, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+        self, method: str, path: str, body: bytes | None, content_type: str, accept: str, seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         parts = urlsplit(path)
         query = parse_qs(parts.query)
@@ -117,7 +117,7 @@ def test_a_secret_in_a_log_line_is_hidden() -> None:
     # Another resource's: the pod got it by reference.
     other = {"metadata": {"name": "s"}, "stringData": Secret({"k": "from-another-secret"})}
     made.check(operation("kubernetes:core/v1:Secret", news={"apiVersion": "v1", "kind": "Secret", **other}))
-    made._cluster = Cluster(Client(api, made.cancellation))
+    made._reach.use(Cluster(Client(api, made.cancellation)))
     spec = {
         "template": {"spec": {"containers": [{"env": [{"name": "P", "value": Secret("hunter2-and-more")}]}]}}
     }

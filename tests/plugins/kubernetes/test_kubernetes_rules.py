@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from toolchain.plugins.common.engine import Engine
 from toolchain.plugins.common.errors import ProviderError
 from toolchain.plugins.common.provider import Cancellation, Operation
 from toolchain.plugins.common.values import UNKNOWN, Secret, has_secret, reveal
-from toolchain.plugins.kubernetes import naming, objects, settings
+from toolchain.plugins.kubernetes import cluster, fields, naming, objects, settings
+from toolchain.plugins.kubernetes.client import Client
 from toolchain.plugins.kubernetes.immutable import difference, immutable_fields, lies_in
 from toolchain.plugins.kubernetes.naming import Kind
 from toolchain.plugins.kubernetes.provider import KubernetesProvider
@@ -45,12 +48,11 @@ def test_patches_are_told_from_kinds_named_so() -> None:
     assert not naming.is_patch("kubernetes:example.com/v1:DiskPatch", Kind("example.com/v1", "DiskPatch"))
 
 
-def test_the_field_manager_survives_a_lost_state_and_is_each_resources_own() -> None:
-    assert naming.field_manager("urn:a", {}, {}) == naming.field_manager("urn:a", {}, {})
-    assert naming.field_manager("urn:a", {}, {}) != naming.field_manager("urn:b", {}, {})
-    assert naming.field_manager("urn:a", {}, {"__fieldManager": "kept"}) == "kept"
+def test_the_field_manager_is_a_chosen_one_the_states_or_new() -> None:
+    assert naming.field_manager({}, {}) != naming.field_manager({}, {})
+    assert naming.field_manager({}, {"__fieldManager": "kept"}) == "kept"
     chosen = {"metadata": {"annotations": {naming.PATCH_FIELD_MANAGER: "mine"}}}
-    assert naming.field_manager("urn:a", chosen, {"__fieldManager": "kept"}) == "mine"
+    assert naming.field_manager(chosen, {"__fieldManager": "kept"}) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def test_the_field_manager_survives_a_lost_state_and_is_each_resources_own() -> 
         ('data["a.b"]', "data", True),
         ("spec.containers[12].image", "spec.containers[*].image", True),
         ("spec.containers[0].name", "spec.containers[*].image", False),
+        ("spec.containers", "spec.containers[*].image", True),
     ],
 )
 def test_a_path_lies_in_a_field(path: str, field: str, expected: bool) -> None:
@@ -90,26 +93,124 @@ def test_a_path_lies_in_a_field(path: str, field: str, expected: bool) -> None:
 )
 def test_immutable(kind: str, path: str, mutable: bool, expected: bool) -> None:
     version, _, name = kind.rpartition("/")
-    fields = immutable_fields(Kind(version, name), {}, secret_mutable=mutable, config_map_mutable=mutable)
-    assert any(lies_in(path, field) for field in fields) is expected
+    fixed = immutable_fields(Kind(version, name), {}, secret_mutable=mutable, config_map_mutable=mutable)
+    assert any(lies_in(path, field) for field in fixed) is expected
 
 
 def test_immutable_maps_are_replaced_even_by_a_provider_that_changes_data() -> None:
     news = {"immutable": True}
-    fields = immutable_fields(Kind("v1", "ConfigMap"), news, secret_mutable=True, config_map_mutable=True)
-    assert "data" in fields
+    fixed = immutable_fields(Kind("v1", "ConfigMap"), news, secret_mutable=True, config_map_mutable=True)
+    assert "data" in fixed
+
+
+def test_an_update_takes_over_what_kubectl_and_the_creation_own() -> None:
+    def entry(manager: str, operation: str, fields: Any, **more: str) -> dict[str, Any]:
+        return {"manager": manager, "operation": operation, "fieldsV1": fields, **more}
+
+    scale = entry("kubectl", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale")
+    somebody = entry("somebody", "Update", {"f:data": {"f:z": {}}})
+    made = entry("pulumi-kubernetes", "Update", {"f:data": {"f:a": {}}, "f:metadata": {"f:labels": {}}})
+    edited = entry("kubectl-edit", "Update", {"f:metadata": {"f:labels": {"f:x": {}}}})
+    assert cluster.with_taken_over([scale, somebody], "mine") is None
+    kept = cluster.with_taken_over([made, scale, edited, somebody], "mine")
+    both = {"f:data": {"f:a": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}}
+    assert kept == [scale, somebody, entry("mine", "Apply", both)]
+    own = entry("mine", "Apply", {"f:data": {"f:b": {}}})
+    kept = cluster.with_taken_over([own, made], "mine")
+    assert kept is not None
+    assert kept[-1]["fieldsV1"]["f:data"] == {"f:a": {}, "f:b": {}}
+
+
+def test_an_owner_that_comes_meanwhile_is_not_forgotten() -> None:
+    made = {"manager": "pulumi-kubernetes", "operation": "Update", "fieldsV1": {"f:data": {"f:a": {}}}}
+    patch = {"manager": "patch", "operation": "Apply", "fieldsV1": {"f:data": {"f:p": {}}}}
+    there = {"metadata": {"name": "c", "namespace": "n", "resourceVersion": "1", "managedFields": [made]}}
+    sent = []
+
+    def transport(method: str, path: str, body: bytes | None, *_: Any) -> tuple[int, dict[str, str], bytes]:
+        if path == "/api/v1":
+            kinds = [{"kind": "ConfigMap", "name": "configmaps", "namespaced": True}]
+            return 200, {}, json.dumps({"resources": kinds}).encode()
+        if method == "GET":
+            return 200, {}, json.dumps(now).encode()
+        sent.append(json.loads(body or b""))
+        stale = sent[-1][1]["value"] != now["metadata"]["resourceVersion"]
+        status = {"kind": "Status", "reason": "Conflict", "message": "the object has been modified"}
+        return (409, {}, json.dumps(status).encode()) if stale else (200, {}, b"{}")
+
+    now = {"metadata": {**there["metadata"], "resourceVersion": "2", "managedFields": [made, patch]}}
+    api = cluster.Cluster(Client(transport, Cancellation()))
+    api.take_over(Kind("v1", "ConfigMap"), there, "mine")
+    assert [[entry["manager"] for entry in request[0]["value"]] for request in sent] == [
+        ["mine"],
+        ["patch", "mine"],
+    ]
+
+
+def test_the_form_of_a_kind() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "", "unknown": 1, "ports": []}}
+    assert fields.normalized(Kind("v1", "Service"), service)["spec"] == {}
+    # The server's to refuse: nothing is mended, nothing is hidden.
+    wrong = {"spec": {"replicas": "three", "paused": False}}
+    assert fields.normalized(Kind("apps/v1", "Deployment"), wrong) is wrong
+    custom = {"spec": {"memory": "1024Mi", "empty": ""}}
+    assert fields.normalized(Kind("jarvis.example/v1", "Rack"), custom) is custom
+
+
+def test_the_forms_are_those_of_the_kubernetes_that_is_deployed() -> None:
+    """Else print them anew: the command is at the head of fields.go."""
+    tools = tomllib.loads((Path(fields.__file__).parents[2] / "lock.toml").read_text())["tools"]
+    major, minor, _ = tools["kubernetes"]["version"].split(".")
+    assert json.loads(Path(fields.__file__).with_name("fields.json").read_text())["api"].startswith(
+        f"v0.{minor}."
+    )
+    assert major == "1"
+
+
+def test_what_is_not_known_yet_keeps_the_rest_as_it_is() -> None:
+    inputs = {"spec": {"replicas": UNKNOWN, "paused": False}, "metadata": {"uid": "x", "name": "a"}}
+    made = objects.normalized(inputs, Kind("apps/v1", "Deployment"))
+    assert made == {**inputs, "metadata": {"name": "a"}}
+
+
+def test_a_secret_stays_one_in_its_kinds_form() -> None:
+    env = [{"name": "EMPTY", "value": ""}, {"name": "P", "value": Secret("x")}]
+    spec = {"containers": [{"name": "c", "env": env}]}
+    made = objects.normalized({"spec": spec}, Kind("v1", "Pod"))
+    assert made["spec"]["containers"][0]["env"] == [{"name": "EMPTY"}, {"name": "P", "value": Secret("x")}]
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "attribute"),
+    [
+        ("upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS", "upsert"),
+        ("enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE", "patch_force"),
+        ("skipUpdateUnreachable", "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE", "skip_update_unreachable"),
+        ("deleteUnreachable", "PULUMI_K8S_DELETE_UNREACHABLE", "delete_unreachable"),
+    ],
+)
+def test_options_by_input_and_by_environment(
+    option: str, variable: str, attribute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    assert getattr(settings.settings({}), attribute) is False
+    assert getattr(settings.settings({option: "true"}), attribute) is True
+    monkeypatch.setenv(variable, "true")
+    assert getattr(settings.settings({}), attribute) is True
+    assert getattr(settings.settings({option: "false"}), attribute) is False
 
 
 def test_an_unknown_immutable_field_may_replace() -> None:
     olds = {"metadata": {"name": "a"}, "data": {"k": "1"}}
     news = {"metadata": {"name": "a"}, "data": {"k": UNKNOWN}}
-    found = difference(olds, news, ("data",), {"name": "a"})
+    found = difference(Kind("v1", "ConfigMap"), {**olds, "__inputs": olds}, news, ("data",))
     assert (found.replaces, found.delete_before_replace) == ({"data.k"}, True)
 
 
 def test_a_secrets_texts_are_secret_whatever_the_program_says() -> None:
     made = objects.normalized(
-        {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "x", "b": UNKNOWN}, "data": {"c": "eQ=="}}
+        {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "x", "b": UNKNOWN}, "data": {"c": "eQ=="}},
+        Kind("v1", "Secret"),
     )
     assert made["data"] == Secret({"a": "eA==", "b": UNKNOWN, "c": "eQ=="})
     assert "stringData" not in made
@@ -146,7 +247,7 @@ def kubeconfig(server: str, namespace: str = "") -> str:
     )
 
 
-def test_new_credentials_replace_nothing_and_another_server_does() -> None:
+def test_new_credentials_replace_nothing_and_another_server_or_an_unknown_one_does() -> None:
     made = KubernetesProvider()
     before = {"kubeconfig": Secret(kubeconfig("https://a"))}
     same = made.diff_config(
@@ -154,7 +255,11 @@ def test_new_credentials_replace_nothing_and_another_server_does() -> None:
     )
     moved = made.diff_config(operation("p", old_inputs=before, news={"kubeconfig": kubeconfig("https://b")}))
     unknown = made.diff_config(operation("p", old_inputs=before, news={"kubeconfig": UNKNOWN}))
-    assert (same.replaces, moved.replaces, unknown.replaces) == (set(), {"kubeconfig"}, set())
+    assert (same.replaces, moved.replaces, unknown.replaces) == (
+        set(),
+        {"kubeconfig"},
+        {"kubeconfig"},
+    )
     assert set(same.changes) == set(unknown.changes) == {"kubeconfig"}
 
 

@@ -30,6 +30,7 @@ class Diff:
         delete_before_replace: the old object must go before the new one can come.
         stables: properties that no update changes.
         input_diff: the changes are between old and new inputs; false: between old outputs and new inputs.
+        inputs: paths of changes that are between old and new inputs, whatever `input_diff` says.
         changed: overrides whether anything changed (None: when `changes` is not empty).
     """
 
@@ -38,6 +39,7 @@ class Diff:
     delete_before_replace: bool = False
     stables: list[str] = field(default_factory=list)
     input_diff: bool = False
+    inputs: set[str] = field(default_factory=set)
     changed: bool | None = None
 
 

@@ -256,7 +256,7 @@ def diff_response(diff: Diff) -> Any:
         forced = path in diff.replaces or (path in replaced)
         entry = response.detailedDiff[path]
         entry.kind = kinds.Value(f"{kind.value}_REPLACE" if forced else kind.value)
-        entry.inputDiff = diff.input_diff
+        entry.inputDiff = diff.input_diff or path in diff.inputs
     return response
 
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import queue
+import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -20,9 +21,18 @@ Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 _REQUEST_SECONDS = 60.0
-# An API server that fails over, or a leader election of etcd, takes seconds; the work waits this long in all.
-_RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+# As Kubernetes' own client: so often, and a second after a connection that broke.
+_RETRIES = 10
+_RESET_SECONDS = 1.0
+# What that client takes for a connection that broke (k8s.io/apimachinery, util/net): a GET loses nothing by
+# being sent again. "connection refused" is not among them: there nobody listens.
+_BROKEN = re.compile(
+    r"connection reset by peer|\bEOF\Z|use of closed network connection|server sent GOAWAY", re.IGNORECASE
+)
+_BUSY = {
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+}
 
 
 class ApiError(Exception):
@@ -36,15 +46,9 @@ class ApiError(Exception):
         super().__init__(message)
         self.status, self.reason, self.details = status, reason, details
 
-    @property
-    def field_conflict(self) -> bool:
-        """Whether another field manager owns a field the apply wants to set."""
-        causes = self.details.get("causes") or []
-        return self.status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
-
 
 class Unreachable(ProviderError):
-    """No API server answered."""
+    """No API server answered, or not to the end."""
 
 
 class KindMissing(ProviderError):
@@ -55,7 +59,7 @@ class Transport(Protocol):
     """Sends one request; the answer's status, headers and body."""
 
     def __call__(
-        self, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+        self, method: str, path: str, body: bytes | None, content_type: str, accept: str, seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Raises OSError or http.client.HTTPException when no answer came."""
 
@@ -83,11 +87,11 @@ class SocketTransport:
         self._idle: queue.LifoQueue[tuple[str, _Connection]] = queue.LifoQueue()
 
     def __call__(
-        self, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+        self, method: str, path: str, body: bytes | None, content_type: str, accept: str, seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         where = self._path()
         connection = self._take(where, seconds)
-        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if body is not None else {})
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if body is not None else {})
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
@@ -115,11 +119,13 @@ class Client:
     Args:
         transport: how requests travel.
         cancellation: stops the waiting between tries.
+        server: the API server's URL, for error messages.
     """
 
-    def __init__(self, transport: Transport, cancellation: Cancellation) -> None:
+    def __init__(self, transport: Transport, cancellation: Cancellation, server: str = "") -> None:
         self._transport = transport
         self._cancellation = cancellation
+        self._server = server
         self._kinds: dict[str, dict[str, tuple[str, bool]]] = {}
         self._lock = threading.Lock()
 
@@ -127,21 +133,24 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         *,
         content_type: str = _JSON,
         warn: Callable[[str], None] | None = None,
-        retry: bool = True,
         seconds: float = _REQUEST_SECONDS,
         query: Mapping[str, str] | None = None,
         text: bool = False,
+        accept: str = _JSON,
     ) -> Any:
         """One request; the decoded answer: an object, or with `text` the answer as it is.
+
+        It is sent again where Kubernetes' own client does so, and nowhere else: when the server names a time
+        for it (Retry-After), and a GET whose connection broke. A change whose connection broke may have been
+        made or not; that is for the operator to know.
 
         Args:
             body: sent as JSON (which is YAML too).
             warn: is told of the server's warnings.
-            retry: try again when the server is away or busy. All requests made here can be repeated.
 
         Raises:
             ApiError: the server's refusal.
@@ -150,23 +159,36 @@ class Client:
         """
         url = path + ("?" + urlencode(query) if query else "")
         data = None if body is None else json.dumps(body).encode()
-        delays = list(_RETRY_DELAYS) if retry else []
-        while True:
+        for left in reversed(range(_RETRIES + 1)):
             try:
-                status, headers, raw = self._transport(method, url, data, content_type, seconds)
+                status, headers, raw = self._transport(method, url, data, content_type, accept, seconds)
             except (OSError, http.client.HTTPException) as error:
-                failure: Exception = Unreachable(f"the Kubernetes API does not answer: {error}")
-            else:
-                if warn is not None and (warning := headers.get("Warning")):
-                    warn(_warning_text(warning))
-                if status < 400:
-                    return raw.decode(errors="replace") if text else _decoded(raw)
-                failure = _error(status, raw)
-                if not _worth_retrying(failure):
-                    raise failure
-            if not delays:
+                raise self._unreachable(method, url, str(error) or type(error).__name__) from None
+            if warn is not None and (warning := headers.get("Warning")):
+                warn(_warning_text(warning))
+            if status < 400:
+                return raw.decode(errors="replace") if text else _decoded(raw)
+            failure = self._failure(method, url, status, raw)
+            wait = _wait(method, status, headers, failure)
+            if wait is None or not left:
                 raise failure
-            self.pause(delays.pop(0))
+            self.pause(wait)
+        raise AssertionError("the loop ends by returning or raising")
+
+    def _failure(self, method: str, url: str, status: int, raw: bytes) -> Exception:
+        """The exception for an answer with an error status."""
+        answer = _decoded(raw)
+        if isinstance(answer, dict) and answer.get("kind") == "Status":
+            message = str(answer.get("message") or answer.get("reason") or f"status {status}")
+            return ApiError(status, str(answer.get("reason", "")), message, answer.get("details") or {})
+        text = str(answer).strip()[:500]
+        if status in (500, 502):
+            # Not the API's form of an error: kubectl proxy's own, when it reaches no server.
+            return self._unreachable(method, url, text)
+        return ApiError(status, "", _BUSY.get(status) or text or f"status {status}", {})
+
+    def _unreachable(self, method: str, url: str, why: str) -> Unreachable:
+        return Unreachable(f'{method.capitalize()} "{self._server}{url}": {why}')
 
     def pause(self, seconds: float) -> None:
         """Sleep between two tries. Raises Cancelled when the engine cancelled."""
@@ -228,30 +250,12 @@ def _decoded(raw: bytes) -> Any:
         return raw.decode(errors="replace")
 
 
-def _error(status: int, raw: bytes) -> Exception:
-    """The exception for an answer with an error status."""
-    answer = _decoded(raw)
-    if isinstance(answer, dict) and answer.get("kind") == "Status":
-        message = str(answer.get("message") or answer.get("reason") or f"status {status}")
-        return ApiError(status, str(answer.get("reason", "")), message, answer.get("details") or {})
-    text = str(answer).strip()[:500]
-    if status in (500, 502):
-        # Not the API's form of an error: kubectl proxy's own, when it reaches no server.
-        return Unreachable(f"the Kubernetes API does not answer: {text}")
-    return ApiError(status, "", text or f"status {status}", {})
-
-
-def _worth_retrying(failure: Exception) -> bool:
+def _wait(method: str, status: int, headers: Mapping[str, str], failure: Exception) -> float | None:
+    """Seconds until the request may be sent again; None: it is not."""
     if isinstance(failure, Unreachable):
-        return True
-    if not isinstance(failure, ApiError):
-        return False
-    # A namespace's default service account comes a moment after the namespace.
-    missing_account = (
-        failure.status == 403 and "serviceaccount" in str(failure) and "not found" in str(failure)
-    )
-    stale = failure.status == 409 and "the object has been modified" in str(failure)
-    return failure.status in _TRANSIENT or missing_account or stale
+        return _RESET_SECONDS if method == "GET" and _BROKEN.search(str(failure)) else None
+    after = headers.get("Retry-After", "")
+    return float(after) if (status == 429 or status >= 500) and after.isdecimal() else None
 
 
 def _warning_text(header: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from toolchain.plugins.common.errors import ProviderError
-from toolchain.plugins.kubernetes.client import APPLY, ApiError, Client, KindMissing, Unreachable
-from toolchain.plugins.kubernetes.naming import Kind, object_id
+from toolchain.plugins.kubernetes.client import APPLY, ApiError, Client, KindMissing
+from toolchain.plugins.kubernetes.naming import Kind
 
 Object = dict[str, Any]
 Warn = Callable[[str], None]
@@ -19,10 +19,37 @@ _CONFLICT = (
     "for troubleshooting help\n"
     'The resource managed by field manager "{manager}" had an apply conflict: {message}'
 )
-# A preview waits no longer than this to learn whether there is a cluster.
-_PROBE_SECONDS = 5.0
-# A new definition is served within a second or two, by each of several API servers in its own time.
-_KIND_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0)
+# As long as the official plugin's client waits for what the cluster says of itself.
+_JUDGE_SECONDS = 32.0
+_SCHEMA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# A new definition or namespace is there within a second or two, for each of several API servers in its time.
+_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0)
+# How often an object that others change at the same moment is looked at again.
+_TRIES = 5
+_JSON_PATCH = "application/json-patch+json"
+# Under this name objects are made: that of all changes which are no server-side apply.
+CREATOR = "pulumi-kubernetes"
+# Whose fields an update takes over without a word, as the official plugin does: they are what kubectl apply
+# and edit, and a creation, leave behind. Names are prefixes; of subresources (kubectl scale) none.
+_TAKEN_OVER = (
+    ("kubectl", "Apply"),
+    ("kubectl", "Update"),
+    ("before-first-apply", "Update"),
+    (CREATOR, "Update"),
+    ("pulumi-resource-kubernetes", "Update"),
+)
+_EXISTS = """{error}
+
+The resource already exists in the cluster. This can happen when:
+
+  - Renaming a Pulumi resource: use an alias to preserve the identity,
+    or use deleteBeforeReplace if the resource needs replacement.
+  - Managing an existing resource: use a Patch resource (e.g. NamespacePatch)
+    to manage specific fields without owning the resource lifecycle.
+  - Adopting a resource into Pulumi: use `pulumi import`. Note that
+    protected resources (e.g. kube-system) cannot be deleted on destroy.
+  - Intentional upsert: set upsertExistingObjects on the provider to allow
+    server-side apply to update existing objects on create."""
 
 
 class FieldConflict(ProviderError):
@@ -30,7 +57,7 @@ class FieldConflict(ProviderError):
 
 
 class Exists(ProviderError):
-    """An object of that name is there, and not of our making."""
+    """An object of that name is there already."""
 
 
 class Cluster:
@@ -43,20 +70,25 @@ class Cluster:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    def answers(self) -> bool:
-        """Whether an API server answers, found out quickly; for previews."""
-        try:
-            self.client.request("GET", "/version", retry=False, seconds=_PROBE_SECONDS)
-        except ApiError:
-            return True
-        except Unreachable:
-            return False
-        return True
+    def judge(self) -> None:
+        """Whether an API server answers and serves its schema: what the official plugin asks when configured.
+
+        Raises:
+            ApiError, Unreachable: it does not.
+        """
+        self.client.request(
+            "GET", "/openapi/v2", query={"timeout": "32s"}, seconds=_JUDGE_SECONDS, text=True, accept=_SCHEMA
+        )
+
+    def existing(self, kind: Kind, namespace: str, name: str) -> Object:
+        """The object. Raises ApiError, also when it is not there, Unreachable, KindMissing."""
+        found: Object = self.client.request("GET", self.client.path(kind, namespace, name))
+        return found
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """The object, or None. Raises ApiError, Unreachable, KindMissing."""
         try:
-            found: Object = self.client.request("GET", self.client.path(kind, namespace, name))
+            found = self.existing(kind, namespace, name)
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -84,61 +116,105 @@ class Cluster:
         if preview:
             query["dryRun"] = "All"
         try:
-            done: Object = self.client.request(
-                "PATCH", path, obj, content_type=APPLY, warn=warn, retry=not preview, query=query
-            )
+            done: Object = self.client.request("PATCH", path, obj, content_type=APPLY, warn=warn, query=query)
         except ApiError as error:
-            if error.field_conflict:
+            if error.status == 409:
                 raise FieldConflict(_CONFLICT.format(manager=manager, message=error)) from None
             raise
         return done
 
-    def create(self, kind: Kind, obj: Object, manager: str, *, force: bool, warn: Warn) -> Object:
-        """Make an object by apply. What our own earlier run made, killed before it could tell, is taken up.
+    def create(self, kind: Kind, obj: Object, warn: Warn) -> Object:
+        """Make an object that is not there.
 
         Raises:
-            Exists: the object is there and not made by this resource.
-            FieldConflict, ApiError, Unreachable, KindMissing: as `apply`.
+            Exists: it is there, whoever made it.
+            ApiError, Unreachable, KindMissing: as the client's.
         """
-        metadata = obj["metadata"]
-        if not kind.builtin:
-            self._await_kind(kind)
-        found = self.get(kind, metadata.get("namespace", ""), metadata["name"])
-        if found is not None and not force and not owned(found, manager):
-            raise Exists(
-                f'{kind.kind} "{object_id(metadata)}" already exists: import it (pulumi import), delete it, '
-                f"or patch it with a {kind.kind}Patch resource"
-            )
-        if found is not None and found["metadata"].get("deletionTimestamp"):
-            raise Exists(f'{kind.kind} "{object_id(metadata)}" is being deleted: try again when it is gone')
-        return self.apply(kind, obj, manager, force=force, warn=warn)
+        return self._patiently(lambda: self._make(kind, obj, warn))
 
-    def _await_kind(self, kind: Kind) -> None:
-        """Wait a little for the kind to be served: that follows its definition's being established."""
-        for delay in _KIND_DELAYS:
+    def upsert(self, kind: Kind, obj: Object, manager: str, *, force: bool, warn: Warn) -> Object:
+        """Make an object, or apply to the one that is there. Raises as `apply`."""
+        return self._patiently(lambda: self.apply(kind, obj, manager, force=force, warn=warn))
+
+    def _make(self, kind: Kind, obj: Object, warn: Warn | None = None, **query: str) -> Object:
+        path = self.client.path(kind, obj["metadata"].get("namespace", ""))
+        query = {"fieldManager": CREATOR, **query}
+        try:
+            made: Object = self.client.request("POST", path, obj, warn=warn, query=query)
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                raise Exists(_EXISTS.format(error=error)) from None
+            raise
+        return made
+
+    def _patiently(self, make: Callable[[], Object]) -> Object:
+        """Try again for a while when the kind or the namespace is not there: both take a moment to come."""
+        for delay in _DELAYS:
             try:
-                self.client.path(kind, "")
-                return
+                return make()
             except KindMissing:
-                self.client.pause(delay)
-        self.client.path(kind, "")
+                pass
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            self.client.pause(delay)
+        return make()
 
-    def dry_create(self, kind: Kind, obj: Object, manager: str) -> Object | None:
+    def dry_create(self, kind: Kind, obj: Object) -> Object | None:
         """What the server would make of a new object; None where it cannot tell: the object is there
         still, its namespace is not there yet, or we may not ask.
 
         Raises:
-            ApiError: the object is invalid. Unreachable, KindMissing: as the client's.
+            ApiError: the server would refuse it. Unreachable, KindMissing: as the client's.
         """
-        path = self.client.path(kind, obj["metadata"].get("namespace", ""))
-        query = {"dryRun": "All", "fieldManager": manager, "fieldValidation": "Warn"}
         try:
-            made: Object = self.client.request("POST", path, obj, retry=False, query=query)
-        except ApiError as error:
-            if error.status in (400, 422) and not _of_missing_dependency(error):
-                raise
+            return self._make(kind, obj, dryRun="All")
+        except Exists:
             return None
-        return made
+        except ApiError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+
+    def dry_upsert(self, kind: Kind, obj: Object, manager: str) -> Object | None:
+        """As `dry_create`, of `upsert`. Forced: that nobody else owns a field is the upsert's to find out."""
+        try:
+            return self.apply(kind, obj, manager, force=True, preview=True, warn=lambda _: None)
+        except ApiError as error:
+            if error.status in (403, 404) or (error.status == 422 and "field is immutable" in str(error)):
+                return None
+            raise
+
+    def take_over(self, kind: Kind, live: Object, manager: str) -> None:
+        """Make `manager` the one that applied what kubectl or the creation left behind.
+
+        Without it a field that the inputs no longer have would stay: it would still be the creator's.
+
+        Raises:
+            ProviderError: others change the object each time.
+            ApiError, Unreachable, KindMissing: as the client's.
+        """
+        namespace, name = live["metadata"].get("namespace", ""), live["metadata"]["name"]
+        path = self.client.path(kind, namespace, name)
+        for _ in range(_TRIES):
+            metadata = live["metadata"]
+            entries = with_taken_over(metadata.get("managedFields") or [], manager)
+            if entries is None:
+                return
+            patch = [
+                {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+                # The list is whole: an owner that came since it was read would be forgotten with its fields.
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            ]
+            try:
+                self.client.request("PATCH", path, patch, content_type=_JSON_PATCH)
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                live = self.existing(kind, namespace, name)
+            else:
+                return
+        raise ProviderError(f"{name} is changed by others all the time")
 
     def release(self, kind: Kind, namespace: str, name: str, manager: str) -> None:
         """Give up all fields that `manager` owns of an object; nothing when there is no such object."""
@@ -175,12 +251,41 @@ class Cluster:
         return path, uid
 
 
-def owned(obj: Object, manager: str) -> bool:
-    """Whether `manager` has applied the object."""
-    entries = obj["metadata"].get("managedFields") or []
-    return any(entry.get("manager") == manager and entry.get("operation") == "Apply" for entry in entries)
+def forced_in_preview(live: Object) -> bool:
+    """Whether a dry run must be forced, since the update itself takes the fields over first."""
+    names = (CREATOR, "pulumi-kubernetes.exe", "pulumi-resource-kubernetes")
+    entries = live["metadata"].get("managedFields") or []
+    return any(entry.get("operation") == "Update" and entry.get("manager") in names for entry in entries)
 
 
-def _of_missing_dependency(error: ApiError) -> bool:
-    # Admission that looks other objects up fails while those are only planned.
-    return "not found" in str(error) and error.status == 400
+def with_taken_over(entries: list[Object], manager: str) -> list[Object] | None:
+    """The list of owners with what `_TAKEN_OVER` says given to `manager`; None when nothing changes."""
+    own: Object | None = None
+    kept, taken = [], []
+    for entry in entries:
+        operation, name = entry.get("operation"), str(entry.get("manager"))
+        if operation == "Apply" and name == manager:
+            own = entry
+        elif not entry.get("subresource") and any(
+            operation == wanted and name.startswith(prefix) for prefix, wanted in _TAKEN_OVER
+        ):
+            taken.append(entry)
+        else:
+            kept.append(entry)
+    if not taken:
+        return None
+    merged = dict(own) if own is not None else {**taken[0], "manager": manager, "operation": "Apply"}
+    for entry in taken:
+        merged["fieldsV1"] = _union(merged.get("fieldsV1") or {}, entry.get("fieldsV1") or {})
+    return [*kept, merged]
+
+
+def _union(one: Object, other: Object) -> Object:
+    """Two sets of fields in one. An empty member is a field itself, as "." is in one that has members."""
+    out = dict(one)
+    for key, inside in other.items():
+        if key not in out:
+            out[key] = inside
+        elif out[key] or inside:
+            out[key] = _union(out[key] or {".": {}}, inside or {".": {}})
+    return out

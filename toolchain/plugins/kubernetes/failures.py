@@ -32,4 +32,5 @@ class Explained:
 
         plain = isinstance(error, ProviderError) and type(error).__name__ not in ("InitFailed", "Cancelled")
         if isinstance(error, ApiError) or plain:
-            raise ProviderError(self._hide(f"{self._what}: {error}")) from None
+            text = f"{self._what}: {error}" if self._what else str(error)
+            raise ProviderError(self._hide(text)) from None

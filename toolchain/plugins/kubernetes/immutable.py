@@ -11,6 +11,8 @@ from typing import Any
 
 from toolchain.plugins.common.diff import Diff, compare
 from toolchain.plugins.common.diff import Kind as Change
+from toolchain.plugins.common.values import reveal
+from toolchain.plugins.kubernetes import objects
 from toolchain.plugins.kubernetes.naming import AUTONAMED, Kind, annotated
 
 _IDENTITY = ("metadata.name", "metadata.namespace")
@@ -142,31 +144,56 @@ def _steps(path: str) -> list[str]:
 
 
 def lies_in(path: str, field: str) -> bool:
-    """Whether a changed path is the field or within it."""
+    """Whether a changed path is the field or within it, or the whole list that has it in each item."""
     steps, wanted = _steps(path), _steps(field)
+    if "[*]" in wanted and steps == wanted[: wanted.index("[*]")]:
+        return True
     return len(steps) >= len(wanted) and all(
         want in (step, "[*]") for step, want in zip(steps, wanted, strict=False)
     )
 
 
 def difference(
-    olds: Mapping[str, Any],
-    news: Mapping[str, Any],
-    fields: tuple[str, ...],
-    live_metadata: Mapping[str, Any],
+    kind: Kind, outputs: Mapping[str, Any], news: Mapping[str, Any], fields: tuple[str, ...]
 ) -> Diff:
-    """What changes between old and new inputs (plain values; unknowns allowed in the new ones).
+    """What changes from the live object in a state to new inputs (plain values; unknowns allowed).
+
+    The live object counts in the fields that the old inputs have, so that a change that somebody else made is
+    seen once a refresh has read it, and what the server added is not.
 
     Args:
-        olds, news: the inputs.
+        kind: the object's kind.
+        outputs: the state, with the old inputs in it.
+        news: the new inputs.
         fields: paths that cannot change in place.
-        live_metadata: the object's metadata in the state; says which name it has.
     """
-    changes = compare(olds, news)
+    live = objects.live(outputs)
+    old = objects.prune(live, reveal(objects.normalized(outputs.get("__inputs") or {}, kind)))
+    new = reveal(objects.normalized(news, kind))
+    live_metadata = live.get("metadata") or {}
+    for side, metadata in ((old, live_metadata), (new, new.get("metadata"))):
+        _place(side, metadata, kind)
+    if new.get("metadata", {}).get("name"):
+        old["metadata"]["name"] = live_metadata.get("name")
+    changes = compare(old, new)
     replaces = {path for path in changes if any(lies_in(path, field) for field in fields)}
-    replaces |= {path for path, kind in changes.items() if path == "metadata" and kind is Change.DELETE}
-    metadata = news.get("metadata") or {}
+    replaces |= {path for path, change in changes.items() if path == "metadata" and change is Change.DELETE}
     # An object of a given name must go before its successor can come; one of a made-up name need not.
-    same_name = all(metadata.get(key) == live_metadata.get(key) for key in ("name", "namespace"))
-    first = bool(replaces) and same_name and not annotated(news, AUTONAMED)
-    return Diff(changes=changes, replaces=replaces, delete_before_replace=first)
+    same_name = all(new["metadata"].get(key) == old["metadata"].get(key) for key in ("name", "namespace"))
+    return Diff(
+        changes=changes,
+        replaces=replaces,
+        delete_before_replace=bool(replaces) and same_name and not annotated(news, AUTONAMED),
+        inputs={path for path, change in changes.items() if change is Change.DELETE},
+    )
+
+
+def _place(side: dict[str, Any], metadata: Any, kind: Kind) -> None:
+    """Name the namespace, or none, so that one which is only implied is no difference."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        return
+    inside = dict(side.get("metadata") or {})
+    inside.pop("namespace", None)
+    if kind.namespaced is not False:
+        inside["namespace"] = (metadata or {}).get("namespace") or "default"
+    side["metadata"] = inside

@@ -184,16 +184,12 @@ def parse_id(identity: str) -> tuple[str, str]:
     return namespace, name
 
 
-def field_manager(urn: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """The name under which the resource's fields are owned.
-
-    The state's own when there is one. Otherwise it is made of the URN: when a run was killed after it made an
-    object and before the state knew, the next one finds the object its own.
-    """
+def field_manager(inputs: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """The name under which the resource's fields are owned: a chosen one, the state's own, or a new one."""
     chosen = annotations_of(inputs).get(PATCH_FIELD_MANAGER)
     kept = state.get("__fieldManager")
     if chosen:
         return chosen
     if isinstance(kept, str) and kept:
         return kept
-    return _MANAGER_PREFIX + hashlib.sha256(urn.encode()).hexdigest()[:_SUFFIX]
+    return _MANAGER_PREFIX + secrets.token_hex(_SUFFIX // 2)

@@ -6,7 +6,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from toolchain.plugins.common.values import UNKNOWN, Secret, Value, has_secret, reveal
+from toolchain.plugins.common.values import UNKNOWN, Secret, Value, has_secret, has_unknown, reveal
+from toolchain.plugins.kubernetes.naming import Kind
 
 Object = dict[str, Any]
 
@@ -30,17 +31,22 @@ def without_nulls(value: Value) -> Value:
     return value
 
 
-def normalized(inputs: Mapping[str, Value]) -> Object:
-    """Inputs in the form the state keeps: no nulls, no empty annotations, a Secret's texts in base64.
+def normalized(inputs: Mapping[str, Value], kind: Kind) -> Object:
+    """Inputs in the form the state keeps: no nulls, nothing that only the server sets, Secrets in base64.
 
-    A Secret's values are secret as a whole, whatever the program said of them.
+    What is wholly known is in the form that its kind has (`fields.normalized`). A Secret's values are secret
+    as a whole, whatever the program said of them.
     """
     out: Object = without_nulls(dict(inputs))
-    metadata = out.get("metadata")
-    if isinstance(metadata, dict) and metadata.get("annotations") == {}:
-        out["metadata"] = {key: value for key, value in metadata.items() if key != "annotations"}
-    if out.get("apiVersion") == "v1" and out.get("kind") == "Secret":
+    if kind == Kind("v1", "Secret"):
         _normalize_secret(out)
+    elif not has_unknown(out):
+        from toolchain.plugins.kubernetes import fields
+
+        out = with_secrets(fields.normalized(kind, reveal(out)), out)
+    metadata = out.get("metadata")
+    if isinstance(metadata, dict):
+        out["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVER_METADATA}
     return out
 
 
@@ -62,6 +68,12 @@ def _normalize_secret(out: Object) -> None:
 
 def _opened(value: Value) -> Any:
     return value.value if isinstance(value, Secret) else value
+
+
+def live(outputs: Mapping[str, Value]) -> Object:
+    """The live object that a state holds, plainly."""
+    plain: Object = reveal({key: value for key, value in outputs.items() if not key.startswith("__")})
+    return plain
 
 
 def prune(live: Any, wanted: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from toolchain.plugins.command.output import Redaction
 from toolchain.plugins.common.diff import Diff
 from toolchain.plugins.common.diff import Kind as Change
-from toolchain.plugins.common.errors import ProviderError
+from toolchain.plugins.common.errors import Cancelled, ProviderError
 from toolchain.plugins.common.provider import (
     Checked,
     CheckFailure,
@@ -23,6 +23,7 @@ from toolchain.plugins.kubernetes import naming, objects, settings
 from toolchain.plugins.kubernetes.failures import Explained, init_failed
 from toolchain.plugins.kubernetes.immutable import difference, immutable_fields
 from toolchain.plugins.kubernetes.naming import Kind
+from toolchain.plugins.kubernetes.reach import Reach
 
 # `cluster`, `client`, `waiting` and `proxy` are imported where a cluster is asked: a preview without changes
 # asks none, and their imports would cost a third of the plugin's start.
@@ -41,11 +42,8 @@ class KubernetesProvider(Provider):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings = settings.Settings()
+        self._reach = Reach(self.cancellation)
         self._lock = threading.Lock()
-        self._cluster: Any = None
-        self._close: Callable[[], None] = lambda: None
-        self._answers: bool | None = None
         self._secrets: set[str] = set()
 
     # --- configuration ---
@@ -54,31 +52,19 @@ class KubernetesProvider(Provider):
         return Checked(op.news, settings.check(reveal(op.news)))
 
     def diff_config(self, op: Operation) -> Diff:
-        """Only another API server is another cluster: new credentials for the same one replace nothing."""
-        olds, news = op.old_inputs or op.olds, op.news
-        changes = {
-            name: Change.UPDATE
-            if name in olds and name in news
-            else Change.ADD
-            if name in news
-            else Change.DELETE
-            for name in sorted(set(olds) | set(news))
-            if reveal(olds.get(name)) != reveal(news.get(name))
-        }
-        before, after = settings.server(olds), settings.server(news)
-        moved = bool(changes) and None not in (before, after) and before != after
-        return Diff(changes=changes, replaces={"kubeconfig"} & set(changes) if moved else set())
+        return settings.difference(op.old_inputs or op.olds, op.news)
 
     def configure(self, inputs: Properties, variables: Mapping[str, str]) -> None:
-        self.settings = settings.settings(inputs)
+        self._reach.configure(inputs)
 
     # --- resources ---
 
     def check(self, op: Operation) -> Checked:
-        inputs = objects.normalized(op.news)
+        if self._reach.skips(op):
+            return Checked(op.olds)
+        kind = naming.kind_of(op.type, reveal(op.news))
+        inputs = objects.normalized(op.news, kind)
         self._remember(op.news, inputs)
-        plain = reveal(inputs)
-        kind = naming.kind_of(op.type, plain)
         inputs.setdefault("apiVersion", kind.api_version)
         inputs.setdefault("kind", kind.kind)
         metadata = inputs.get("metadata", {})
@@ -96,7 +82,7 @@ class KubernetesProvider(Provider):
                 failures += self._autoname(op, metadata)
         if metadata.get("namespace") in (None, ""):
             metadata.pop("namespace", None)
-            namespace = self.settings.default_namespace()
+            namespace = self._reach.settings.default_namespace()
             if namespace is not None and self._namespaced(kind):
                 metadata["namespace"] = namespace
         inputs["metadata"] = metadata
@@ -127,24 +113,22 @@ class KubernetesProvider(Provider):
 
         # A custom resource: only its definition says, which in a preview may not be there yet.
         try:
-            return self._reachable() and bool(self._of_cluster().client.namespaced(kind))
+            return not self._reach.reason and bool(self._reach.cluster().client.namespaced(kind))
         except (ApiError, ProviderError):
             return False
 
     def diff(self, op: Operation) -> Diff:
-        olds = reveal(op.old_inputs or op.olds.get("__inputs") or {})
         news = reveal(op.news)
         kind = naming.kind_of(op.type, news)
         fields = immutable_fields(
             kind,
             news,
-            secret_mutable=self.settings.secret_mutable,
-            config_map_mutable=self.settings.config_map_mutable,
+            secret_mutable=self._reach.settings.secret_mutable,
+            config_map_mutable=self._reach.settings.config_map_mutable,
         )
         if naming.is_patch(op.type, kind):
             fields = fields[:2]
-        live_metadata = reveal(op.olds.get("metadata")) or {}
-        found = difference(olds, news, fields, live_metadata)
+        found = difference(kind, op.olds, op.news, fields)
         if kind.kind == "Job" and naming.annotated(news, naming.REPLACE_UNREADY) and self._unready(kind, op):
             path = f'metadata.annotations["{naming.REPLACE_UNREADY}"]'
             found.changes[path] = Change.UPDATE
@@ -157,10 +141,10 @@ class KubernetesProvider(Provider):
         from toolchain.plugins.kubernetes.client import ApiError
 
         # A Job that is complete stays so: the state knows, and nobody need be asked.
-        if readiness.condition(reveal(op.olds), "Complete") is not None or not self._reachable():
+        if readiness.condition(reveal(op.olds), "Complete") is not None or self._reach.reason:
             return False
         try:
-            cluster = self._of_cluster()
+            cluster = self._reach.cluster()
             live = cluster.get(kind, *naming.parse_id(op.id))
             return live is not None and not waiting.now(cluster.client, kind, live).done
         except (ApiError, ProviderError):
@@ -169,12 +153,14 @@ class KubernetesProvider(Provider):
     def create(self, op: Operation) -> State:
         inputs = reveal(op.news)
         kind = naming.kind_of(op.type, inputs)
-        manager = naming.field_manager(op.urn, inputs, {})
+        manager = naming.field_manager(inputs, {})
         if op.preview:
             return State("", self._preview_create(kind, inputs, manager, op))
-        with self._explained(op, f"resource {op.name} was not successfully created"):
-            cluster = self._of_cluster()
-            force = naming.annotated(inputs, naming.PATCH_FORCE)
+        self._reach.demand()
+        what = f'resource "{op.urn}" was not successfully created by the Kubernetes API server'
+        with self._explained(op, what):
+            cluster = self._reach.cluster()
+            force = self._force(inputs)
             warn = self._warn(op)
             if naming.is_patch(op.type, kind):
                 metadata = inputs["metadata"]
@@ -182,8 +168,10 @@ class KubernetesProvider(Provider):
                     what = f'{kind.kind} "{naming.object_id(metadata)}"'
                     raise ProviderError(f"{what} does not exist, and a Patch resource makes none")
                 live = cluster.apply(kind, inputs, manager, force=force, warn=warn)
+            elif self._reach.settings.upsert:
+                live = cluster.upsert(kind, inputs, manager, force=force, warn=warn)
             else:
-                live = cluster.create(kind, inputs, manager, force=force, warn=warn)
+                live = cluster.create(kind, inputs, warn)
         identity = naming.object_id(live["metadata"])
         what = f'resource "{op.urn}" was successfully created, but the Kubernetes API server reported that it'
         live = self._await(
@@ -194,14 +182,20 @@ class KubernetesProvider(Provider):
     def _preview_create(self, kind: Kind, inputs: Object, manager: str, op: Operation) -> Properties:
         """What the server would make of it; the inputs where it cannot be asked."""
         patch = naming.is_patch(op.type, kind)
-        if patch or has_unknown(inputs) or not self._reachable():
+        if patch or has_unknown(inputs) or self._reach.reason:
             return op.news
-        from toolchain.plugins.kubernetes.client import KindMissing, Unreachable
+        from toolchain.plugins.kubernetes.client import KindMissing
 
-        with self._explained(op, f"resource {op.name} would not be accepted"):
+        cluster = self._reach.cluster()
+        what = f'resource "{op.urn}" was not successfully created by the Kubernetes API server'
+        with self._explained(op, what):
             try:
-                live = self._of_cluster().dry_create(kind, inputs, manager)
-            except (KindMissing, Unreachable):
+                live = (
+                    cluster.dry_upsert(kind, inputs, manager)
+                    if self._reach.settings.upsert
+                    else cluster.dry_create(kind, inputs)
+                )
+            except KindMissing:
                 return op.news
         if live is None:
             return op.news
@@ -210,65 +204,87 @@ class KubernetesProvider(Provider):
     def update(self, op: Operation) -> Properties:
         inputs = reveal(op.news)
         kind = naming.kind_of(op.type, inputs)
-        manager = naming.field_manager(op.urn, inputs, reveal(op.olds))
-        if op.preview and (has_unknown(inputs) or not self._reachable()):
+        olds = reveal(op.olds)
+        manager = naming.field_manager(inputs, olds)
+        if op.preview and (has_unknown(inputs) or self._reach.reason):
             return op.news
-        from toolchain.plugins.kubernetes.client import KindMissing
-        from toolchain.plugins.kubernetes.cluster import FieldConflict
+        self._reach.demand()
+        from toolchain.plugins.kubernetes.client import ApiError, KindMissing
 
         what = f'the Kubernetes API server reported that "{op.id}" failed to fully initialize or become live'
-        cluster = self._of_cluster()
-        with self._explained(op, what):
-            try:
-                live = cluster.apply(
-                    kind,
-                    inputs,
-                    manager,
-                    force=naming.annotated(inputs, naming.PATCH_FORCE),
-                    preview=op.preview,
-                    warn=self._warn(op),
-                )
-            except KindMissing:
-                if op.preview:
-                    return op.news
-                raise
-            except FieldConflict as error:
-                if op.preview:
-                    raise
-                found = cluster.get(kind, *naming.parse_id(op.id))
-                if found is None:
-                    raise
-                # The state takes the new inputs with an error: the next update tries again.
-                self._fail(kind, found, manager, op, op.id, [f"{what}: {error}"])
-            old = reveal(op.olds).get("__fieldManager")
-            if not op.preview and old and old != manager:
-                cluster.release(kind, *naming.parse_id(op.id), old)
+        cluster = self._reach.cluster()
+        try:
+            live = self._apply(kind, inputs, manager, op)
+        except KindMissing as error:
+            if op.preview:
+                return op.news
+            raise ProviderError(f'update of resource "{op.urn}" failed: {error}') from None
+        except Cancelled:
+            raise
+        except (ApiError, ProviderError) as error:
+            if op.preview and isinstance(error, ApiError) and error.status == 403:
+                return op.news
+            found = self._as_it_is(kind, op, error)
+            # The state takes the new inputs with an error, and the object as it is: the next run tries again.
+            self._fail(kind, found, manager, op, op.id, [f"{what}: {error}"])
         if op.preview:
             return self._state(kind, live, manager, op)
         live = self._await(kind, live, manager, op, op.id, what)
+        old = olds.get("__fieldManager")
+        if old and old != manager:
+            with self._explained(op, what):
+                cluster.release(kind, *naming.parse_id(op.id), old)
         return self._state(kind, live, manager, op)
 
+    def _apply(self, kind: Kind, inputs: Object, manager: str, op: Operation) -> Object:
+        """The update itself, or its dry run; raises as the cluster's operations do."""
+        from toolchain.plugins.kubernetes.cluster import forced_in_preview
+
+        cluster = self._reach.cluster()
+        live = cluster.existing(kind, *naming.parse_id(op.id))
+        if not op.preview and not naming.is_patch(op.type, kind):
+            cluster.take_over(kind, live, manager)
+        force = self._force(inputs) or (op.preview and forced_in_preview(live))
+        done: Object = cluster.apply(
+            kind, inputs, manager, force=force, preview=op.preview, warn=self._warn(op)
+        )
+        return done
+
+    def _as_it_is(self, kind: Kind, op: Operation, error: Exception) -> Object:
+        """The object after a failed update. Raises ProviderError, of both failures, when it cannot be had."""
+        from toolchain.plugins.kubernetes.client import ApiError
+
+        try:
+            found: Object = self._reach.cluster().existing(kind, *naming.parse_id(op.id))
+        except (ApiError, ProviderError) as second:
+            text = f'update of resource "{op.urn}" failed: {error}\nunable to get cluster state: {second}'
+            raise ProviderError(self._hide(op, text)) from None
+        return found
+
     def read(self, op: Operation) -> State:
+        if (unread := self._reach.read(op)) is not None:
+            return unread
         plain = reveal(op.old_inputs)
         olds = reveal(op.olds)
         known = plain or olds
         kind = naming.kind_of(op.type, known)
-        manager = naming.field_manager(op.urn, plain, olds)
+        manager = naming.field_manager(plain, olds)
         namespace, name = naming.parse_id(op.id)
         from toolchain.plugins.kubernetes.client import KindMissing
 
-        with self._explained(op, f"{op.id} could not be read"):
-            cluster = self._of_cluster()
+        with self._explained(op, ""):
+            cluster = self._reach.cluster()
             try:
                 if not namespace and not known and cluster.client.namespaced(kind):
-                    namespace = self.settings.default_namespace() or "default"
+                    namespace = self._reach.settings.default_namespace() or "default"
                 live = cluster.get(kind, namespace, name)
             except KindMissing:
                 live = None
         if live is None:
             return State("")
         if plain:
-            inputs = objects.secret_inputs(objects.prune(live, plain), op.old_inputs)
+            wanted = reveal(objects.normalized(op.old_inputs, kind))
+            inputs = objects.secret_inputs(objects.prune(live, wanted), op.old_inputs)
         else:
             inputs = objects.secret_inputs(objects.imported_inputs(live), {})
         version = self._first_version(kind, op)
@@ -276,7 +292,7 @@ class KubernetesProvider(Provider):
         if plain and not naming.is_patch(op.type, kind) and not naming.annotated(plain, naming.SKIP_AWAIT):
             from toolchain.plugins.kubernetes import waiting
 
-            with self._explained(op, f"{op.id} could not be read"):
+            with self._explained(op, ""):
                 step = waiting.now(cluster.client, kind, live)
             if step.failed:
                 raise init_failed(op.id, outputs, [step.message], inputs)
@@ -287,17 +303,16 @@ class KubernetesProvider(Provider):
         inputs = reveal(op.old_inputs) or olds.get("__inputs") or {}
         kind = naming.kind_of(op.type, olds or inputs)
         namespace, name = naming.parse_id(op.id)
-        if self.settings.delete_unreachable and not self._reachable():
-            op.warn("the cluster does not answer; deleteUnreachable is set: forgetting the object")
+        if self._reach.forgets(op):
             return
         from toolchain.plugins.kubernetes import waiting
         from toolchain.plugins.kubernetes.client import KindMissing
 
-        with self._explained(op, f"{op.id} was not deleted"):
-            cluster = self._of_cluster()
+        with self._explained(op, ""):
+            cluster = self._reach.cluster()
             try:
                 if naming.is_patch(op.type, kind):
-                    manager = naming.field_manager(op.urn, {}, olds)
+                    manager = naming.field_manager({}, olds)
                     cluster.release(kind, namespace, name, manager)
                     return
                 default = "background" if kind.leaf else "foreground"
@@ -312,37 +327,16 @@ class KubernetesProvider(Provider):
                 waiting.until_gone(cluster.client, asked, seconds, op)
 
     def close(self) -> None:
-        self._close()
+        self._reach.close()
 
     # --- helpers ---
 
-    def _of_cluster(self) -> Any:
-        """The cluster, connected to at first use. Raises ProviderError without a known kubeconfig."""
-        with self._lock:
-            if self._cluster is None:
-                if not self.settings.known:
-                    raise ProviderError("the provider's kubeconfig is not known yet")
-                from toolchain.plugins.kubernetes.client import Client, SocketTransport
-                from toolchain.plugins.kubernetes.cluster import Cluster
-                from toolchain.plugins.kubernetes.proxy import Proxy
-
-                proxy = Proxy(self.settings.kubeconfig, self.settings.context, self.settings.cluster)
-                self._close = proxy.close
-                self._cluster = Cluster(Client(SocketTransport(proxy.socket), self.cancellation))
-            return self._cluster
-
-    def _reachable(self) -> bool:
-        """Whether there is a cluster to ask, found out once."""
-        if not self.settings.known:
-            return False
-        cluster = self._of_cluster()
-        with self._lock:
-            if self._answers is None:
-                self._answers = bool(cluster.answers())
-            return self._answers
+    def _force(self, inputs: Object) -> bool:
+        """Whether fields of others are taken from them."""
+        return naming.annotated(inputs, naming.PATCH_FORCE) or self._reach.settings.patch_force
 
     def _warn(self, op: Operation) -> Callable[[str], None]:
-        return (lambda _: None) if self.settings.suppress_deprecations else op.warn
+        return (lambda _: None) if self._reach.settings.suppress_deprecations else op.warn
 
     def _first_version(self, kind: Kind, op: Operation) -> str:
         return str(reveal(op.olds).get("__initialApiVersion") or kind.api_version)
@@ -362,7 +356,7 @@ class KubernetesProvider(Provider):
 
         try:
             seconds = waiting.seconds_for(inputs, op.timeout)
-            return waiting.until_ready(self._of_cluster().client, kind, live, seconds, op)
+            return waiting.until_ready(self._reach.cluster().client, kind, live, seconds, op)
         except waiting.NotReady as error:
             first, *more = error.reasons
             self._fail(kind, error.live, manager, op, identity, [f"{what}: {first}", *more])

@@ -37,7 +37,7 @@ def pods_of(client: Client, kind: Kind, obj: Object) -> list[Object]:
     namespace = obj["metadata"].get("namespace", "")
     try:
         listed = client.request(
-            "GET", client.path(_POD, namespace), retry=False, query={"labelSelector": labels, "limit": "50"}
+            "GET", client.path(_POD, namespace), query={"labelSelector": labels, "limit": "50"}
         )
     except (ApiError, ProviderError):
         return []
@@ -113,7 +113,6 @@ def _events(client: Client, obj: Object) -> str:
         listed = client.request(
             "GET",
             client.path(Kind("v1", "Event"), metadata.get("namespace") or "default"),
-            retry=False,
             query={"fieldSelector": f"involvedObject.uid={metadata.get('uid')}"},
         )
         events = sorted(listed.get("items") or [], key=_when)
@@ -142,7 +141,6 @@ def _logs(client: Client, pod: Object) -> Iterator[str]:
             text: str = client.request(
                 "GET",
                 client.path(_POD, metadata.get("namespace", ""), metadata["name"]) + "/log",
-                retry=False,
                 text=True,
                 query={
                     "container": container["name"],

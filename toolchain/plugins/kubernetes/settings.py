@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolchain.plugins.common.diff import Diff, Kind
 from toolchain.plugins.common.errors import ProviderError
 from toolchain.plugins.common.provider import CheckFailure
 from toolchain.plugins.common.values import UNKNOWN, has_unknown, reveal
 
+_IDENTIFIER = "clusterIdentifier"
+_LEADING = ("kubeconfig", "context", "cluster")
 _UNSUPPORTED = {
     "renderYamlToDirectory": "the offline kubernetes plugin renders no YAML: use the official plugin",
 }
@@ -29,6 +32,9 @@ class Settings:
         namespace: where objects without one go; None: the context's, else "default".
         config_map_mutable, secret_mutable: data is changed in place rather than by a new object.
         delete_unreachable: deletions succeed when the cluster does not answer.
+        skip_update_unreachable: then nothing is changed, and nothing read.
+        upsert: an object that is there already is taken up and changed, instead of refused.
+        patch_force: fields that others own are taken from them.
         suppress_deprecations: the server's warnings are not shown.
     """
 
@@ -40,6 +46,9 @@ class Settings:
     config_map_mutable: bool = False
     secret_mutable: bool = False
     delete_unreachable: bool = False
+    skip_update_unreachable: bool = False
+    upsert: bool = False
+    patch_force: bool = False
     suppress_deprecations: bool = False
 
     def default_namespace(self) -> str | None:
@@ -89,6 +98,11 @@ def settings(inputs: Mapping[str, Any]) -> Settings:
         config_map_mutable=flag(plain.get("enableConfigMapMutable"), "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
         secret_mutable=flag(plain.get("enableSecretMutable"), "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
         delete_unreachable=flag(plain.get("deleteUnreachable"), "PULUMI_K8S_DELETE_UNREACHABLE"),
+        skip_update_unreachable=flag(
+            plain.get("skipUpdateUnreachable"), "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE"
+        ),
+        upsert=flag(plain.get("upsertExistingObjects"), "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"),
+        patch_force=flag(plain.get("enablePatchForce"), "PULUMI_K8S_ENABLE_PATCH_FORCE"),
         suppress_deprecations=flag(
             plain.get("suppressDeprecationWarnings"), "PULUMI_K8S_SUPPRESS_DEPRECATION_WARNINGS"
         ),
@@ -148,17 +162,48 @@ def _context(config: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     return {}
 
 
-def server(inputs: Mapping[str, Any]) -> str | None:
-    """The API server's URL that the inputs lead to; None when that is not known."""
-    try:
-        found = settings(inputs)
-        if not found.known or found.kubeconfig is None:
-            return None
-        config = parse_kubeconfig(found.kubeconfig)
-    except ProviderError:
+def cluster(found: Settings) -> Mapping[str, Any] | None:
+    """The entry of the cluster that the settings lead to; None when that is not known.
+
+    Raises:
+        ProviderError: the kubeconfig is none.
+    """
+    if not found.known or found.kubeconfig is None:
         return None
+    config = parse_kubeconfig(found.kubeconfig)
     wanted = found.cluster or _context(config, found.context).get("cluster")
     for entry in config.get("clusters") or []:
         if entry.get("name") == wanted:
-            return str((entry.get("cluster") or {}).get("server"))
+            return entry.get("cluster") or {}
     return None
+
+
+def difference(olds: Mapping[str, Any], news: Mapping[str, Any]) -> Diff:
+    """What a change of the provider's inputs does, as the official plugin's DiffConfig.
+
+    A replaced provider replaces every object, so only another cluster may do that: the one that
+    `clusterIdentifier` names, and where it names none, the entry of the kubeconfig. Without an identifier a
+    kubeconfig that is not known yet may be another cluster's.
+
+    Raises:
+        ProviderError: a kubeconfig is none, or cannot be read.
+    """
+    before, after = reveal(dict(olds)), reveal(dict(news))
+    changes = {
+        name: Kind.UPDATE if name in before and name in after else Kind.ADD if name in after else Kind.DELETE
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    }
+    replaces = {_IDENTIFIER} if changes.get(_IDENTIFIER) is Kind.UPDATE else set()
+    unknown = [name for name in _LEADING if after.get(name) is UNKNOWN]
+    if unknown:
+        # One is told of, and nothing else.
+        changes = dict.fromkeys(unknown[:1], Kind.UPDATE)
+        replaces |= set(changes)
+    elif changes:
+        one, other = cluster(settings(before)), cluster(settings(after))
+        if one is not None and other is not None and one != other:
+            replaces |= set(_LEADING) & set(changes)
+    if after.get(_IDENTIFIER) and before.get(_IDENTIFIER) == after.get(_IDENTIFIER):
+        replaces = set()
+    return Diff(changes=changes, replaces=replaces)

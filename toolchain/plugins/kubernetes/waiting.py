@@ -109,7 +109,7 @@ def until_ready(client: Client, kind: Kind, live: Object, seconds: float, op: Op
             op.cancellation.wait(min(pace, max(0.0, end - time.monotonic())))
             op.cancellation.check()
             pace = min(pace * _SLOWING, _SLOWEST_LOOK)
-            live = client.request("GET", path)
+            live = _look(client, path) or live
             if live["metadata"].get("uid") != uid:
                 raise NotReady(live, [f"'{name}' was replaced by somebody else while waiting for it"])
     except Cancelled:
@@ -119,6 +119,23 @@ def until_ready(client: Client, kind: Kind, live: Object, seconds: float, op: Op
         raise NotReady(live, [f"'{name}' {gone} while waiting for it: {error}"]) from None
     except Unreachable as error:
         raise NotReady(live, [f"lost sight of '{name}' while waiting for it: {error}"]) from None
+
+
+def _look(client: Client, path: str) -> Object | None:
+    """The object now; None where the API server is away or busy: the next look may find it back.
+
+    Raises:
+        ApiError: it refused, or the object is gone.
+    """
+    try:
+        found: Object = client.request("GET", path)
+    except Unreachable:
+        return None
+    except ApiError as error:
+        if error.status != 429 and error.status < 500:
+            raise
+        return None
+    return found
 
 
 def _details(client: Client, kind: Kind, live: Object) -> list[str]:
@@ -134,19 +151,21 @@ def until_gone(client: Client, where: tuple[str, str | None], seconds: float, op
     """
     path, uid = where
     end = time.monotonic() + seconds
-    pace = _FIRST_LOOK / 2
+    pace, held = _FIRST_LOOK / 2, "not known"
     while True:
+        live: Object | None
         try:
-            live = client.request("GET", path)
+            live = _look(client, path)
         except ApiError as error:
             if error.status == 404:
                 return
             raise
-        if uid and live["metadata"].get("uid") != uid:
+        if live is not None and uid and live["metadata"].get("uid") != uid:
             return
-        held = ", ".join(live["metadata"].get("finalizers") or []) or "none"
+        if live is not None:
+            held = ", ".join(live["metadata"].get("finalizers") or []) or "none"
         if time.monotonic() >= end:
-            name = naming.object_id(live["metadata"])
+            name = path.rpartition("/")[2]
             raise ProviderError(
                 f"timed out waiting for {name} to be deleted; finalizers that hold it: {held}"
             )
