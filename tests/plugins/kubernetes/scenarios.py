@@ -330,6 +330,39 @@ def _changes(body: Body) -> Iterator[tuple[str, Body]]:
                 less = copy.deepcopy(body)
                 del less[field][key]
                 yield f"without {field}.{key}", less
+    if (container := _container(body)) is not None:
+        for about, change in _OF_A_CONTAINER.items():
+            other = copy.deepcopy(body)
+            change(_container(other) or container)
+            yield about, other
+
+
+def _container(value: Any) -> Body | None:
+    """The first container of a kind that has any."""
+    if not isinstance(value, dict):
+        return None
+    if "containers" in value:
+        first: Body = value["containers"][0]
+        return first
+    found = (_container(item) for item in value.values())
+    return next((item for item in found if item is not None), None)
+
+
+# Lists are compared by position.
+_OF_A_CONTAINER: dict[str, Callable[[Body], Any]] = {
+    "with another image": lambda container: container.update(image="other"),
+    "with one variable less": lambda container: container["env"].pop(),
+    "with one variable more": lambda container: container["env"].append({"name": "MORE", "value": "1"}),
+    "with another variable first": lambda container: container["env"].insert(0, {"name": "FIRST"}),
+    "with a variable that is set": lambda container: container["env"][0].update(value="now"),
+    "with a variable by another way": lambda container: container["env"][4].update(value="x", valueFrom=None),
+    "with more memory": lambda container: container["resources"]["requests"].update(memory="2048Mi"),
+    "with the same memory": lambda container: container["resources"]["requests"].update(memory="1Gi"),
+    "with no ports": lambda container: container.pop("ports"),
+    "with a port of another name": lambda container: container["ports"][0].update(name="web"),
+    "with no command": lambda container: container.update(command=[]),
+    "with another command": lambda container: container.update(command=["run", "on"]),
+}
 
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {

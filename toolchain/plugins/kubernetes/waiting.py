@@ -90,7 +90,7 @@ def until_ready(client: Client, kind: Kind, live: Object, seconds: float, op: Op
     pace, shown, next_complaint = _FIRST_LOOK, "", time.monotonic() + _COMPLAINT_SECONDS
     try:
         while True:
-            step = now(client, kind, live)
+            step = _judged(client, kind, live)
             if step.message and step.message != shown:
                 shown = step.message
                 op.status(shown)
@@ -117,22 +117,33 @@ def until_ready(client: Client, kind: Kind, live: Object, seconds: float, op: Op
     except ApiError as error:
         gone = "was deleted by somebody else" if error.status == 404 else "can no longer be read"
         raise NotReady(live, [f"'{name}' {gone} while waiting for it: {error}"]) from None
-    except Unreachable as error:
-        raise NotReady(live, [f"lost sight of '{name}' while waiting for it: {error}"]) from None
+
+
+def _judged(client: Client, kind: Kind, live: Object) -> Progress:
+    """How far the object is; not ready while the API server is away or busy. Raises ApiError otherwise."""
+    try:
+        return now(client, kind, live)
+    except (ApiError, Unreachable) as error:
+        if not _passing(error):
+            raise
+        return Progress(False, str(error))
+
+
+def _passing(error: ApiError | Unreachable) -> bool:
+    """Whether the next look may succeed: the official plugin watches, and its watches come back."""
+    return isinstance(error, Unreachable) or error.status == 429 or error.status >= 500
 
 
 def _look(client: Client, path: str) -> Object | None:
-    """The object now; None where the API server is away or busy: the next look may find it back.
+    """The object now; None as long as the API server is away or busy.
 
     Raises:
         ApiError: it refused, or the object is gone.
     """
     try:
         found: Object = client.request("GET", path)
-    except Unreachable:
-        return None
-    except ApiError as error:
-        if error.status != 429 and error.status < 500:
+    except (ApiError, Unreachable) as error:
+        if not _passing(error):
             raise
         return None
     return found
