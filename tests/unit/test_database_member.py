@@ -297,6 +297,24 @@ SOUND = {
 }
 
 
+def test_a_late_answer_of_mariadb_is_no_loss_of_the_member(
+    member: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine whose processors are busy: the longest answer, a pause, and the longest one again."""
+    now = [100.0]
+    monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(member.socket, "create_connection", lambda *_, **__: io.BytesIO())
+    observer = member.Observer()
+    observer._note(SOUND)
+    now[0] += member.PAUSE + member.ANSWER
+    assert observer.problem() == ""
+    observer._note(SOUND)
+    now[0] += member.FRESH
+    # One that hangs is.
+    observer._note({})
+    assert observer.problem() == "MariaDB does not answer"
+
+
 def test_a_moment_without_the_majority_ends_no_session(
     member: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

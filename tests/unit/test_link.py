@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,13 @@ def test_one_writer_at_a_time() -> None:
     assert [line.split()[1] for line in rest] == ["s2", "s3"]
     assert all(line.endswith(" backup") for line in rest)
     assert all("on-marked-down shutdown-sessions" in line for line in [first, *rest])
+
+
+def test_a_silent_server_is_given_up_before_a_busy_agent() -> None:
+    common = dict(
+        re.findall(r"(?m)^  timeout (connect|check) (\d+)s$", (FILES / "link/common.cfg").read_text())
+    )
+    assert int(common["connect"]) < int(common["check"])
 
 
 def test_without_one_writer_all_serve() -> None:

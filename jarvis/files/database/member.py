@@ -52,12 +52,14 @@ SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
 # Where Debian's package, and Jarvis before there was a cluster, kept the database.
 FORMER = ROOT / "var/lib/mysql"
 PORT, HEALTH_PORT, STATE_PORT = 3307, 3308, 3309
-# Seconds for which what MariaDB said holds, and between two questions, each of which starts a client. Whether
-# its port answers is looked at beside, whenever a proxy asks.
-FRESH, PAUSE = 3.0, 1.0
+# Seconds that an answer of MariaDB may take, for which it holds, and between two questions, each of which
+# starts a client. On a busy machine that takes seconds, and an answer that is late is no loss of the member:
+# proxies would end every session on it. Whether its port answers is looked at beside, whenever a proxy asks,
+# and a server that is gone does not answer the proxies: only a MariaDB that hangs is noticed by this.
+ANSWER, FRESH, PAUSE = 6.0, 9.0, 1.0
 # While the others agree that a member is gone, each is for a moment without the majority. Their proxies would
 # end every session on them, which wait for no more than that.
-RIPPLE = 2.0
+RIPPLE = 4.0
 # A member without the majority may get it back by itself, when the network does.
 SETTLED = 4.0
 # While the others are at work it joins them by itself, within seconds; or never, where a transfer has failed.
@@ -91,9 +93,9 @@ def write(path: Path, text: str) -> None:
 
 def mariadb(statements: str) -> dict[str, str]:
     """The rows of two columns that MariaDB answers; nothing where it does not answer."""
-    words = ["mariadb", "--batch", "--skip-column-names", "--connect-timeout=1", "--execute", statements]
+    words = ["mariadb", "--batch", "--skip-column-names", "--connect-timeout=5", "--execute", statements]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=FRESH, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=ANSWER, check=False)
     except subprocess.TimeoutExpired:
         return {}
     pairs = [line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line]
@@ -295,7 +297,7 @@ class Observer:
         if found and not self._ripples(said):
             return found
         try:
-            socket.create_connection((ME["members"][ME["name"]], PORT), timeout=1).close()
+            socket.create_connection((ME["members"][ME["name"]], PORT), timeout=2).close()
         except OSError as error:
             return f"its port does not answer: {error}"
         return ""

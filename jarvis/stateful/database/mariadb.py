@@ -48,8 +48,9 @@ _DURABLE: dict[str, Option] = {
 }
 
 
-# How Galera's members know each other, encrypt, and give a silent one up: 5 and 15 s by default, which is how
-# long no transaction commits when a server loses its power.
+# How Galera's members know each other, encrypt, and give a silent one up: after 5 s, its default, which is
+# how long no transaction commits when a server loses its power. With 3 s members of a busy machine lost each
+# other.
 # https://galeracluster.com/library/documentation/galera-parameters.html
 _GALERA = {
     "socket.ssl": "yes",
@@ -63,8 +64,8 @@ _GALERA = {
     "pc.recovery": "no",
     "evs.keepalive_period": "PT0.5S",
     "evs.inactive_check_period": "PT0.5S",
-    "evs.suspect_timeout": "PT3S",
-    "evs.inactive_timeout": "PT8S",
+    "evs.suspect_timeout": "PT5S",
+    "evs.inactive_timeout": "PT12S",
     "evs.install_timeout": "PT8S",
 }
 

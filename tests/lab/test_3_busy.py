@@ -1,0 +1,67 @@
+"""A busy machine is not a lost one: while all processors are taken, no member is given up, no session cut."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from deployment import Cloud, wait_until
+from test_3_stateful import in_step
+
+MINUTES = 60
+# Tasks beside the servers, by the processors of this machine, and for how long: members were given up at 10
+# and 38 on two processors.
+LOADS = (5, 19)
+SECONDS = 40
+# What each proxy has counted; `chkdown`: how often it took a member for lost, and ended its sessions.
+# https://docs.haproxy.org/2.6/management.html#9.1
+LOOK = """python3 - <<'END'
+import socket
+stream = socket.socket(socket.AF_UNIX)
+stream.connect("/run/jarvis-link/admin.sock")
+stream.sendall(b"show stat\\n")
+text = b""
+while more := stream.recv(65536):
+    text += more
+print(text.decode())
+END"""
+VIEWS = "journalctl --unit mariadb --no-pager --output cat | grep -c 'view(view_id(NON_PRIM'; true"
+
+
+@contextmanager
+def busy(tasks: int) -> Iterator[None]:
+    """So many tasks that take the processor. Each ends by itself, whatever becomes of this test."""
+    words = ["timeout", str(2 * SECONDS), "sh", "-c", "while :; do :; done"]
+    running = [subprocess.Popen(words) for _ in range(tasks)]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.terminate()
+            each.wait()
+
+
+def downs(cloud: Cloud) -> dict[str, int]:
+    """How often each server's proxy has taken each of the database's members for lost."""
+    found = {}
+    for server, text in cloud.each(LOOK):
+        lines = [line.split(",") for line in text.splitlines() if line]
+        names = {name: at for at, name in enumerate(lines[0])}
+        for line in lines[1:]:
+            if line[0] == "database" and line[1] in cloud.servers:
+                found[f"{line[1]} seen from {server}"] = int(line[names["chkdown"]] or 0)
+    return found
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_no_member_is_given_up_while_the_processors_are_busy(cloud: Cloud, load: int) -> None:
+    wait_until("all members are in step", lambda: in_step(cloud), 3 * MINUTES)
+    before = downs(cloud), dict(cloud.each(VIEWS))
+    assert len(before[0]) == len(cloud.servers) ** 2
+    with busy(load * (os.cpu_count() or 1)):
+        threading.Event().wait(SECONDS)
+    assert (downs(cloud), dict(cloud.each(VIEWS))) == before
