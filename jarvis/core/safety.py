@@ -92,8 +92,10 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
     gone = {name: one for name, one in deployed.items() if name not in now}
     lost = {name: one for name, one in gone.items() if one["kept"] and not allowed(one["names"])}
     if lost:
-        lines = "\n".join(f"  {one['what']}" for one in lost.values())
-        owners = ", ".join(dict.fromkeys(str(one["names"][0]) for one in lost.values()))
+        # The engine's answer has no order.
+        told = sorted((str(one["names"][0]), str(one["what"])) for one in lost.values())
+        lines = "\n".join(f"  {what}" for _, what in told)
+        owners = ", ".join(dict.fromkeys(owner for owner, _ in told))
         raise ConfigurationError(
             f"this would be lost, and is protected; nothing has been changed:\n{lines}\n"
             f"if it is to go, name it in safety.may_remove, for this one change: [{owners}]"

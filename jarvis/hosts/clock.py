@@ -123,7 +123,8 @@ async def ask(env: Environment, folder: Path = PROJECT) -> Clocks:
         for task in asking:
             if not task.cancelled():
                 task.result()
-    return Clocks(ahead=found, silent=silent)
+    order = [server.name for server in env.servers if server.name in found]
+    return Clocks(ahead={name: found[name] for name in order}, silent=silent)
 
 
 def command(env: Environment, server: Server, known_hosts: Path, folder: Path) -> list[str]:
