@@ -488,8 +488,11 @@ def drop(name: str) -> None:
         tree = ask("osd", "tree")["nodes"]
         for host in (one for one in tree if one["type"] == "host" and one["name"] == name):
             for number in map(str, host["children"]):
+                # Not "osd purge", which a manager answers: the one at work may have been on that server.
                 ceph("osd", "down", number)
-                ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it")
+                ceph("osd", "crush", "rm", f"osd.{number}")
+                ceph("auth", "rm", f"osd.{number}")
+                ceph("osd", "rm", number)
             ceph("osd", "crush", "rm", name)
         ceph("auth", "rm", f"mgr.{name}")
 
