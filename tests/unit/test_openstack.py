@@ -189,6 +189,7 @@ def test_a_pod_that_stops_has_time_to_say_goodbye() -> None:
     assert f"--worker-reload-mercy={DRAIN}" in command
     assert "--processes=3" in command
     assert not any("die-on-term" in word for word in command)
+    assert "--thunder-lock" not in command, "processes alone would wait for each other"
 
 
 def test_a_service_may_have_longer_for_what_is_under_way() -> None:
@@ -196,7 +197,7 @@ def test_a_service_may_have_longer_for_what_is_under_way() -> None:
     assert template["spec"]["terminationGracePeriodSeconds"] > GOODBYE + 900
     command = uwsgi_command(module="m", port=1, processes=3, threads=5, drain=900)
     assert "--hook-post-fork=unix_signal:1 _exit" in command
-    assert {"--worker-reload-mercy=900", "--threads=5"} <= set(command)
+    assert {"--worker-reload-mercy=900", "--threads=5", "--thunder-lock"} <= set(command)
 
 
 def test_what_a_web_server_says_beside_the_services_log_becomes_json_as_well() -> None:
