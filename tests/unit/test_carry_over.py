@@ -53,8 +53,10 @@ class Server:
             name="one", cluster="x", addresses={"one": "127.0.0.1"}, buffer_pool_mib=64, options={}
         )
         apart = ("wsrep", "ssl", "tls", "require_secure", "bind", "port", "datadir")
+        # At its start MariaDB removes what another one left there, or has there just now.
+        (folder / "tmp").mkdir()
         lines = [line for line in text.partition("[sst]")[0].splitlines() if not line.startswith(apart)]
-        (folder / "options").write_text("\n".join(lines) + "\n")
+        (folder / "options").write_text("\n".join([*lines, f"tmpdir = {folder}/tmp"]) + "\n")
         shown = subprocess.run(
             ["mariadb-install-db", f"--defaults-file={folder}/options", f"--datadir={folder}/data",
              "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"],

@@ -49,8 +49,7 @@ _DURABLE: dict[str, Option] = {
 
 
 # How Galera's members know each other, encrypt, and give a silent one up: after 5 s, its default, which is
-# how long no transaction commits when a server loses its power. With 3 s members of a busy machine lost each
-# other.
+# how long no transaction commits when a server loses its power. Less takes a busy machine for a lost one.
 # https://galeracluster.com/library/documentation/galera-parameters.html
 _GALERA = {
     "socket.ssl": "yes",
