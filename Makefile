@@ -64,6 +64,10 @@ test: ## every test, the real deployment included
 test-faults: tools artifacts ## power and processes taken away under load; written to .jarvis/faults.json
 	@$(PY) -m tests.faults
 
+.PHONY: test-rotations
+test-rotations: tools artifacts ## every counter of `rotations` by itself, twice, under load
+	@$(PY) -m pytest -q tests/lab/each_counter.py
+
 .PHONY: audit
 audit: tools artifacts ## a deployment looked at by others' tools (docs/audits.md); fails on what is new
 	@$(PY) -m tests.audits

@@ -9,6 +9,7 @@ from jarvis.core.sdk import (
     keep_stack_traces_out_of_state,
     settled,
 )
+from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
 
 keep_garbage()
@@ -19,6 +20,7 @@ keep_stack_traces_out_of_state()
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
     cloud = await build(load_environment(), load_artifacts())
+    keep_access(cloud.files, stack_folder())
     await settled()
     return {
         "api": cloud.api,

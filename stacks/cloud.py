@@ -39,16 +39,15 @@ from jarvis.stateful import (
 )
 from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
 from jarvis.stateful.link import cluster_name
+from stacks.access import FOLDER, AccessFile
 
 IMAGES = ("pause", "coredns", "haproxy", "memcached", "keystone", "glance")
 CLOUD = "jarvis"
-# What clouds.yaml has for the folder that it is written to: who writes it knows that, the program does not.
-FOLDER = "@FOLDER@"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """What a stack exports; see ``__main__.py``."""
+    """What a stack exports; see ``__main__.py``. ``files``: what leads an operator to it, by file name."""
 
     api: str
     gateway: dict[str, str]
@@ -56,6 +55,7 @@ class Cloud:
     clouds: pulumi.Output[str]
     gateway_authority: pulumi.Output[str]
     storage: dict[str, pulumi.Output[str]]
+    files: dict[str, AccessFile]
 
 
 def check(env: Environment, artifacts: Artifacts) -> None:
@@ -155,6 +155,9 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         in_cluster,
     )
     await send()
+    # Where a gateway changes the virtual address moves, and who speaks with the API by it is cut off: so
+    # nobody does but the gateway itself, which waits for the end of its change.
+    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready])
     platform = Platform(
         "openstack",
         PlatformArgs(
@@ -195,30 +198,37 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             administrator=keystone.administrator,
             ceph=ceph,
         ),
-        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, ceph]),
+        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready, ceph]),
     )
     settings = env.openstack.keystone
+    clouds: pulumi.Output[str] = pulumi.Output.secret(
+        keystone.admin_password.apply(
+            lambda password: clouds_yaml(
+                cloud=CLOUD,
+                url=f"{gateway.address_urls['keystone']}/v3",
+                region=env.openstack.region,
+                username=settings.admin_user,
+                password=password,
+                project=settings.admin_project,
+                authority_file=f"{FOLDER}/gateway.pem",
+                endpoints={
+                    "identity": f"{gateway.address_urls['keystone']}/v3",
+                    "image": gateway.address_urls["glance"],
+                },
+            )
+        )
+    )
+    authority = gateway.authority.certificate
     return Cloud(
         api=cluster.address,
         gateway=gateway.urls,
         kubeconfig=cluster.kubeconfig,
-        clouds=pulumi.Output.secret(
-            keystone.admin_password.apply(
-                lambda password: clouds_yaml(
-                    cloud=CLOUD,
-                    url=f"{gateway.address_urls['keystone']}/v3",
-                    region=env.openstack.region,
-                    username=settings.admin_user,
-                    password=password,
-                    project=settings.admin_project,
-                    authority_file=f"{FOLDER}/gateway.pem",
-                    endpoints={
-                        "identity": f"{gateway.address_urls['keystone']}/v3",
-                        "image": gateway.address_urls["glance"],
-                    },
-                )
-            )
-        ),
-        gateway_authority=gateway.authority.certificate,
+        clouds=clouds,
+        gateway_authority=authority,
         storage={pool.pool: pool.health},
+        files={
+            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.provider]),
+            "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
+            "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
+        },
     )

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What Ceph's daemons of this server need beyond their units: to be made, changed one by one, and to leave.
 
-    ceph-member mon make|gate|ready|leave
+    ceph-member mon make|admin|gate|ready|leave
     ceph-member mgr make
     ceph-member osd make|grow|gate|ready|leave
     ceph-member osd retire                    moves the osd's data off, forgets it and frees its disk
@@ -187,9 +187,14 @@ def mon_make() -> None:
     say(f"ceph: {ME['name']} has a new monitor's store")
 
 
+def mon_status() -> Any:
+    """What this server's monitor says of itself, which needs no quorum and no key."""
+    return json.loads(run("ceph", "daemon", f"mon.{ME['name']}", "mon_status"))
+
+
 def mon_ready() -> None:
     """The monitor is in the quorum, or there never was one: the first waits for nobody."""
-    status = json.loads(run("ceph", "daemon", f"mon.{ME['name']}", "mon_status"))
+    status = mon_status()
     if status["state"] not in ("leader", "peon") and status["monmap"]["epoch"] > 0:
         raise Problem(f"mon.{ME['name']} is {status['state']}: it is not in the quorum")
 
@@ -206,6 +211,14 @@ def mon_leave() -> None:
             ceph("mon", "remove", ME["name"])
     except Problem as problem:
         say(f"ceph: mon.{ME['name']} may still be known to the others: {problem}")
+
+
+def mon_admin() -> None:
+    """The cluster takes the administrator's key that this server was given. Every other question of this
+    program is asked with that key, so a rotation would end with the first of them. Where there is no cluster
+    yet, or no monitor here that runs, there is nobody to tell: the key is part of a monitor's first store."""
+    if running("mon") and mon_status()["monmap"]["epoch"] > 0:
+        wait(admin)
 
 
 def admin() -> None:
@@ -521,6 +534,7 @@ def health() -> None:
 def main(words: list[str]) -> None:
     verbs: dict[tuple[str, ...], Any] = {
         ("mon", "make"): mon_make,
+        ("mon", "admin"): mon_admin,
         ("mon", "gate"): mon_gate,
         ("mon", "ready"): mon_ready,
         ("mon", "leave"): mon_leave,

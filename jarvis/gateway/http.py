@@ -41,11 +41,13 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
 
     - ``authority``: signs its certificate; what clients trust. ``urls``: the URL of each route by its name.
       ``address_urls``: the same under the virtual address, for clients that have no DNS for the names.
+    - ``ready``: after it the virtual address stays where it is, unless a server fails.
     """
 
     authority: Authority
     urls: dict[str, str]
     address_urls: dict[str, str]
+    ready: pulumi.Resource
 
     def __init__(self, name: str, args: HttpGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -98,7 +100,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
         pem = pulumi.Output.concat(certificate.chain, certificate.key)
         secret = objects.Secret(name, metadata=metadata, stringData={"server.pem": pem}, opts=own)
         revision = certificate.chain.apply(lambda chain: fingerprint([config, chain]))
-        daemon_set = objects.DaemonSet(
+        self.ready = objects.DaemonSet(
             name,
             metadata=metadata,
             spec=daemon_set_spec(
@@ -124,13 +126,13 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                     ),
                 ],
             },
-            opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
+            opts=self.in_cluster(args.provider, depends_on=[self.ready]),
         )
         objects.PodDisruptionBudget(
             name,
             metadata=metadata,
             spec={"minAvailable": 1, "selector": {"matchLabels": selector(_NAME, "haproxy")}},
-            opts=self.in_cluster(args.provider, depends_on=[daemon_set]),
+            opts=self.in_cluster(args.provider, depends_on=[self.ready]),
         )
         self.register_outputs({"urls": self.urls})
 

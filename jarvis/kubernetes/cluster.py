@@ -86,7 +86,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         addresses = self._virtual_addresses(proxies)
 
         self.address = f"https://{env.networks.virtual_address}:{PORT}"
-        identities, first = self.identities, args.control_plane[0]
+        identities = self.identities
         self.kubeconfig = pulumi.Output.secret(
             pulumi.Output.all(
                 identities.authority.certificate, identities.admin.chain, identities.admin.key
@@ -95,16 +95,25 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.provider = kubernetes.Provider(
             name,
             kubeconfig=self.kubeconfig,
+            # One cluster for the whole life of a stack, whatever address and authority it has.
+            cluster_identifier=name,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            opts=self.child(),
+            # An object that a killed run made and did not record is taken up; a field that somebody changed
+            # by hand becomes ours again.
+            upsert_existing_objects=True,
+            enable_patch_force=True,
+            # The plugin judges once, at its start, whether the cluster answers, and a connection that is cut
+            # ends an object in an error. So it starts once no API server will change any more.
+            opts=self.child(
+                depends_on=[
+                    *(server.apiserver for server in self.control_plane),
+                    *addresses.values(),
+                    *self._forgotten(name, [*addresses.values(), *self.control_plane]),
+                ]
+            ),
         )
-        # The first server makes the API; objects are made while the others join it. The provider itself waits
-        # for nothing, so that its plugin starts meanwhile.
-        reachable = addresses.get(first.server.name) or next(iter(addresses.values()))
-        forgotten = self._forgotten(name, [*addresses.values(), *self.control_plane])
-        in_reach = self.child(depends_on=[reachable, *forgotten])
-        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), in_reach)
+        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
         nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
         self.dns = ClusterDns(
             f"{name}-dns",
@@ -116,7 +125,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 aliases=args.aliases,
                 after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
             ),
-            in_reach,
+            self.child(),
         )
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})

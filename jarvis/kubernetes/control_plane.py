@@ -31,6 +31,10 @@ APISERVER = "/etc/kubernetes/apiserver"
 CONTROLLERS = "/etc/kubernetes/controllers"
 LOGS = "/var/log/kubernetes"
 AUTHORIZATION, NOBODY = f"{APISERVER}/authorization.json", f"{APISERVER}/nobody.kubeconfig"
+# Gives the virtual address away before the API server stops; named by its unit.
+HAND_OVER = "/var/lib/jarvis/bin/hand-over"
+# Succeeds when this server's API server is ready, and the API answers under the virtual address.
+SERVING = "/var/lib/jarvis/bin/apiserver-serving"
 
 # A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
 # EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
@@ -192,7 +196,8 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
             ),
         ]
         flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
-        peers = " ".join(f"{address}:{PORT}" for address in args.peers)
+        peers = " ".join(f"{peer}:{PORT}" for peer in args.peers)
+        address = f"{env.networks.virtual_address}:{PORT}"
         return HostService(
             f"{name}-apiserver",
             "kube-apiserver",
@@ -205,7 +210,12 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                         content=template(
                             "kube-apiserver.service",
                             command=command_line("/usr/bin/kube-apiserver", flags),
+                            address=address,
                         ),
+                    ),
+                    *(
+                        File(path=path, content=read_file(f"kubernetes/{script}"), mode="0755")
+                        for path, script in ((HAND_OVER, "hand-over.sh"), (SERVING, "apiserver-serving.sh"))
                     ),
                     File(
                         path=f"{APISERVER}/admission.yaml",
@@ -230,7 +240,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 units=["kube-apiserver.service"],
                 inputs=[args.host.release],
                 gate=f"{READY} {peers}" if peers else None,
-                ready=f"{READY} 127.0.0.1:{PORT}",
+                ready=f"{SERVING} {address}",
                 timeout=120,
                 purge=[LOGS],
             ),

@@ -104,15 +104,19 @@ class User:
     """
 
     def __init__(self, clouds: Path, gateway: Gateway) -> None:
-        auth: dict[str, Any] = yaml.safe_load(clouds.read_text(encoding="utf-8"))["clouds"]["jarvis"]["auth"]
-        self._gateway = gateway
-        self._url = str(auth["auth_url"])
-        self._admin = _password_request(auth["username"], auth["password"], auth["project_name"])
+        self.come_back(clouds, gateway)
         self._lock = threading.Lock()
         # By id: the digest of what was acknowledged.
         self.credentials: dict[str, str] = {}
         self.images: dict[str, str] = {}
         insist(self._prepare)
+
+    def come_back(self, clouds: Path, gateway: Gateway) -> None:
+        """Reads anew how the administrator logs in, and trusts what ``gateway`` does: after a rotation."""
+        auth: dict[str, Any] = yaml.safe_load(clouds.read_text(encoding="utf-8"))["clouds"]["jarvis"]["auth"]
+        self._gateway = gateway
+        self._url = str(auth["auth_url"])
+        self._admin = _password_request(auth["username"], auth["password"], auth["project_name"])
 
     def _prepare(self) -> None:
         """Makes the user and the project, of another name each time: an answer may be lost, its work done."""

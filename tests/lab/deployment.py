@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
+from jarvis.config import parse_environment
+from jarvis.config.rotations import secret_names
 from toolchain.workspace.model import Workspace
-from toolchain.workspace.stack import forget_interrupted, select, write_access
+from toolchain.workspace.stack import forget_interrupted, select
 
 ROOT = Path(__file__).resolve().parents[2]
 # Another name and subnet are for a second run at the same time, of another checkout on the same machine.
@@ -187,11 +189,9 @@ class Stack:
         return run
 
     def up(self) -> Run:
-        """Deploys as ``make up`` does, killed runs forgotten before, and files of access written after."""
+        """Deploys as ``make up`` does: killed runs are forgotten before."""
         forget_interrupted(self.workspace)
-        run = self.run("up", "--yes", "--skip-preview")
-        write_access(self.workspace)
-        return run
+        return self.run("up", "--yes", "--skip-preview")
 
     def kill_up(self, kind: str, name: str) -> None:
         """Starts a deployment and kills it (SIGKILL) as soon as it works on a resource whose type begins with
@@ -233,6 +233,18 @@ class Stack:
         return json.loads(self.query(*words))["deployment"].get("resources") or []
 
 
+def counters(stack: Stack) -> list[str]:
+    """Every counter that ``rotations`` of the stack's environment may have."""
+    return list(secret_names(parse_environment(stack.environment, stack.workspace.stack)))
+
+
+def turn(stack: Stack, names: Iterable[str]) -> None:
+    """Raises the counters ``names`` by one in the configuration, for good: a counter never goes back."""
+    turns = stack.environment.get("rotations", {})
+    stack.environment = stack.changed(rotations={name: turns.get(name, 0) + 1 for name in names})
+    stack.configure(stack.environment)
+
+
 @dataclass
 class Cloud:
     """The tests' lab, the stack ``test`` on it, and the tools by which both are looked at."""
@@ -253,8 +265,8 @@ class Cloud:
         """The gateway's authority, in PEM."""
         return self.stack.workspace.folder / "gateway.pem"
 
-    def attempt_ssh(self, server: str, command: str) -> subprocess.CompletedProcess[str]:
-        """A command on a server, whatever comes of it."""
+    def attempt_ssh(self, server: str, command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """A command on a server, which reads ``stdin``, whatever comes of it."""
         address = next(each["address"] for each in self.facts["servers"] if each["name"] == server)
         options = {
             "BatchMode": "yes",
@@ -267,7 +279,7 @@ class Cloud:
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return subprocess.run(
             ["ssh", "-F", "none", "-i", self.facts["private_key_path"], *words, f"root@{address}", command],
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

@@ -11,7 +11,7 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from deployment import Cloud, wait_until
+from deployment import Cloud, turn, wait_until
 from test_3_images import OPENSTACK, glance_pods
 from tokens import TokenLoop
 from uploads import Upload
@@ -46,9 +46,8 @@ def test_a_rolling_update_drops_no_request(cloud: Cloud) -> None:
     """Of an option, and of the passwords by which pods reach database and queue: those stay, since a counter
     never goes back."""
     stack = cloud.stack
-    turns = stack.environment.get("rotations", {})
     names = ("keystone-database", "keystone-queue")
-    stack.environment = stack.changed(rotations={name: turns.get(name, 0) + 1 for name in names})
+    turn(stack, names)
     with TokenLoop(stack.workspace.clouds, cloud.authority) as loop:
         try:
             wait_until("tokens are issued", lambda: loop.tokens_since(0) >= ENOUGH, 3 * MINUTES)

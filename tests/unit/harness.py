@@ -21,7 +21,11 @@ PRIVATE = "-----BEGIN PRIVATE KEY----- of "
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """One resource as the engine was told of it. ``secrets``: paths of the inputs that are secret."""
+    """One resource as the engine was told of it.
+
+    ``secrets``: paths of the inputs that are secret. ``former``: the URNs under which a stack may have it, by
+    its aliases and those of its parents.
+    """
 
     kind: str
     name: str
@@ -32,7 +36,10 @@ class Registered:
     secret_outputs: frozenset[str]
     delete_before_replace: bool
     deleted_with: str
+    provider: str = ""
     aliases: frozenset[str] = frozenset()
+    urn: str = ""
+    former: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -58,12 +65,13 @@ class Graph:
 
     def before(self, label: str) -> set[str]:
         """The labels of all that must be there before ``label``. What its component waits for it waits for
-        too: a child is registered after its parent, and the parent after what that depends on."""
+        too: a child is registered after its parent, and the parent after what that depends on. So it is with
+        its provider."""
         seen: set[str] = set()
         rest = [label]
         while rest:
             one = self.resources[rest.pop()]
-            for each in {*one.depends, one.parent} & self.resources.keys() - seen:
+            for each in {*one.depends, one.parent, one.provider} & self.resources.keys() - seen:
                 seen.add(each)
                 rest.append(each)
         return seen
@@ -77,6 +85,33 @@ def label_of(urn: str) -> str:
     if kind == "pulumi:pulumi:Stack":
         return ""
     return f"{kind.rsplit('$', 1)[-1]} {name}"
+
+
+class Urns:
+    """The URNs that an engine gives, with the types of all parents; those of mocks have the last one."""
+
+    def __init__(self, stack: str) -> None:
+        self._stack = f"urn:pulumi:{stack}::jarvis"
+        self._real: dict[str, str] = {}
+        self._former: dict[str, frozenset[str]] = {}
+
+    def _below(self, parent: str, kind: str, name: str) -> str:
+        parent = self._real.get(parent, parent)
+        above = parent.split("::")[2] + "$" if parent and "pulumi:pulumi:Stack" not in parent else ""
+        return f"{self._stack}::{above}{kind}::{name}"
+
+    def register(self, request: Any, urn: str) -> tuple[str, frozenset[str]]:
+        """The URN of what is registered, which the mocks call ``urn``, and those that it may have had: by its
+        aliases, and below its parent's former ones."""
+        kind, name = request.type, request.name
+        own = self._real[urn] = self._below(request.parent, kind, name)
+        found = {self._below(each, kind, name) for each in self._former.get(request.parent, ())}
+        for alias in request.aliases:
+            spec = alias.spec
+            parent = "" if spec.noParent else spec.parentUrn or request.parent
+            found.add(alias.urn or self._below(parent, spec.type or kind, spec.name or name))
+        self._former[urn] = frozenset(found - {own})
+        return own, self._former[urn]
 
 
 def plain(value: Any) -> Any:
@@ -140,13 +175,17 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
     """The graph that ``program`` registers. What it raises is raised here."""
     graph = Graph()
     problems: list[BaseException] = []
+    urns = Urns(stack)
 
     class Recorder(mocks.MockMonitor):
         def RegisterResource(self, request: Any) -> Any:
             response = super().RegisterResource(request)
             if request.type != "pulumi:pulumi:Stack":
                 inputs = MessageToDict(request.object)
+                urn, former = urns.register(request, response.urn)
                 one = Registered(
+                    urn=urn,
+                    former=former,
                     kind=request.type,
                     name=request.name,
                     parent=label_of(request.parent) or "(stack)",
@@ -156,6 +195,8 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
                     secret_outputs=frozenset(request.additionalSecretOutputs),
                     delete_before_replace=request.deleteBeforeReplace,
                     deleted_with=label_of(request.deletedWith),
+                    # A reference: its URN and its id.
+                    provider=label_of(request.provider.rpartition("::")[0]),
                     # Of an alias that names another parent: where the resource was before.
                     aliases=frozenset(
                         f"{each.spec.parentUrn}" for each in request.aliases if each.spec.parentUrn

@@ -125,6 +125,15 @@ def test_keys_of_ceph_travel_by_stdin_alone(graph: Graph) -> None:
         assert "key = " not in str({key: value for key, value in one.inputs.items() if key != "stdin"})
 
 
+def test_a_rotated_key_is_told_before_the_gate_asks_with_it(graph: Graph) -> None:
+    for n in (1, 2, 3):
+        lines = graph.resources[command(f"storage-jarvis-{n}-mon")].inputs["create"].splitlines()
+        tell, gate = f"before {text.TOOL} mon admin", f"gate {text.TOOL} mon gate"
+        assert lines.index(tell) < lines.index(gate)
+        # And once more where the monitor was not running before.
+        assert f"after {text.TOOL} mon admin" in lines
+
+
 class Server:
     """A server as ceph-member.py sees it, with a fake of each of Ceph's commands."""
 
@@ -189,6 +198,38 @@ def test_a_new_monitor_waits_where_others_are_silent(
     server.commands.add("ceph", "echo '{}'")
     server.tool.mon_make()
     assert (server.tool.MON / "done").exists()
+
+
+RUNNING = """
+case "$*" in
+  *mon_status*) echo '{"state": "peon", "monmap": {"epoch": %d}}';;
+  *"--name mon. "*"auth print-key"*) cat "%s";;
+  *"--name mon. "*"auth import"*) echo new >"%s";;
+  *) echo "RADOS permission denied" >&2; exit 1;;
+esac
+"""
+
+
+def test_the_administrators_new_key_is_told_by_the_monitors_right(server: Server) -> None:
+    """The cluster knows the old key alone, so nothing can be asked with the new one."""
+    known = server.root / "known"
+    known.write_text("old\n")
+    server.commands.add("systemctl")
+    server.commands.add("ceph-authtool", "echo new")
+    server.commands.add("ceph", RUNNING % (4, known, known))
+    server.tool.mon_admin()
+    assert known.read_text() == "new\n"
+    server.tool.mon_admin()
+    assert len([call for call in server.commands.calls("ceph") if "auth import" in call]) == 1
+
+
+@pytest.mark.parametrize(("epoch", "status"), [(0, 0), (4, 3)])
+def test_without_a_cluster_or_a_monitor_nobody_is_told(server: Server, epoch: int, status: int) -> None:
+    """At a first deployment the key is in the first store; a monitor that is off is started first."""
+    server.commands.add("systemctl", f"exit {status}")
+    server.commands.add("ceph", RUNNING % (epoch, "/dev/null", "/dev/null"))
+    server.tool.mon_admin()
+    assert not [call for call in server.commands.calls("ceph") if "auth" in call]
 
 
 def test_an_osd_is_made_once_and_after_an_interruption_with_the_same_identity(server: Server) -> None:

@@ -94,12 +94,16 @@ def test_nodes_start_beside_the_second_and_third_api_server(graph: Graph) -> Non
     assert not {"s2-control-plane-apiserver", "s1-control-plane-controllers"} & found
 
 
-def test_objects_wait_for_the_virtual_address_and_not_for_every_api_server(graph: Graph) -> None:
-    found = before(
-        graph, "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding kubernetes-access-kubelets"
-    )
+def test_the_provider_starts_once_no_api_server_changes_any_more(graph: Graph) -> None:
+    found = before(graph, "pulumi:providers:kubernetes kubernetes")
+    assert {f"s{n}-control-plane-apiserver" for n in (1, 2, 3)} <= found
     assert "s1-virtual-address" in found
-    assert "s3-control-plane-apiserver" not in found
+
+
+def test_the_provider_is_of_one_cluster_and_takes_up_what_a_killed_run_made(graph: Graph) -> None:
+    inputs = graph.resources["pulumi:providers:kubernetes kubernetes"].inputs
+    assert inputs["clusterIdentifier"] == "kubernetes"
+    assert inputs["upsertExistingObjects"] == inputs["enablePatchForce"] == "true"
 
 
 def test_dns_waits_for_every_node_to_be_ready(graph: Graph) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,79 @@ def test_an_address_that_the_server_does_not_have_is_an_error(commands: Commands
     result = commands.run("kubernetes/virtual-address-config.sh", root=tmp_path)
     assert result.returncode == 1
     assert "no interface has the address 10.0.0.11" in result.stderr
+
+
+class Holder:
+    """A server that may hold the virtual address; ``held`` while the file ``held`` is there."""
+
+    def __init__(self, commands: Commands, root: Path, peers: str = "unicast_peer {") -> None:
+        self.commands, self.root = commands, root
+        self.run_dir = root / "run" / "jarvis-virtual-address"
+        self.run_dir.mkdir(parents=True)
+        (self.run_dir / "keepalived.conf").write_text(peers)
+        (root / "held").touch()
+        commands.add("ip", f'[ ! -e "{root}/held" ] || echo "2: eth0 inet 10.0.0.100/32"')
+        ready = root / "var/lib/jarvis/bin/apiserver-ready"
+        ready.parent.mkdir(parents=True)
+        ready.write_text(f'#!/bin/bash\necho "$1" >>"{root}/asked"\n[ ! -e "{root}/dead" ]\n')
+        ready.chmod(0o755)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.commands.run("kubernetes/hand-over.sh", *words, root=self.root, JARVIS_PATIENCE="2")
+
+    def flag(self) -> str:
+        return (self.run_dir / "leaving").read_text()
+
+
+def test_the_address_is_elsewhere_before_an_apiserver_stops(commands: Commands, tmp_path: Path) -> None:
+    holder = Holder(commands, tmp_path)
+    # keepalived takes it away as soon as it sees the flag.
+    commands.add("sleep", f'[ "$(cat "{holder.run_dir}/leaving")" != 1 ] || rm -f "{tmp_path}/held"')
+    result = holder.run("leave", "10.0.0.100:6443")
+    assert result.returncode == 0, result.stderr
+    assert holder.flag() == "1\n"
+    assert not (tmp_path / "held").exists()
+    assert (tmp_path / "asked").read_text() == "10.0.0.100:6443\n"
+    assert holder.run("stay").returncode == 0
+    assert holder.flag() == "0\n"
+
+
+def test_a_server_without_the_address_takes_it_from_nobody_who_stops(
+    commands: Commands, tmp_path: Path
+) -> None:
+    holder = Holder(commands, tmp_path)
+    (tmp_path / "held").unlink()
+    assert holder.run("leave", "10.0.0.100:6443").returncode == 0
+    assert holder.flag() == "1\n"
+    assert not (tmp_path / "asked").exists()
+
+
+def test_that_nobody_took_the_address_is_said(commands: Commands, tmp_path: Path) -> None:
+    holder = Holder(commands, tmp_path)
+    result = holder.run("leave", "10.0.0.100:6443")
+    assert result.returncode == 1
+    assert "no other server has taken 10.0.0.100 within 2 s" in result.stderr
+
+
+@pytest.mark.parametrize("peers", ["", None])
+def test_the_only_holder_keeps_the_address(commands: Commands, tmp_path: Path, peers: str | None) -> None:
+    holder = Holder(commands, tmp_path, peers or "")
+    if peers is None:
+        (holder.run_dir / "keepalived.conf").unlink()
+    assert holder.run("leave", "10.0.0.100:6443").returncode == 0
+    assert not (holder.run_dir / "leaving").exists()
+
+
+@pytest.mark.parametrize(
+    ("active", "asked"), [(0, ["127.0.0.1:6443", "10.0.0.100:6443"]), (3, ["127.0.0.1:6443"])]
+)
+def test_an_apiserver_serves_when_the_virtual_address_does(
+    commands: Commands, tmp_path: Path, active: int, asked: list[str]
+) -> None:
+    Holder(commands, tmp_path)
+    commands.add("systemctl", f"exit {active}")
+    result = commands.run("kubernetes/apiserver-serving.sh", "10.0.0.100:6443", root=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "asked").read_text().split() == asked
+    (tmp_path / "dead").touch()
+    assert commands.run("kubernetes/apiserver-serving.sh", "10.0.0.100:6443", root=tmp_path).returncode == 1

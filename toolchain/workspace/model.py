@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.workspace.files import write_private
+from jarvis.core.private import write_private
 
 PROJECT = Path(__file__).resolve().parents[2]
 # The lab's stack is encrypted like any other, but its passphrase is no secret: it stands here, so that the
@@ -56,6 +56,8 @@ class Workspace:
             "GOGC": "400",
             # Our plugins stand on PATH only where the official ones cannot be had; the engine warns of that.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
+            # Where the program writes the next two (stacks/access.py).
+            "JARVIS_STACKS": str(self.state),
             "KUBECONFIG": str(self.kubeconfig),
             "OS_CLIENT_CONFIG_FILE": str(self.clouds),
         }

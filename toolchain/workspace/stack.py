@@ -9,10 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from toolchain.workspace.files import write_private
+from jarvis.core.private import write_private
+from stacks.access import FOLDER
 from toolchain.workspace.model import Workspace
-
-FOLDER = "@FOLDER@"
 
 
 class StackError(Exception):
@@ -53,7 +52,7 @@ def resources(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def up(workspace: Workspace, words: Sequence[str] = ()) -> float:
-    """Deploys, and writes the files that lead to the cloud. Returns the seconds that ``pulumi up`` took.
+    """Deploys. Returns the seconds that ``pulumi up`` took.
 
     An operation that an earlier run was killed in is forgotten first: every resource is safe to make twice.
     """
@@ -62,9 +61,7 @@ def up(workspace: Workspace, words: Sequence[str] = ()) -> float:
     first = [] if resources(workspace) else ["--skip-preview"]
     started = time.monotonic()
     pulumi(workspace, "up", "--yes", "--stack", workspace.stack, *first, *words)
-    seconds = time.monotonic() - started
-    write_access(workspace)
-    return seconds
+    return time.monotonic() - started
 
 
 def last_changes(workspace: Workspace) -> dict[str, int]:

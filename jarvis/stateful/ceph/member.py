@@ -66,7 +66,9 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
                 owner="ceph:ceph",
             ),
         ],
-        before=[f"{text.TOOL} mon make"],
+        # Before, since the gate asks with the new key; after, where this monitor was not running before.
+        before=[f"{text.TOOL} mon make", f"{text.TOOL} mon admin"],
+        after=[f"{text.TOOL} mon admin"],
         units=["jarvis-ceph-mon.service"],
         gate=f"{text.TOOL} mon gate",
         ready=f"{text.TOOL} mon ready",
