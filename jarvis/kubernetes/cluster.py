@@ -92,7 +92,6 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 identities.authority.certificate, identities.admin.chain, identities.admin.key
             ).apply(lambda pems: admin_kubeconfig(env.name, self.address, *pems))
         )
-        forgotten = self._forgotten(name, [*addresses.values(), *self.control_plane])
         self.provider = kubernetes.Provider(
             name,
             kubeconfig=self.kubeconfig,
@@ -110,7 +109,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 depends_on=[
                     *(server.apiserver for server in self.control_plane),
                     *addresses.values(),
-                    *forgotten,
+                    *self._forgotten(name, [*addresses.values(), *self.control_plane]),
                 ]
             ),
         )

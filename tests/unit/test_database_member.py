@@ -338,3 +338,17 @@ def test_a_moment_without_the_majority_ends_no_session(
     # A MariaDB that began in between is another one.
     joining = "Joining: receiving State Transfer"
     assert "Joining" in problem(wsrep_local_state_comment=joining, Uptime="1")
+
+
+def test_a_member_on_a_lost_server_is_not_waited_for_and_not_unlearned(
+    member: ModuleType, tmp_path: Path
+) -> None:
+    assert member.forgotten() == set()
+    member.forget("b")
+    (tmp_path / "var/lib/jarvis").mkdir()
+    (tmp_path / "var/lib/jarvis/lost").write_text("c\n")
+    assert member.forgotten() == {"b", "c"}
+    (member.KEPT / "member").touch()
+    # At work again, what was given up by hand is; what the configuration says stays.
+    member.Observer()._synced()
+    assert member.forgotten() == {"c"}
