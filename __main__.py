@@ -10,7 +10,7 @@ from jarvis.core.sdk import (
 )
 from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
-from stacks.start import check_kept, record, start
+from stacks.start import begun, record
 
 keep_garbage()
 keep_secrets_out_of_logs()
@@ -19,12 +19,11 @@ keep_stack_traces_out_of_state()
 
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
-    env, artifacts, before = await start()
-    cloud = await build(env, artifacts)
-    check_kept(before)
+    async with begun() as run:
+        cloud = await build(run.env, run.artifacts)
     keep_access(cloud.files, stack_folder())
     # Without a new record, where something failed, the engine keeps the one before.
-    deployed = record(env) if await settled() else {}
+    deployed = record(run.env) if await settled() else {}
     return {
         "api": cloud.api,
         "gateway": cloud.gateway,

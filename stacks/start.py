@@ -1,9 +1,11 @@
-"""What a run begins with: all that can be said against it before there is any resource."""
+"""What a run begins with: what can be said against it before anything is made."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -15,30 +17,33 @@ from jarvis.core.deployed import OUTPUT, last_deployed
 from jarvis.hosts.clock import check_clock
 
 
-async def start() -> tuple[Environment, Artifacts, Mapping[str, Any]]:
-    """The environment of the stack and the artifacts it runs, compared with the servers' clocks and with what
-    is deployed; and that.
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A run: the environment of the stack ``env`` and the ``artifacts`` it runs."""
 
-    Raises ``ConfigurationError`` and ``ClockError``.
+    env: Environment
+    artifacts: Artifacts
+
+
+@asynccontextmanager
+async def begun() -> AsyncIterator[Begun]:
+    """Begins a run, and looks at its end whether what it has declared keeps what is deployed and protected.
+
+    Raises ``ConfigurationError`` and ``ClockError``, these before there is any resource.
     """
     env = load_environment()
-    # Servers answer while the rest is read.
+    # A server answers while the rest is read.
     clock = asyncio.ensure_future(check_clock(env))
     try:
         deployed = await last_deployed()
         check_counters(env, deployed.get("rotations", {}))
         artifacts = await asyncio.to_thread(load_artifacts)
-    finally:
         await clock
-    return env, artifacts, deployed
-
-
-def check_kept(deployed: Mapping[str, Any]) -> None:
-    """Whether the program that has been built keeps what is ``deployed`` and protected.
-
-    Raises ``ConfigurationError``.
-    """
-    safety.check(deployed.get("kept", {}))
+        yield Begun(env=env, artifacts=artifacts)
+        safety.check(deployed.get("kept", {}))
+    finally:
+        clock.cancel()
+        await asyncio.gather(clock, return_exceptions=True)
 
 
 def record(env: Environment) -> Mapping[str, pulumi.Output[Any]]:

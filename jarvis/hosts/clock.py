@@ -7,6 +7,7 @@ plan new authorities for the whole cloud, and an ``up`` would make them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,10 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.config.load import PROJECT
 
-# A majority of three says which side is off, and more would cost a preview more.
+# One server is asked; where it differs two more, since a majority of three says which side is off.
 ASKED = 3
 # Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
-DIAL_SECONDS = 3
+DIAL_SECONDS = 2
 PATIENCE_SECONDS = 6
 
 
@@ -83,21 +84,24 @@ def _span(seconds: float) -> str:
 
 
 async def check_clock(env: Environment, folder: Path = PROJECT) -> None:
-    """Compares this machine's clock with those of the first servers that answer, ``ASKED`` at most.
+    """Compares this machine's clock with that of the first server that answers, and where they differ with
+    those of others, ``ASKED`` in all.
 
     A server that does not answer is no mistake: it may not be there yet.
 
     Raises ``ClockError`` where the operator's clock is off by more than ``preflight.max_clock_skew_seconds``.
     """
-    error, warnings = verdict(await ask(env, folder), env.preflight.max_clock_skew_seconds)
+    bound = env.preflight.max_clock_skew_seconds
+    error, warnings = verdict(await ask(env, bound, folder), bound)
     if error:
         raise ClockError(error)
     for warning in warnings:
         pulumi.log.warn(warning)
 
 
-async def ask(env: Environment, folder: Path = PROJECT) -> Clocks:
-    """Asks servers for their time, side by side, until ``ASKED`` have answered or all were asked."""
+async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
+    """Asks servers for their time until one has answered, and where it differs by more than ``bound`` seconds
+    until ``ASKED`` have; or all were asked."""
     found: dict[str, float] = {}
     silent: dict[str, str] = {}
     rest = iter(env.servers)
@@ -115,14 +119,13 @@ async def ask(env: Environment, folder: Path = PROJECT) -> Clocks:
                     return
                 silent[server.name] = said
 
-        asking = [asyncio.ensure_future(until_one_answers(rest)) for _ in range(ASKED)]
-        _, late = await asyncio.wait(asking, timeout=PATIENCE_SECONDS)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        for task in asking:
-            if not task.cancelled():
-                task.result()
+        async def until_all_is_clear() -> None:
+            await until_one_answers(rest)
+            if any(abs(seconds) > bound for seconds in found.values()):
+                await asyncio.gather(*(until_one_answers(rest) for _ in range(ASKED - 1)))
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(until_all_is_clear(), PATIENCE_SECONDS)
     order = [server.name for server in env.servers if server.name in found]
     return Clocks(ahead={name: found[name] for name in order}, silent=silent)
 

@@ -123,7 +123,7 @@ def test_the_side_is_off_against_which_most_speak(
 
 
 def test_a_clock_that_is_off_ends_the_program(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    servers("0", "1", "0")
+    servers("1", "0", "0")
     asyncio.run(clock.check_clock(environment()))
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 900 * DAY)
@@ -143,17 +143,28 @@ def test_servers_that_do_not_answer_are_no_mistake(
     servers: Servers, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "PATIENCE_SECONDS", 2)
-    servers("refuse", "hang", "refuse")
+    servers("refuse", "refuse", "hang")
     asyncio.run(clock.check_clock(environment()))
     assert len(warnings) == 1
     assert "s1: ssh: connect to host s1 port 22: Connection refused" in warnings[0]
-    assert "s2: no answer within 2 s" in warnings[0]
+    assert "s3: no answer within 2 s" in warnings[0]
 
 
-def test_of_many_servers_a_few_are_asked(servers: Servers) -> None:
-    folder = servers("refuse", *["0"] * 7)
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        (["0"] * 8, 1),  # what an unchanged preview costs
+        (["refuse", *["0"] * 7], 2),
+        (["refuse", "60", *["0"] * 6], 4),  # who of the two is off, two more say
+    ],
+)
+def test_of_many_servers_a_few_are_asked(
+    said: list[str], asked: int, servers: Servers, warnings: list[str]
+) -> None:
+    folder = servers(*said)
     asyncio.run(clock.check_clock(environment(8)))
-    assert len((folder / "calls").read_text().splitlines()) == 4
+    assert len((folder / "calls").read_text().splitlines()) == asked
+    assert len(warnings) == said.count("60")
 
 
 def test_no_ssh_is_no_mistake(tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
