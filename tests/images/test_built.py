@@ -25,7 +25,7 @@ from images import build, load_recipes
 from images.layout import blob_path, read_layers
 from jarvis.openstack.cache import FOLDER, PORT, cache_options, memcached_command
 from jarvis.openstack.config import value, variable
-from jarvis.pki import issue
+from jarvis.pki import generator
 
 PATIENCE_SECONDS = 120
 
@@ -260,10 +260,10 @@ def test_keystone_keeps_what_it_read_in_its_memcached_and_goes_on_without(
     tmp_path.chmod(0o755)
     image = unpack("memcached", tmp_path)
     port, kept = free_ports(2)
-    signer = json.loads(issue.authority({"common_name": "cache", "generation": 0}))
+    signer = json.loads(generator.authority({"common_name": "cache", "generation": 0}))
     client, own = (
         json.loads(
-            issue.certificate(
+            generator.certificate(
                 {
                     "authority": {"common_name": "cache", "key": signer["key"]},
                     "common_name": "one",

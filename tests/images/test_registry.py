@@ -23,7 +23,7 @@ from images.layout import blobs_of, write_layout
 from images.recipe import Runtime
 from jarvis.images import push
 from jarvis.images.registry import registry_config
-from jarvis.pki import issue
+from jarvis.pki import generator
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60
@@ -50,7 +50,7 @@ def program() -> str:
 
 def leaf(authority: dict[str, str], name: str, *, server: bool) -> dict[str, str]:
     made: dict[str, str] = json.loads(
-        issue.certificate(
+        generator.certificate(
             {
                 "authority": {"common_name": "test authority", "key": authority["key"]},
                 "common_name": name,
@@ -87,7 +87,7 @@ def skopeo(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("registry")
-    authority = json.loads(issue.authority({"common_name": "test authority"}))
+    authority = json.loads(generator.authority({"common_name": "test authority"}))
     server, pusher = leaf(authority, "server", server=True), leaf(authority, "pusher", server=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -169,7 +169,7 @@ def test_without_a_certificate_of_the_authority_nothing_is_read(
     registry: Running, tmp_path: Path, client: str
 ) -> None:
     assert run_push(registry).returncode == 0
-    other = json.loads(issue.authority({"common_name": "test authority"}))
+    other = json.loads(generator.authority({"common_name": "test authority"}))
     folder = certificates(
         tmp_path / "certificates",
         registry.request["authority"],
@@ -185,7 +185,7 @@ def test_without_a_certificate_of_the_authority_nothing_is_read(
 
 
 def test_another_servers_certificate_is_not_trusted(registry: Running) -> None:
-    other = json.loads(issue.authority({"common_name": "other"}))
+    other = json.loads(generator.authority({"common_name": "other"}))
     refused = run_push(registry, authority=other["certificate"])
     assert refused.returncode == 1
     assert f"error: image hello: not pushed to {registry.endpoint}" in refused.stderr
