@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ PATIENCE_SECONDS = 60
 CHANGE_SECONDS = 0.3
 _DOMAIN = "default"
 
-Answer = tuple[int, Mapping[str, str], Any]
+Answer = tuple[int, Message, Any]
 Ask = Callable[[], str]
 
 
@@ -69,7 +70,7 @@ class Keystone:
             text = answer.read()
         finally:
             connection.close()
-        return answer.status, dict(answer.headers), json.loads(text) if text else None
+        return answer.status, answer.headers, json.loads(text) if text else None
 
     def order(self, expected: int, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
         """What is asked by the administrator, or with ``token``, and answered as ``expected``."""
