@@ -6,15 +6,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployment import Cloud, Run, counters, turn
 from known_secrets import known_secrets, seen_in_files
 from official import VARIABLE, official_plugins
-
-COREDNS = "kubernetes:apps/v1:DaemonSet::kubernetes-dns-daemon-set"
-# Made by the first deployment, and what a killed run may have made without knowing: one of each behaviour.
-UNRECORDED = (COREDNS, "kubernetes:core/v1:ConfigMap::glance", "kubernetes:batch/v1:Job::glance-expand")
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +42,15 @@ def of_kubernetes(run: Run) -> dict[str, str]:
     return {label: step for label, step in run.steps().items() if label.startswith("kubernetes:")}
 
 
-def urn(cloud: Cloud, end: str) -> str:
-    [found] = [one["urn"] for one in cloud.stack.state() if one["urn"].endswith(end)]
-    return str(found)
+def leaves(state: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By kind: an object of the cluster that no other resource needs, so that the state may lose it."""
+    needed: set[str] = set()
+    for one in state:
+        needed |= {*one.get("dependencies", []), one.get("parent", ""), one.get("deletedWith", "")}
+        for each in (one.get("propertyDependencies") or {}).values():
+            needed |= set(each or [])
+    objects = [one for one in state if one["type"].startswith("kubernetes:") and one["urn"] not in needed]
+    return {one["type"]: one for one in objects}
 
 
 def test_the_switch_changes_nothing(official: Cloud) -> None:
@@ -103,14 +106,16 @@ def test_every_authority_is_rotated_and_no_object_is_replaced_by_it(official: Cl
 
 def test_an_object_that_a_killed_run_made_and_did_not_record_is_taken_up(official: Cloud) -> None:
     stack = official.stack
-    made = {each["metadata"]["uid"] for each in official.objects("daemonsets", "--namespace", "kube-system")}
-    for end in UNRECORDED:
-        stack.query("state", "delete", "--yes", "--force", urn(official, end))
+    lost = leaves(stack.state())
+    assert len(lost) >= 3, list(lost)
+    for one in lost.values():
+        stack.query("state", "delete", "--yes", one["urn"])
     steps = stack.up().steps()
-    assert {label.replace(" ", "::") for label, step in steps.items() if step == "create"} == set(UNRECORDED)
-    assert {
-        each["metadata"]["uid"] for each in official.objects("daemonsets", "--namespace", "kube-system")
-    } == made
+    made = {f"{one['type']} {one['urn'].split('::')[-1]}" for one in lost.values()}
+    assert {label for label, step in steps.items() if step == "create"} == made
+    uids = {one["urn"]: one["outputs"]["metadata"]["uid"] for one in lost.values()}
+    after = {one["urn"]: one["outputs"]["metadata"]["uid"] for one in stack.state() if one["urn"] in uids}
+    assert after == uids
 
 
 def test_a_deployment_that_was_killed_is_finished_by_the_next(official: Cloud) -> None:
