@@ -91,8 +91,8 @@ def test_an_api_server_that_restarts_cuts_nobody_off(cloud: Cloud, holder: str) 
         cloud.ssh(holder, "systemctl restart kube-apiserver.service")
         after = asking.answered
         wait_until("the API goes on", lambda: asking.answered > after + 20, MINUTES)
-    # One may have been under way when the address moved, and its connection ended at the former holder. Of a
-    # holder that stops without a word some ten would be refused, until the others miss it.
+    # One may have been under way when the address moved, and its connection ended at the former holder. More
+    # are refused by a holder that stops without a word, until the others miss it.
     assert len(asking.problems) <= 1, asking.problems
     assert cloud.holder() not in (holder, None)
     # Back, and no reason to stay away: the flag is gone.
