@@ -92,7 +92,12 @@ class Stack:
         head = (
             "import json, pulumi\n" + f"globals().update(json.loads({json.dumps(dict(variables or {}))!r}))\n"
         )
-        (self.folder / "__main__.py").write_text(head + program)
+        main = self.folder / "__main__.py"
+        before = int(main.stat().st_mtime) if main.exists() else 0
+        main.write_text(head + program)
+        # Python takes a compiled module for this one's where length and second of the file are the same.
+        if int(main.stat().st_mtime) <= before:
+            os.utime(main, (before + 1, before + 1))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the CLI in a process group of its own, for tests that interrupt it."""
