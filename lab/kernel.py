@@ -15,6 +15,8 @@ from lab.shell import LabError
 CGROUPS = Path("/sys/fs/cgroup")
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), <uapi/linux/ext4.h>
 EXT4_GOING_FLAGS_NOLOGFLUSH = 2  # what was not synced is lost, as when the plug is pulled
+# Of a group of processes against all others of the machine: cgroup v1's 1024 and v2's 100 are everybody's.
+PROCESSORS = {"cpu/{}/cpu.shares": 8192, "{}/cpu.weight": 800}
 LO_GET_STATUS64 = 0x4C05  # <uapi/linux/loop.h>
 LO_CLR_FD = 0x4C01
 
@@ -40,6 +42,15 @@ def group_members(path: str) -> set[int]:
                 with contextlib.suppress(OSError):
                     found |= {int(line) for line in file.read_text().split()}
     return {pid for pid in found if pid > 0 and procs.birth(pid) is not None}
+
+
+def favour(group: str) -> None:
+    """The servers below a control group of the first level get the processors before other work on the
+    machine does. Real servers share theirs with nobody, and a group of all servers weighs as one process."""
+    for place, weight in PROCESSORS.items():
+        file = CGROUPS / place.format(group)
+        if file.exists():
+            file.write_text(str(weight))
 
 
 def remove_groups(path: str) -> None:

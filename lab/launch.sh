@@ -30,4 +30,11 @@ if ! [ -e "$LAB_MOUNT/disk/seeded" ]; then
     : >"$LAB_MOUNT/disk/seeded"
 fi
 
-exec "$@" --volume "$LAB_MOUNT/disk/var:/var" --rootfs "$LAB_MOUNT/rootfs" /sbin/init
+# On cgroup v1 podman gives all servers the machine's one hierarchy of systemd, and a kubelet removes from it what it
+# does not know: groups of other servers' pods. Mounted in the server's control group namespace it is its own.
+# shellcheck disable=SC2016 # read in the server
+readonly INIT='
+own=/sys/fs/cgroup/systemd
+if [ -d $own ]; then umount $own && mount -t cgroup -o none,name=systemd cgroup $own || exit; fi
+exec /sbin/init'
+exec "$@" --volume "$LAB_MOUNT/disk/var:/var" --rootfs "$LAB_MOUNT/rootfs" /bin/sh -c "$INIT"

@@ -13,6 +13,8 @@ from lab import image, kernel, network, procs
 from lab.model import Server, Settings, State, keypair, write
 from lab.shell import LabError, run, wait_for
 
+# The control group of all labs' servers.
+GROUP = "jarvis-lab"
 LAUNCH = Path(__file__).resolve().parent / "launch.sh"
 
 
@@ -48,7 +50,7 @@ def places(settings: Settings, name: str) -> Places:
 
 def cgroup(settings: Settings, name: str) -> str:
     """The control group that holds the whole server, in each hierarchy."""
-    return f"/jarvis-lab/{settings.run_dir.name}/{name}"
+    return f"/{GROUP}/{settings.run_dir.name}/{name}"
 
 
 def installed_hosts(name: str) -> str:
@@ -174,6 +176,7 @@ def start(settings: Settings, state: State, server: Server) -> None:
         script = f'exec 3<&{namespace} {close}; exec unshare --mount --net --propagation slave "$@"'
         try:
             run(["bash", "-c", script, "launch", str(LAUNCH), *podman], env=environment, pass_fds=[namespace])
+            kernel.favour(GROUP)
         except LabError as error:
             clear(settings, server)
             raise LabError(f"server {server.name} did not start: {error}") from None

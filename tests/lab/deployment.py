@@ -54,11 +54,14 @@ def lab(*words: str) -> str:
     return run.stdout
 
 
-def wait_until(what: str, true: Callable[[], object], seconds: float) -> None:
-    """Looks until ``true()`` holds; fails after ``seconds``, which are a limit and no measure."""
+def wait_until(
+    what: str, true: Callable[[], object], seconds: float, *, instead: Callable[[], object] = lambda: ""
+) -> None:
+    """Looks until ``true()`` holds; fails after ``seconds``, which are a limit and no measure, and tells what
+    there is ``instead``."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what} {instead()}"
         time.sleep(LOOK_SECONDS)
 
 

@@ -81,7 +81,12 @@ def test_a_member_without_data_is_sent_a_copy(cloud: Cloud) -> None:
 
 
 def test_the_storage_is_whole(cloud: Cloud) -> None:
-    wait_until("HEALTH_OK", lambda: ceph(cloud, "health")["status"] == "HEALTH_OK", 5 * MINUTES)
+    wait_until(
+        "HEALTH_OK",
+        lambda: ceph(cloud, "health")["status"] == "HEALTH_OK",
+        5 * MINUTES,
+        instead=lambda: ceph(cloud, "health", "detail"),
+    )
     status = ceph(cloud, "status")
     assert sorted(status["quorum_names"]) == sorted(cloud.servers)
     assert status["osdmap"]["num_up_osds"] == status["osdmap"]["num_in_osds"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -64,6 +65,26 @@ def test_a_server_carries_containers(lab: Lab) -> None:
         'cat "/sys/fs/cgroup$(sed -n s/0:://p /proc/self/cgroup)/memory.max"\'',
     )
     assert int(limit) == 50 << 20
+
+
+def test_a_server_has_control_groups_of_its_own(lab: Lab) -> None:
+    """Of each hierarchy: what a server makes stands below its own group on the machine, and nowhere else."""
+    lab.ssh(ONE, "systemd-run --quiet --unit=try --slice=try.slice sleep 60")
+    try:
+        found = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if folder.endswith("/try.service")]
+    finally:
+        lab.ssh(ONE, "systemctl stop try.service")
+    assert found
+    assert [folder for folder in found if f"/{ONE}/" not in folder] == []
+
+
+def test_the_servers_have_the_processors_first(lab: Lab) -> None:
+    weights = {
+        int(file.read_text()) / everybody
+        for name, everybody in (("cpu.shares", 1024), ("cpu.weight", 100))
+        for file in Path("/sys/fs/cgroup").glob(f"**/jarvis-lab/{name}")
+    }
+    assert weights == {8}
 
 
 def test_a_release_image_is_merged_and_switched(lab: Lab) -> None:
