@@ -404,12 +404,21 @@ def osd_gate() -> None:
     wait(lambda: ceph("osd", "ok-to-stop", osd_number()))
 
 
+def forget_osd(number: str) -> None:
+    """The monitors know the osd no more. Not by "osd purge", which a manager answers: the one at work may
+    have stopped with this osd, and the last one has when a whole cluster goes."""
+    ceph("osd", "down", number)
+    ceph("osd", "crush", "rm", f"osd.{number}")
+    ceph("auth", "rm", f"osd.{number}")
+    ceph("osd", "rm", number)
+
+
 def osd_leave() -> None:
     """The osd and the manager are forgotten, and the disk that carries the osd is free."""
     subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service", "jarvis-ceph-mgr.service"], check=False)
     try:
         if (OSD / "id.env").exists():
-            ceph("osd", "purge", osd_number(), "--force", "--yes-i-really-mean-it")
+            forget_osd(osd_number())
         ceph("auth", "rm", f"mgr.{ME['name']}")
     except Problem as problem:
         say(f"ceph: the others may still know of {ME['name']}: {problem}")
@@ -468,7 +477,7 @@ def osd_retire(*, failed: bool) -> None:
         wait(lambda: moved_off(number), *((MOVING, 5) if room else ()))
     subprocess.run(["systemctl", "stop", "jarvis-ceph-osd.service"], check=False)
     if number:
-        wait(lambda: ceph("osd", "purge", number, "--force", "--yes-i-really-mean-it"))
+        wait(lambda: forget_osd(number))
     release(path)
     # What names it goes last.
     empty(OSD, keep=("fsid", "disk"))
@@ -488,11 +497,7 @@ def drop(name: str) -> None:
         tree = ask("osd", "tree")["nodes"]
         for host in (one for one in tree if one["type"] == "host" and one["name"] == name):
             for number in map(str, host["children"]):
-                # Not "osd purge", which a manager answers: the one at work may have been on that server.
-                ceph("osd", "down", number)
-                ceph("osd", "crush", "rm", f"osd.{number}")
-                ceph("auth", "rm", f"osd.{number}")
-                ceph("osd", "rm", number)
+                forget_osd(number)
             ceph("osd", "crush", "rm", name)
         ceph("auth", "rm", f"mgr.{name}")
 

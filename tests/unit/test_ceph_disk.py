@@ -201,7 +201,7 @@ def test_a_retired_osd_leaves_room_for_the_next_one(server: Server) -> None:
     server.tool.main(["osd", "retire"])
     calls = server.commands.calls("ceph")
     assert [call for call in calls if call.endswith("osd ok-to-stop 7")]
-    assert [call for call in calls if "osd purge 7" in call]
+    assert [call for call in calls if call.endswith("osd rm 7")]
     assert not path.exists()
     server.commands.add("ceph", 'case "$*" in *"osd new"*) echo 8;; *getmap*) touch "${@: -1}";; esac')
     configure(server, Osd(path="/var/lib/other.img", size_gib=2))
@@ -218,7 +218,7 @@ def test_an_osd_whose_data_others_lack_is_not_retired(
     answers(server, down=down)
     assert "EBUSY" in refused(server, capsys, "osd", "retire")
     assert path.exists()
-    assert not [call for call in server.commands.calls("ceph") if "purge" in call]
+    assert not [call for call in server.commands.calls("ceph") if call.endswith("osd rm 7")]
 
 
 def test_data_moves_off_where_there_is_another_place_for_it(server: Server) -> None:
@@ -228,7 +228,7 @@ def test_data_moves_off_where_there_is_another_place_for_it(server: Server) -> N
     server.tool.main(["osd", "retire"])
     calls = [call.partition("--connect-timeout 5 ")[2] for call in server.commands.calls("ceph")]
     assert calls.index("osd out 7") < calls.index("osd safe-to-destroy 7")
-    assert calls.index("osd safe-to-destroy 7") < calls.index("osd purge 7 --force --yes-i-really-mean-it")
+    assert calls.index("osd safe-to-destroy 7") < calls.index("osd down 7")
 
 
 def test_the_only_copy_is_not_retired(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,7 +247,7 @@ def test_a_failed_disk_is_forgotten_and_one_that_answers_is_no_failed_one(
     assert "without the word failed" in refused(server, capsys, "osd", "retire", "failed")
     path.write_bytes(bytes(8192))
     server.tool.main(["osd", "retire", "failed"])
-    assert [call for call in server.commands.calls("ceph") if "osd purge 7" in call]
+    assert [call for call in server.commands.calls("ceph") if call.endswith("osd rm 7")]
     assert not (server.tool.OSD / "fsid").exists()
 
 
