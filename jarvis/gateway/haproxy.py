@@ -79,6 +79,8 @@ class Route:
     - ``health``: the path that a pod in order answers with 200.
     - ``requests``: how many a pod takes at once; more wait in the gateway. ``patience``: seconds without a
       byte of an answer after which the gateway gives up.
+    - ``whole``: a request goes to a pod once its body is there, or 16 KiB of it. A pod that takes one request
+      at a time is held by no client that sends slowly. Not for a service that takes streams.
     - ``self_links``: the only paths at which the service is told of the prefix that it is found under, since
       it has links to itself there; all where there is none. Glance sends requests on to other pods by the
       path it was told, and pods have no prefix.
@@ -92,6 +94,7 @@ class Route:
     health: str = "/healthcheck"
     requests: int | None = None
     patience: int = 60
+    whole: bool = False
     self_links: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -189,9 +192,10 @@ def _errors(request_id: str) -> str:
 def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
     links = f" {{ path {' '.join(route.self_links)} }}" if route.self_links else ""
     most = f"\n    default-server maxconn {route.requests}" if route.requests else ""
+    whole = "\n    option http-buffer-request" if route.whole else ""
     return f"""
 backend {route.name}
-    balance leastconn
+    balance leastconn{whole}
     timeout server {route.patience}s
     option httpchk
     http-check send meth GET uri {route.health} ver HTTP/1.1 hdr Host {route.host}

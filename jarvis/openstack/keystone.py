@@ -68,6 +68,7 @@ def keystone_route(env: Environment) -> Route:
         host=f"identity.{env.networks.domain}",
         service=f"keystone.{env.openstack.namespace}",
         requests=env.openstack.keystone.at_once,
+        whole=True,
     )
 
 

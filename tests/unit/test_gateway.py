@@ -22,6 +22,7 @@ KEYSTONE = Route(
     name="keystone",
     host="identity.example.org",
     service="keystone.openstack",
+    whole=True,
 )
 GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
 CACHE = Passage(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])

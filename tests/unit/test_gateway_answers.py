@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -18,6 +19,8 @@ import pytest
 from tests.unit.test_gateway import GLANCE, KEYSTONE, _config
 
 PATIENCE_SECONDS = 30
+# In which a client must have sent its request; ten in a real gateway.
+SLOW_SECONDS = 2
 VERSIONS = ("--http1.1", "--http2")
 
 
@@ -105,6 +108,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         ("abns@requests", f"abns@requests-{port}"),
         (r"server-template keystone- .*", servers),
         (r"server-template glance- .*", ""),
+        ("timeout http-request 10s", f"timeout http-request {SLOW_SECONDS}s"),
     ):
         text, count = re.subn(pattern, instead, text)
         assert count, pattern
@@ -157,6 +161,22 @@ def test_a_pod_that_closes_without_an_answer_is_answered_for_and_asked_once(
     for answer, path in zip(answers, paths, strict=True):
         [line] = gateway.lines(_told(answer))
         assert (line["status"], line["path"], line["retries"]) == (502, path, "0")
+
+
+def test_who_sends_a_body_slowly_holds_no_pod(gateway: Gateway) -> None:
+    before = len(gateway.pod.seen)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=KEYSTONE.host) as stream,
+    ):
+        head = f"POST /v3/auth/tokens HTTP/1.1\r\nHost: {KEYSTONE.host}\r\nContent-Length: 9\r\n\r\n"
+        stream.sendall(head.encode() + b"{")
+        answer = stream.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code": 408' in answer
+    assert len(gateway.pod.seen) == before
 
 
 @pytest.mark.parametrize("version", VERSIONS)
