@@ -31,10 +31,13 @@ if ! [ -e "$LAB_MOUNT/disk/seeded" ]; then
 fi
 
 # On cgroup v1 podman gives all servers the machine's one hierarchy of systemd, and a kubelet removes from it what it
-# does not know: groups of other servers' pods. Mounted in the server's control group namespace it is its own.
+# does not know: groups of other servers' pods. Mounted in the server's control group namespace it is its own; by a
+# detour, since no file system is mounted over itself.
 # shellcheck disable=SC2016 # read in the server
 readonly INIT='
 own=/sys/fs/cgroup/systemd
-if [ -d $own ]; then umount $own && mount -t cgroup -o none,name=systemd cgroup $own || exit; fi
+if [ -d $own ]; then
+    mount -t cgroup -o none,name=systemd cgroup /mnt && mount --bind /mnt $own && umount /mnt || exit
+fi
 exec /sbin/init'
 exec "$@" --volume "$LAB_MOUNT/disk/var:/var" --rootfs "$LAB_MOUNT/rootfs" /bin/sh -c "$INIT"
