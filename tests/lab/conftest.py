@@ -94,30 +94,9 @@ def cloud(bare: Cloud) -> Cloud:
             stack.kill_up("command:remote:Command ", f"{bare.servers[1]}-control-plane-apiserver")
             stack.kill_up("kubernetes:batch/v1:Job ", "")
         stack.up()
-        replace_lost_groups(bare)
     except AssertionError as error:
         pytest.exit(f"not deployed: {error}", returncode=1)
     return bare
-
-
-def replace_lost_groups(cloud: Cloud) -> None:
-    """Makes those pods anew that nobody can enter, by an accident of servers in a box.
-
-    Where the machine has cgroup v1 the boxes share systemd's hierarchy, and each kubelet removes from it
-    the groups of pods that it does not know, those of other servers included. One that is removed before
-    its first process is in it is gone for good: the pod runs on, but nothing more can be started in it."""
-    for namespace in ("openstack", "gateway", "kube-system"):
-        pods = cloud.objects("pods", "--namespace", namespace, "--field-selector", "status.phase=Running")
-        for pod in (each["metadata"]["name"] for each in pods):
-            words = ("exec", "--namespace", namespace, pod, "--", "/")
-            if "to cgroups: failed to write" in cloud.tool("kubectl", *words, check=False).stderr:
-                cloud.stack.say(f"{pod} has lost its control group and is made anew")
-                cloud.kubectl("delete", "pod", "--namespace", namespace, pod)
-    for kind in ("deployments", "daemonsets"):
-        for one in cloud.objects(kind, "--all-namespaces"):
-            metadata = one["metadata"]
-            where = ("--namespace", metadata["namespace"], f"{kind}/{metadata['name']}")
-            cloud.kubectl("rollout", "status", *where, "--timeout=180s")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ MINUTES = 60
 # Tasks for each processor of this machine, and for how long: members were given up at 5 and 19.
 LOADS = (5, 19)
 SECONDS = 40
+# Whatever becomes of this test, they end: to log in to a server that is this busy takes seconds.
+END_SECONDS = 300
 UNIT = "tried-busy"
 # What each proxy has counted; `chkdown`: how often it took a member for lost, and ended its sessions.
 # https://docs.haproxy.org/2.6/management.html#9.1
@@ -34,13 +36,11 @@ VIEWS = "journalctl --unit mariadb --no-pager --output cat | grep -c 'view(view_
 @contextmanager
 def busy(cloud: Cloud, tasks: int) -> Iterator[None]:
     """So many tasks that take the processor, in all; each server has its share of them, beside what it is
-    for, as somebody who is logged in there would start them. They end by themselves, whatever becomes of
-    this test."""
+    for, as somebody who is logged in there would start them."""
     each = -(-tasks // len(cloud.servers))
     spin = f"for task in $(seq {each}); do while :; do :; done & done; wait"
-    start = (
-        f"systemd-run --quiet --unit={UNIT} --slice=user.slice -p RuntimeMaxSec={2 * SECONDS} sh -c '{spin}'"
-    )
+    words = f"systemd-run --quiet --collect --unit={UNIT} --slice=user.slice -p RuntimeMaxSec={END_SECONDS}"
+    start = f"{words} sh -c '{spin}'"
     try:
         dict(cloud.each(start))
         yield
