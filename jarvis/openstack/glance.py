@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,12 +23,12 @@ from jarvis.openstack.service import Identity, Service, ServiceArgs, merged_opti
 
 
 class RbdClient(Protocol):
-    """By whom images are kept: ``user`` of Ceph, its ``keyring`` and its ``config``, as texts."""
+    """By whom images are kept: ``user`` of Ceph, the ``keyrings`` by user, and its ``config``, as texts."""
 
     @property
     def user(self) -> str: ...
     @property
-    def keyring(self) -> pulumi.Output[str]: ...
+    def keyrings(self) -> Mapping[str, pulumi.Output[str]]: ...
     @property
     def config(self) -> pulumi.Output[str]: ...
 
@@ -141,7 +142,11 @@ class Glance(Component, token="openstack:Glance"):
                 folders={
                     _CEPH: {
                         "ceph.conf": args.ceph.config,
-                        f"ceph.client.{args.ceph.user}.keyring": args.ceph.keyring,
+                        # Pods that are still to be replaced see this folder change, and connect anew.
+                        **{
+                            f"ceph.client.{user}.keyring": keyring
+                            for user, keyring in args.ceph.keyrings.items()
+                        },
                     }
                 },
                 scratch={_SCRATCH: settings.staging_gib},

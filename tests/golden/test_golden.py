@@ -97,6 +97,22 @@ def test_no_secret_is_made_anew(stack: str, tmp_path: Path) -> None:
     assert found == golden.read_text(), "a secret would be made anew; read the head of the golden file"
 
 
+def files(graph: Graph) -> set[str]:
+    """What pods may have mounted: every key of every ConfigMap and Secret."""
+    kinds = ("kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Secret")
+    found = [one for one in graph.resources.values() if one.kind in kinds]
+    return {f"{one.label}: {key}" for one in found for key in one.inputs.get("data", {})}
+
+
+def test_no_rotation_takes_a_file_from_pods_that_still_run(tmp_path: Path) -> None:
+    """kubelet changes what they have mounted within a minute, and they are replaced one by one after that."""
+    env = environment_of("dev", tmp_path)
+    turned = env.model_copy(update={"rotations": dict.fromkeys(secret_names(env), 1)})
+    before, after = files(graph_of("dev", tmp_path)), files(record(lambda: build(turned, artifacts()), "dev"))
+    assert before - after == set()
+    assert {one.partition(": ")[2] for one in after - before} == {"ceph.client.glance.1.keyring"}
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_remote_command_checks_the_host_key_and_ends_with_its_server(stack: str, tmp_path: Path) -> None:
     graph = graph_of(stack, tmp_path)

@@ -54,7 +54,10 @@ class Ceph:
     def __init__(self) -> None:
         self.user = "glance"
         self.config = pulumi.Output.from_input("[global]")
-        self.keyring = pulumi.Output.secret("a keyring")
+        self.keyrings = {
+            "glance": pulumi.Output.secret("a keyring"),
+            "glance.0": pulumi.Output.secret("the one before"),
+        }
 
 
 def _environment(**openstack: Any) -> Environment:

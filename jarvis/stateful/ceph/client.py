@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -48,13 +48,13 @@ class CephClient(Component, token="ceph:Client"):
     none is refused. After a theft rotate twice.
 
     - ``user``: the name by which it comes (``rbd_store_user`` of Glance): ``glance``, later ``glance.1``.
-    - ``keyring``: text of its keyring, secret. ``config``: text of ceph.conf. Both belong below
-      ``/etc/ceph``: as ``ceph.client.<user>.keyring`` and ``ceph.conf``.
+    - ``keyrings``: texts of keyrings by user, secret: its own, and that of the user before. ``config``: text
+      of ceph.conf. They belong below ``/etc/ceph``: as ``ceph.client.<user>.keyring`` and ``ceph.conf``.
     - ``applied``: the resource after which it is let in.
     """
 
     user: str
-    keyring: pulumi.Output[str]
+    keyrings: Mapping[str, pulumi.Output[str]]
     config: pulumi.Output[str]
     applied: HostService
 
@@ -69,9 +69,12 @@ class CephClient(Component, token="ceph:Client"):
         }
         users = {number: f"{args.client}.{number}" if number else args.client for number in keys}
         self.user = users[args.rotation]
-        self.keyring = pulumi.Output.secret(
-            keys[args.rotation].apply(lambda key: text.keyring(f"client.{self.user}", key, {}))
-        )
+        self.keyrings = {
+            user: pulumi.Output.secret(
+                keys[number].apply(lambda key, user=user: text.keyring(f"client.{user}", key, {}))
+            )
+            for number, user in users.items()
+        }
         self.config = args.storage.fsid.apply(lambda unique: text.client_conf(unique, args.storage.monitors))
         numbers = list(keys)
         rights = pulumi.Output.all(*keys.values()).apply(
