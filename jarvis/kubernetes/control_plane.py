@@ -47,6 +47,10 @@ NODE_GRACE_SECONDS = 20
 EVICTION_SECONDS = 30
 # Longer than a load balancer needs to see that /readyz fails (load_balancer.py: checks each second).
 SHUTDOWN_DELAY_SECONDS = 3
+# In which watches are ended. By default a stopping API server waits for clients to end them by themselves, which
+# they do not: systemd killed it after 20 s. Measured with 12 connections: 5.7 s from stop to ready, 22 without.
+# https://github.com/kubernetes/kubernetes/pull/114925
+WATCH_DRAIN_SECONDS = 5
 
 
 def apiserver_flags(
@@ -101,6 +105,7 @@ def apiserver_flags(
         "default-not-ready-toleration-seconds": EVICTION_SECONDS,
         "default-unreachable-toleration-seconds": EVICTION_SECONDS,
         "shutdown-delay-duration": f"{SHUTDOWN_DELAY_SECONDS}s",
+        "shutdown-watch-termination-grace-period": f"{WATCH_DRAIN_SECONDS}s",
         "profiling": False,
     }
     return merge_flags(own, extra)
