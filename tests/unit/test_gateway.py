@@ -32,7 +32,7 @@ def _config(*routes: Route, passages: Sequence[Passage] = ()) -> str:
         routes=routes,
         cluster_domain="cluster.local",
         cluster_dns=IPv4Address("10.96.0.10"),
-        address=IPv4Address("192.0.2.100"),
+        addresses=[IPv4Address("192.0.2.100")],
         node_addresses=[IPv4Address("10.244.0.1"), IPv4Address("10.244.1.1")],
         passages=passages,
     )
