@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from jarvis.config import ConfigurationError, Environment
+from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.addresses import held_addresses, holders_change, reach_address, told
 from jarvis.config.before import FIXED, Before, read_before, to_record, value_at
 from jarvis.config.fixed import check_fixed
@@ -248,3 +253,46 @@ def test_a_server_and_the_virtual_address_do_not_change_places_at_once() -> None
     left = changed(was.model_copy(update={"servers": was.servers[:1]}), virtual_address=address)
     [line] = refusal(left, was)
     assert line.startswith(f"networks.virtual_address: {address} is the address of s2, which leaves")
+
+
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+
+
+def rows() -> dict[str, str]:
+    """What the table of operating.md says of each field: whether it changes."""
+    text = OPERATING.read_text(encoding="utf-8").partition("\n## What can change\n")[2].partition("\n## ")[0]
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            fields, changes, _ = line.strip("| ").split(" | ", 2)
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", fields), changes)
+    return found
+
+
+def paths(model: type[BaseModel], above: str = "") -> Iterator[list[str]]:
+    """Every field of ``model``, as its path and those of the sections that it is in."""
+    for name, field in model.model_fields.items():
+        path = f"{above}{name}"
+        kind: Any = Server if name == "servers" else field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            end = "[]." if kind is Server else "."
+            for below in paths(kind, f"{path}{end}"):
+                yield below if kind is Server else [path, *below]
+        else:
+            yield [path]
+
+
+def test_operators_are_told_of_every_field_what_it_does() -> None:
+    told = rows()
+    fields = list(paths(Environment))
+    assert len(fields) > 60
+    assert [each[-1] for each in fields if not set(each) & told.keys()] == []
+    assert told.keys() <= {one for each in fields for one in each} | {"servers"}
+
+
+def test_operators_are_told_what_is_refused() -> None:
+    assert {path for path, changes in rows().items() if changes == "no"} == {
+        *FIXED,
+        "servers[].name",
+        "servers[].address",
+    }
