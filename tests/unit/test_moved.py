@@ -15,6 +15,8 @@ import yaml
 
 from jarvis.config import Environment, Role
 from jarvis.config.before import read_before, to_record
+from jarvis.config.safety import Safety
+from jarvis.core.safety import begin
 from jarvis.remote.local import COMMAND
 from stacks.cloud import build
 from tests.golden.test_golden import artifacts, environment_of
@@ -42,7 +44,11 @@ def graph_of(env: Environment) -> Graph:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JARVIS_TODAY", "2026-11-23")
         patch.setattr(harness, "generated", partial(generated, original))
-        return record(lambda: build(env, artifacts()), "production")
+        try:
+            return record(lambda: build(env, artifacts()), "production")
+        finally:
+            # Other tests declare what they protect themselves.
+            begin(Safety(protect=False))
 
 
 def after(env: Environment, was: Environment) -> Environment:
