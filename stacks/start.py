@@ -11,6 +11,9 @@ from typing import Any
 import pulumi
 
 from jarvis.config import Artifacts, Environment, load_artifacts, load_environment
+from jarvis.config.addresses import told
+from jarvis.config.before import read_before, to_record
+from jarvis.config.fixed import check_fixed
 from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
@@ -19,7 +22,8 @@ from jarvis.hosts.clock import check_clock
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A run: the environment of the stack ``env`` and the ``artifacts`` it runs."""
+    """A run: the environment of the stack ``env``, which knows what is deployed, and the ``artifacts`` it
+    runs."""
 
     env: Environment
     artifacts: Artifacts
@@ -36,7 +40,12 @@ async def begun() -> AsyncIterator[Begun]:
     clock = asyncio.ensure_future(check_clock(env))
     try:
         deployed = await last_deployed()
+        env = env.after(read_before(deployed))
+        check_fixed(env)
         check_counters(env, deployed.get("rotations", {}))
+        moved = told(env.networks.virtual_address, env.before)
+        if moved:
+            pulumi.log.warn(moved)
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
         yield Begun(env=env, artifacts=artifacts)
@@ -49,4 +58,5 @@ async def begun() -> AsyncIterator[Begun]:
 def record(env: Environment) -> Mapping[str, pulumi.Output[Any]]:
     """The output that tells the next run what ``env`` has deployed, once all of it is done. It is called a
     secret only so that the CLI, which shows outputs, shows a word and no page."""
-    return {OUTPUT: pulumi.Output.secret({"rotations": counters(env), "kept": safety.kept()})}
+    deployed = {"rotations": counters(env), "kept": safety.kept(), **to_record(env)}
+    return {OUTPUT: pulumi.Output.secret(deployed)}

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+from jarvis.config import addresses
+from jarvis.config.before import Before
 from jarvis.config.firewall import Firewall
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
+from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
 from jarvis.config.server import Preflight, Role, Server, Ssh
@@ -60,6 +63,33 @@ class Environment(Section):
     rotations: dict[str, Rotation] = Field(
         default_factory=dict, description="how often each secret was made anew, by the secret's name"
     )
+    _before: Before = PrivateAttr(default_factory=Before)
+
+    def after(self, before: Before) -> Environment:
+        """The same environment in a stack where ``before`` is deployed; without it, it is a new stack's."""
+        found = self.model_copy()
+        found._before = before
+        return found
+
+    @property
+    def before(self) -> Before:
+        """What the last finished ``up`` has deployed."""
+        return self._before
+
+    @property
+    def held_addresses(self) -> tuple[IPv4Address, ...]:
+        """The virtual addresses that the servers hold: one, and two while it changes."""
+        return addresses.held_addresses(self.networks.virtual_address, self._before)
+
+    @property
+    def reach_address(self) -> IPv4Address:
+        """The virtual address that answers all through this run, from its preview on."""
+        return addresses.reach_address(self.networks.virtual_address, self._before)
+
+    @property
+    def holders_change(self) -> bool:
+        """Whether this run changes which virtual addresses are held."""
+        return addresses.holders_change(self.networks.virtual_address, self._before)
 
     @property
     def present(self) -> list[Server]:
@@ -86,8 +116,13 @@ class Environment(Section):
         return self.storage.copies or min(3, len(self.declared(Role.STORAGE)))
 
     def pod_subnet(self, server: Server) -> IPv4Network:
-        """The pod network of ``server``, which follows from its place in the configuration."""
-        return self.networks.pod_subnet(self.servers.index(server))
+        """The pod network of ``server``, which it keeps as long as it is deployed."""
+        return self.networks.pod_subnet(self.pod_number(server))
+
+    def pod_number(self, server: Server) -> int:
+        """The number of that network, from 0: the place in the configuration of a new stack."""
+        names = [one.name for one in self.servers]
+        return pod_numbers(names, self._before, self.networks.pod_subnets)[server.name]
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Environment:

@@ -39,8 +39,13 @@ class Networks(Section):
         """The address of the Service ``kubernetes``: the first of ``services``, as the API server chooses."""
         return self.services[1]
 
+    @property
+    def pod_subnets(self) -> int:
+        """How many servers may have a part of ``pods``."""
+        return int(2 ** (self.node_prefix - self.pods.prefixlen))
+
     def pod_subnet(self, index: int) -> Network:
-        """The part of ``pods`` of the server at ``index``, from 0. Raises ``IndexError`` past the last."""
+        """The part number ``index`` of ``pods``, from 0. Raises ``IndexError`` past the last."""
         step = 1 << (32 - self.node_prefix)
         base = int(self.pods.network_address) + index * step
         if index < 0 or base + step > int(self.pods.broadcast_address) + 1:

@@ -119,14 +119,14 @@ def haproxy_config(
     routes: Sequence[Route],
     cluster_domain: str,
     cluster_dns: IPv4Address,
-    address: IPv4Address,
+    addresses: Sequence[IPv4Address],
     node_addresses: Sequence[IPv4Address],
     passages: Sequence[Passage] = (),
 ) -> str:
     """The whole configuration.
 
-    ``address`` is the gateway's own: for clients that have no DNS for the services' names, each service is
-    there too, below its ``prefix``.
+    ``addresses`` are the gateway's own, one but while it changes: for clients that have no DNS for the
+    services' names, each service is there too, below its ``prefix``.
     ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
     a drain.
 
@@ -141,10 +141,11 @@ def haproxy_config(
         twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
             raise ValueError(f"several {what} of the gateway have the {field} {', '.join(twice)}")
+    own = " ".join(map(str, addresses))
     values = {
         "CIPHERS": OPENSSL_CIPHERS,
         "DNS": str(cluster_dns),
-        "ADDRESS": str(address),
+        "ADDRESS": own,
         "NODES": " ".join(str(address) for address in node_addresses),
         "ERRORS": _errors(_ID),
         "EARLY": _errors(_EARLY_ID),
@@ -162,7 +163,7 @@ def haproxy_config(
         ),
         "BACKENDS": "".join(
             [
-                *(_backend(route, cluster_domain, address) for route in routes),
+                *(_backend(route, cluster_domain, own) for route in routes),
                 *(_passage(passage, cluster_domain) for passage in passages),
             ]
         ),
@@ -189,7 +190,7 @@ def _errors(request_id: str) -> str:
     )
 
 
-def _backend(route: Route, cluster_domain: str, address: IPv4Address) -> str:
+def _backend(route: Route, cluster_domain: str, addresses: str) -> str:
     links = f" {{ path {' '.join(route.self_links)} }}" if route.self_links else ""
     most = f"\n    default-server maxconn {route.requests}" if route.requests else ""
     whole = "\n    option http-buffer-request" if route.whole else ""
@@ -201,7 +202,7 @@ backend {route.name}
     http-check send meth GET uri {route.health} ver HTTP/1.1 hdr Host {route.host}
     http-check expect status 200
     # Under the gateway's bare address; the service heeds the prefix in the links that it answers with.
-    acl by_prefix var(txn.host) -m str {address}
+    acl by_prefix var(txn.host) -m str {addresses}
     http-request replace-path {route.prefix}/?(.*) /\\1 if by_prefix
     http-request set-header X-Forwarded-Prefix {route.prefix} if by_prefix{links}
     # A busy pod answers its check late: three late ones in a row, and not one, take it out.

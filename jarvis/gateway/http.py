@@ -67,7 +67,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 authority=self.authority,
                 common_name=_NAME,
                 dns_names=sorted(route.host for route in args.routes),
-                addresses=[str(env.networks.virtual_address)],
+                addresses=[str(address) for address in env.held_addresses],
                 client=False,
                 server=True,
                 rotation=env.rotations.get(f"{name}-certificate", 0),
@@ -78,7 +78,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             routes=args.routes,
             cluster_domain=env.networks.cluster_domain,
             cluster_dns=env.networks.cluster_dns,
-            address=env.networks.virtual_address,
+            addresses=env.held_addresses,
             # A bridge's own address is the first of its server's pod network.
             node_addresses=[env.pod_subnet(server)[1] for server in env.servers],
             passages=args.passages,

@@ -100,7 +100,8 @@ def hosts_lines(env: Environment, server: Server) -> str:
     if registries:
         nearest = server if server in registries else registries[0]
         lines.append(f"{nearest.address} registry.{env.networks.domain}")
-    lines.append(f"{env.networks.virtual_address} {' '.join(endpoint_names(env))}")
+    # The server learns its names before the holders learn a new address: what answers by then.
+    lines.append(f"{env.reach_address} {' '.join(endpoint_names(env))}")
     lines.append(f"{server.address} {' '.join(endpoint_names(env, LINKS))}")
     return "".join(f"{line}\n" for line in lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -56,7 +57,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
     """The control plane, the nodes, their network and DNS.
 
     - ``kubeconfig``: of the administrator, by the virtual address; secret. ``provider``: the same for
-      Pulumi, the only one of the stack. ``address``: URL of the API.
+      Pulumi, the only one of the stack, by an address that answers now. ``address``: URL of the API.
     - ``ready``: what to depend on to run pods that find each other by name.
     """
 
@@ -85,16 +86,13 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         ]
         addresses = self._virtual_addresses(proxies)
 
-        self.address = f"https://{env.networks.virtual_address}:{PORT}"
-        identities = self.identities
-        self.kubeconfig = pulumi.Output.secret(
-            pulumi.Output.all(
-                identities.authority.certificate, identities.admin.chain, identities.admin.key
-            ).apply(lambda pems: admin_kubeconfig(env.name, self.address, *pems))
-        )
+        self.address = _url(env.networks.virtual_address)
+        self.kubeconfig = self._kubeconfig(self.address)
         self.provider = kubernetes.Provider(
             name,
-            kubeconfig=self.kubeconfig,
+            # Whom a new address reaches is known at the end of the run that brings it, and this is asked in
+            # previews: it follows in the next one.
+            kubeconfig=self._kubeconfig(_url(env.reach_address)),
             # One cluster for the whole life of a stack, whatever address and authority it has.
             cluster_identifier=name,
             enable_config_map_mutable=True,
@@ -130,13 +128,22 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})
 
+    def _kubeconfig(self, address: str) -> pulumi.Output[str]:
+        """The administrator's, which leads to ``address``; secret."""
+        identities, cluster = self.identities, self._args.env.name
+        pems = pulumi.Output.all(
+            identities.authority.certificate, identities.admin.chain, identities.admin.key
+        )
+        return pulumi.Output.secret(pems.apply(lambda known: admin_kubeconfig(cluster, address, *known)))
+
     def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,
         and before any object that would wait for one."""
         nodes = lost_nodes(self._args.env)
         if not nodes:
             return []
-        args = ForgottenNodesArgs(nodes=nodes, address=self.address, identities=self.identities)
+        address = _url(self._args.env.reach_address)
+        args = ForgottenNodesArgs(nodes=nodes, address=address, identities=self.identities)
         return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
 
     def _proxy(self, host: Host) -> ApiServerProxy:
@@ -212,6 +219,13 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
         }
         holders = [host for host in args.nodes if Role.GATEWAY in host.server.roles]
+        # While one holder tells the others another address than they know, they do not listen to it, and
+        # after four seconds one of them holds all as well. So all change at once, after the last API server.
+        together = (
+            [*(proxies[host.server.name] for host in holders), *(one.apiserver for one in self.control_plane)]
+            if args.env.holders_change
+            else []
+        )
         return {
             host.server.name: VirtualAddress(
                 f"{host.server.name}-virtual-address",
@@ -223,9 +237,15 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                     after=[
                         proxies[host.server.name],
                         (own.get(host.server.name) or self.control_plane[0]).apiserver,
+                        *together,
                     ],
                 ),
                 self.child(),
             )
             for host in holders
         }
+
+
+def _url(address: IPv4Address) -> str:
+    """The URL of the API at a virtual address."""
+    return f"https://{address}:{PORT}"

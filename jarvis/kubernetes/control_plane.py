@@ -205,7 +205,8 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
         ]
         flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
         peers = " ".join(f"{peer}:{PORT}" for peer in args.peers)
-        address = f"{env.networks.virtual_address}:{PORT}"
+        # The holders learn a new address after the API servers, which can wait for one that answers only.
+        address = f"{env.reach_address}:{PORT}"
         return HostService(
             f"{name}-apiserver",
             "kube-apiserver",
@@ -319,8 +320,7 @@ def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[s
     # The servers know the virtual address by this name (jarvis.hosts.base).
     names.append(f"api.{env.networks.domain}")
     addresses = [
-        str(address)
-        for address in (env.networks.kubernetes_service, env.networks.virtual_address, server.address)
+        str(address) for address in (env.networks.kubernetes_service, *env.held_addresses, server.address)
     ]
     return [*names, "localhost", server.name], [*addresses, "127.0.0.1"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def masquerade_rules(env: Environment) -> str:
     The servers do have such routes, so they see the pods' own addresses.
     """
     networks = env.networks
-    inside = [networks.pods, networks.virtual_address, *(server.address for server in env.servers)]
+    inside = [networks.pods, *env.held_addresses, *(server.address for server in env.servers)]
     return template("pod-network.nft", pods=str(networks.pods), inside=", ".join(str(one) for one in inside))
 
 
@@ -101,11 +102,17 @@ def access_rules(env: Environment, server: Server) -> str:
         apis=", ".join(map(str, API_PORTS)),
         dns=str(DNS_PORT),
         https=str(GATEWAY_PORT),
-        virtual_address=str(env.networks.virtual_address),
+        virtual_address=_either(env.held_addresses),
         public=str(env.gateway.https_port),
         storage=having(Role.STORAGE),
         control_plane=having(Role.CONTROL_PLANE),
     )
+
+
+def _either(addresses: Sequence[IPv4Address]) -> str:
+    """``addresses`` as nftables compares with them."""
+    one, *more = map(str, addresses)
+    return f"{{ {', '.join([one, *more])} }}" if more else one
 
 
 @dataclass(frozen=True, kw_only=True)

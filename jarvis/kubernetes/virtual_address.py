@@ -34,13 +34,17 @@ def keepalived_config(
     address: IPv4Address,
     interface: str,
     peers: Sequence[IPv4Address],
-    virtual_address: IPv4Address,
+    virtual_addresses: Sequence[IPv4Address],
     router_id: int,
     api_port: int,
     gateway_port: int,
 ) -> str:
     """keepalived's configuration on ``server``. A server whose API (``api_port``) is ready is preferred to
     one whose is not, and among those one whose gateway is.
+
+    ``virtual_addresses``: one, and a second while it changes. Holders tell each other the first alone, and
+    hold the second beside it: keepalived does not listen to one that tells another list, so that several
+    would hold the address until the last has changed.
 
     ``interface`` empty: ``%INTERFACE%`` stands there, and is replaced on the server by that of ``address``.
     """
@@ -49,7 +53,8 @@ def keepalived_config(
         server=server,
         interface=interface or "%INTERFACE%",
         unicast=_unicast(address, peers),
-        virtual_address=str(virtual_address),
+        virtual_address=str(virtual_addresses[0]),
+        beside=_beside(virtual_addresses[1:]),
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
@@ -67,6 +72,14 @@ def _unicast(address: IPv4Address, peers: Sequence[IPv4Address]) -> str:
     return f"  unicast_src_ip {address}\n  unicast_peer {{\n{lines}  }}\n"
 
 
+def _beside(addresses: Sequence[IPv4Address]) -> str:
+    """What is held and told nobody (keepalived.conf(5), virtual_ipaddress_excluded)."""
+    if not addresses:
+        return ""
+    lines = "".join(f"    {address}/32\n" for address in addresses)
+    return f"  virtual_ipaddress_excluded {{\n{lines}  }}\n"
+
+
 @dataclass(frozen=True, kw_only=True)
 class VirtualAddressArgs:
     """``holders``: every server that may hold the address, this ``host`` among them. ``api_port``: where the
@@ -81,7 +94,7 @@ class VirtualAddressArgs:
 
 class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
     """keepalived on one server, speaking VRRP by unicast to the others. Ready when the address answers,
-    whoever holds it."""
+    whoever holds it; both, while it changes."""
 
     def __init__(
         self, name: str, args: VirtualAddressArgs, opts: pulumi.ResourceOptions | None = None
@@ -92,7 +105,7 @@ class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
             address=server.address,
             interface=server.interface,
             peers=[holder.address for holder in args.holders if holder.name != server.name],
-            virtual_address=env.networks.virtual_address,
+            virtual_addresses=env.held_addresses,
             router_id=env.networks.virtual_router_id,
             api_port=args.api_port,
             gateway_port=env.gateway.https_port,
@@ -117,7 +130,7 @@ class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
                     ),
                 ],
                 units=["jarvis-virtual-address.service"],
-                ready=f"{READY} {env.networks.virtual_address}:{args.api_port}",
+                ready=" && ".join(f"{READY} {one}:{args.api_port}" for one in env.held_addresses),
                 reload=True,
             ),
             opts,

@@ -261,7 +261,8 @@ class Cloud:
 
     @property
     def virtual_address(self) -> str:
-        return str(self.facts["virtual_address"])
+        """The one of the configuration, which a test may change."""
+        return str(self.stack.environment["networks"]["virtual_address"])
 
     @property
     def authority(self) -> Path:
@@ -342,10 +343,11 @@ class Cloud:
             return []
         return [member["endpoint"] for member in found if member["health"]]
 
-    def holder(self) -> str | None:
-        """The server that has the virtual address."""
+    def holder(self, address: str = "") -> str | None:
+        """The server that has the virtual address, or the ``address``."""
         for server in self.servers:
-            if f" {self.virtual_address}/" in self.attempt_ssh(server, "ip -o -4 address show").stdout:
+            shown = self.attempt_ssh(server, "ip -o -4 address show").stdout
+            if f" {address or self.virtual_address}/" in shown:
                 return server
         return None
 

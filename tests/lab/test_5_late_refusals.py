@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 from deployment import Cloud, Run, Stack
 from refusals import no_host_was_begun, one_error, refused
@@ -40,3 +41,26 @@ def test_a_fresh_state_is_refused_on_the_servers_of_another(
     for text in errors:
         assert f"take_over: {next(iter(ids)).strip()}" in text
     no_host_was_begun(stack)
+
+
+def test_what_cannot_change_is_told_at_once_and_before_anything(cloud: Cloud) -> None:
+    stack = cloud.stack
+    before = {one["urn"]: one.get("inputs") for one in stack.state()}
+    servers = [dict(server) for server in stack.environment["servers"][::-1]]
+    servers[0]["address"] = str(ip_network(cloud.facts["network"])[77])
+    wrong = stack.changed(
+        networks={"pods": "10.245.0.0/16", "cluster_domain": "other.local"}, openstack={"namespace": "other"}
+    )
+    try:
+        stack.configure({**wrong, "name": "other", "servers": servers})
+        runs = [stack.attempt("preview"), refused(stack)]
+    finally:
+        stack.configure(stack.environment)
+    for run in runs:
+        assert run.status != 0
+        assert run.steps() == {}
+        fields = ("name", "networks.pods", "networks.cluster_domain", "openstack.namespace")
+        lines = one_error(run, "this cannot change while the cloud is deployed").splitlines()
+        told = [line.strip().partition(": ")[0] for line in lines if line.startswith("  ")]
+        assert told == [*fields, "servers[0].address", "servers"]
+    assert {one["urn"]: one.get("inputs") for one in stack.state()} == before

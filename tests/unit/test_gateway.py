@@ -28,12 +28,15 @@ GLANCE = Route(name="glance", host="image.example.org", service="glance.openstac
 CACHE = Passage(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])
 
 
-def _config(*routes: Route, passages: Sequence[Passage] = ()) -> str:
+OWN = (IPv4Address("192.0.2.100"),)
+
+
+def _config(*routes: Route, passages: Sequence[Passage] = (), addresses: Sequence[IPv4Address] = OWN) -> str:
     return haproxy_config(
         routes=routes,
         cluster_domain="cluster.local",
         cluster_dns=IPv4Address("10.96.0.10"),
-        address=IPv4Address("192.0.2.100"),
+        addresses=addresses,
         node_addresses=[IPv4Address("10.244.0.1"), IPv4Address("10.244.1.1")],
         passages=passages,
     )
@@ -65,6 +68,14 @@ def test_each_service_has_a_name_and_a_prefix() -> None:
         assert f"{{ var(txn.host) -m str {host} }}" in line
         assert f"by_address {{ var(txn.path) -m reg ^/{prefix}(/|$) }}" in line
     assert r"replace-path /identity/?(.*) /\1 if" in _section(_config(KEYSTONE), "backend keystone")
+
+
+def test_while_the_address_changes_services_are_found_under_both() -> None:
+    config = _config(KEYSTONE, addresses=[*OWN, IPv4Address("192.0.2.101")])
+    public, backend = _section(config, "frontend requests"), _section(config, "backend keystone")
+    # A list is any of its values (HAProxy's manual, "Using ACLs").
+    assert "    acl by_address var(txn.host) -m str 192.0.2.100 192.0.2.101\n" in public
+    assert "    acl by_prefix var(txn.host) -m str 192.0.2.100 192.0.2.101\n" in backend
 
 
 def test_what_a_service_has_begun_with_is_not_sent_again() -> None:
@@ -159,7 +170,8 @@ def test_a_route_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:
         Route(**{"name": "a", "host": "a.example.org", "service": "a.x", **change})  # type: ignore[arg-type]
 
 
-def test_haproxy_takes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("addresses", [OWN, (*OWN, IPv4Address("192.0.2.101"))])
+def test_haproxy_takes_it(tmp_path: Path, addresses: Sequence[IPv4Address]) -> None:
     haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     assert haproxy, "haproxy is missing; it is in toolchain/apt.txt: make toolchain"
     pem = tmp_path / "server.pem"
@@ -168,6 +180,7 @@ def test_haproxy_takes_it(tmp_path: Path) -> None:
     subprocess.run(words, check=True, capture_output=True)
     pem.write_text((tmp_path / "certificate").read_text() + (tmp_path / "key").read_text())
     file = tmp_path / "haproxy.cfg"
-    file.write_text(_config(KEYSTONE, GLANCE, passages=[CACHE]).replace("/run/haproxy/server.pem", str(pem)))
+    config = _config(KEYSTONE, GLANCE, passages=[CACHE], addresses=addresses)
+    file.write_text(config.replace("/run/haproxy/server.pem", str(pem)))
     done = subprocess.run([haproxy, "-c", "-f", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -217,7 +217,7 @@ def keepalived(**changes: Any) -> str:
         "address": IPv4Address("10.0.0.11"),
         "interface": "",
         "peers": [IPv4Address("10.0.0.12"), IPv4Address("10.0.0.13")],
-        "virtual_address": IPv4Address("10.0.0.100"),
+        "virtual_addresses": [IPv4Address("10.0.0.100")],
         "router_id": 88,
         "api_port": 6443,
         "gateway_port": 443,

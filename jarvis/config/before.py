@@ -1,0 +1,101 @@
+"""What the last finished ``up`` has deployed: addresses, servers, and values that stay.
+
+The program writes it into an output and has it back at its next start (``jarvis.core.deployed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jarvis.config.environment import Environment
+
+# Fields that an environment keeps as long as it is deployed, by path, each with what a change would do.
+FIXED = {
+    "name": "servers, authorities and the database's cluster bear it",
+    "networks.pods": "every pod has an address of it, and every server routes to it",
+    "networks.services": "every Service has an address of it, which clients and certificates know",
+    "networks.node_prefix": "all servers would get other parts of the pods' network at once",
+    "networks.cluster_domain": "tokens of pods and certificates are issued under it",
+    "networks.domain": "the catalogue, certificates and clients name it, and the old name ends at once",
+    "openstack.namespace": "a Namespace is not renamed: it would go with all that is in it, keys included",
+    "openstack.region": "what users have is in it, and its endpoints would stay beside the new ones",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerBefore:
+    """A server as it was deployed. ``number``: of its part of the pods' network, from 0."""
+
+    name: str
+    address: IPv4Address
+    number: int
+    lost: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What is deployed; empty where nothing is, or where an earlier Jarvis did it.
+
+    - ``virtual_address``: the environment's. ``held``: all that the servers hold, the one first that VRRP
+      speaks of.
+    - ``servers``: in the configuration's order. ``fixed``: the values of ``FIXED``, by path.
+    """
+
+    virtual_address: IPv4Address | None = None
+    held: tuple[IPv4Address, ...] = ()
+    servers: tuple[ServerBefore, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_before(record: Mapping[str, Any]) -> Before:
+    """What ``to_record`` wrote into ``record``; whatever is not there counts as unchanged. Numbers of the
+    engine have a fraction."""
+    addresses = record.get("addresses", {})
+    held = tuple(IPv4Address(one) for one in addresses.get("held", ()))
+    virtual = addresses.get("virtual")
+    return Before(
+        virtual_address=IPv4Address(virtual) if virtual else None,
+        held=held,
+        servers=tuple(
+            ServerBefore(
+                name=str(one["name"]),
+                address=IPv4Address(one["address"]),
+                number=int(one["number"]),
+                lost=bool(one["lost"]),
+            )
+            for one in record.get("servers", ())
+        ),
+        fixed={str(path): str(value) for path, value in record.get("fixed", {}).items()},
+    )
+
+
+def to_record(env: Environment) -> dict[str, Any]:
+    """What the next run must know of ``env``, of plain values."""
+    return {
+        "addresses": {
+            "virtual": str(env.networks.virtual_address),
+            "held": [str(one) for one in env.held_addresses],
+        },
+        "servers": [
+            {
+                "name": server.name,
+                "address": str(server.address),
+                "number": env.pod_number(server),
+                "lost": server.lost,
+            }
+            for server in env.servers
+        ],
+        "fixed": {path: value_at(env, path) for path in FIXED},
+    }
+
+
+def value_at(env: Environment, path: str) -> str:
+    """The value of the field at ``path``, such as ``networks.pods``, as text."""
+    found: Any = env
+    for part in path.split("."):
+        found = getattr(found, part)
+    return str(found)

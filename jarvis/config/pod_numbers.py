@@ -1,0 +1,28 @@
+"""Which part of the pods' network each server has, as a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jarvis.config.before import Before
+
+
+def pod_numbers(servers: Sequence[str], before: Before, parts: int) -> dict[str, int]:
+    """The number of the part of each of ``servers``, from 0 and below ``parts`` where they suffice.
+
+    A server that was there keeps its number wherever it stands in the list. A new one gets the lowest that is
+    free; that of a server which leaves in this run only where there is no other: its pods are still there
+    when the new one's come. Where nothing is known the numbers are places in the list.
+    """
+    if not before.servers:
+        return {name: at for at, name in enumerate(servers)}
+    known = {one.name: one.number for one in before.servers}
+    numbers = {name: known[name] for name in servers if name in known}
+    leaving = {number for name, number in known.items() if name not in numbers}
+    taken = set(numbers.values())
+    free = [number for number in range(parts) if number not in taken]
+    order = [one for one in free if one not in leaving] + [one for one in free if one in leaving]
+    new = [name for name in servers if name not in numbers]
+    # Past the last part where they do not suffice, which the environment's checks refuse.
+    order += range(parts, parts + len(new))
+    return numbers | dict(zip(new, order, strict=False))

@@ -1,0 +1,101 @@
+"""What a run begins with: the record of the last one is compared first, and known to all that is made."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from ipaddress import IPv4Address
+from typing import Any
+
+import pulumi
+import pytest
+
+from jarvis.config import ConfigurationError, Environment
+from jarvis.config.before import to_record
+from jarvis.core.deployed import OUTPUT
+from stacks import start
+from tests.golden.test_golden import artifacts
+from tests.unit.test_hosts_clock import environment
+
+
+class Stack:
+    """A stack with the configuration ``env`` and the record ``deployed``. ``read``: whether a run came as far
+    as the artifacts. ``warnings``: what it told."""
+
+    def __init__(self, env: Environment, deployed: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
+        self.read = False
+        self.warnings: list[str] = []
+
+        async def last_deployed() -> dict[str, Any]:
+            return deployed
+
+        async def check_clock(_: Environment) -> None:
+            return None
+
+        def load_artifacts() -> object:
+            self.read = True
+            return artifacts()
+
+        patch.setattr(start, "load_environment", lambda: env)
+        patch.setattr(start, "last_deployed", last_deployed)
+        patch.setattr(start, "check_clock", check_clock)
+        patch.setattr(start, "load_artifacts", load_artifacts)
+        patch.setattr(pulumi.log, "warn", self.warnings.append)
+
+    def run(self) -> Environment:
+        """A run that declares nothing; its environment."""
+
+        async def program() -> Environment:
+            async with start.begun() as run:
+                return run.env
+
+        return asyncio.run(program())
+
+
+def recorded(env: Environment) -> dict[str, Any]:
+    """What the run of ``env`` leaves for the next one."""
+
+    async def value() -> Any:
+        return await start.record(env)[OUTPUT].future()
+
+    found: dict[str, Any] = json.loads(json.dumps(asyncio.run(value())))
+    return found
+
+
+def moved(env: Environment, address: str) -> Environment:
+    networks = env.networks.model_copy(update={"virtual_address": IPv4Address(address)})
+    return env.model_copy(update={"networks": networks})
+
+
+def test_a_run_leaves_what_the_next_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    record = recorded(env)
+    assert record.keys() == {"rotations", "kept", *to_record(env)}
+    stack = Stack(moved(env, "192.0.2.101"), record, monkeypatch)
+    found = stack.run()
+    assert [str(one) for one in found.held_addresses] == ["192.0.2.100", "192.0.2.101"]
+    [warning] = stack.warnings
+    assert "192.0.2.100 stays held beside 192.0.2.101" in warning
+    # And the one after that.
+    stack = Stack(moved(env, "192.0.2.101"), recorded(found), monkeypatch)
+    assert [str(one) for one in stack.run().held_addresses] == ["192.0.2.101"]
+    assert len(stack.warnings) == 1
+
+
+def test_an_unchanged_stack_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    # The last: of a version that recorded no more.
+    for record in ({}, recorded(env), {"rotations": {}, "kept": {}}):
+        stack = Stack(env, record, monkeypatch)
+        assert stack.run() == env.after(stack.run().before)
+        assert stack.warnings == []
+
+
+def test_what_cannot_change_ends_a_run_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    stack = Stack(env.model_copy(update={"name": "other"}), recorded(env), monkeypatch)
+    with pytest.raises(ConfigurationError, match="  name: test is deployed, and other is not possible"):
+        stack.run()
+    assert not stack.read
+    # Nothing is deployed any more after `pulumi destroy`.
+    Stack(env.model_copy(update={"name": "other"}), {}, monkeypatch).run()
