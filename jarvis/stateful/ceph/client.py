@@ -69,12 +69,7 @@ class CephClient(Component, token="ceph:Client"):
         }
         users = {number: f"{args.client}.{number}" if number else args.client for number in keys}
         self.user = users[args.rotation]
-        self.keyrings = {
-            user: pulumi.Output.secret(
-                keys[number].apply(lambda key, user=user: text.keyring(f"client.{user}", key, {}))
-            )
-            for number, user in users.items()
-        }
+        self.keyrings = {user: _keyring(user, keys[number]) for number, user in users.items()}
         self.config = args.storage.fsid.apply(lambda unique: text.client_conf(unique, args.storage.monitors))
         numbers = list(keys)
         rights = pulumi.Output.all(*keys.values()).apply(
@@ -101,3 +96,7 @@ class CephClient(Component, token="ceph:Client"):
             self.child(depends_on=[args.storage, *args.pools]),
         )
         self.register_outputs({"user": self.user})
+
+
+def _keyring(user: str, key: pulumi.Output[str]) -> pulumi.Output[str]:
+    return pulumi.Output.secret(key.apply(lambda key: text.keyring(f"client.{user}", key, {})))
