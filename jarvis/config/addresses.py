@@ -17,9 +17,9 @@ def held_addresses(now: IPv4Address, before: Before) -> tuple[IPv4Address, ...]:
     One that was held stays in its place, and a new one comes last: holders hear each other only while the
     first is the same for all (``jarvis.kubernetes.virtual_address``).
     """
-    wanted = [now] if before.virtual_address in (None, now) else [before.virtual_address, now]
+    wanted = (before.virtual_address or now, now)
     kept = [one for one in before.held if one in wanted]
-    return tuple(dict.fromkeys([*kept, *(one for one in wanted if one is not None)]))
+    return tuple(dict.fromkeys([*kept, *wanted]))
 
 
 def reach_address(now: IPv4Address, before: Before) -> IPv4Address:

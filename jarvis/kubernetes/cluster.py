@@ -90,8 +90,8 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.kubeconfig = self._kubeconfig(self.address)
         self.provider = kubernetes.Provider(
             name,
-            # Whom a new address reaches is known at the end of the run that brings it, and this is asked in
-            # previews: it follows in the next one.
+            # Previews speak by it too, and nobody answers at a new address before the end of the run that
+            # brings it: the provider follows in the next run.
             kubeconfig=self._kubeconfig(_url(env.reach_address)),
             # One cluster for the whole life of a stack, whatever address and authority it has.
             cluster_identifier=name,
