@@ -17,6 +17,8 @@ from jarvis.config import Environment, parse_environment
 from jarvis.gateway import http
 from jarvis.kubernetes.containerd import containerd_config, registry_hosts
 from jarvis.kubernetes.control_plane import (
+    SHUTDOWN_DELAY_SECONDS,
+    WATCH_DRAIN_SECONDS,
     apiserver_flags,
     apiserver_names,
     controller_manager_flags,
@@ -209,6 +211,13 @@ def test_a_gateway_without_an_apiserver_listens_for_the_virtual_address_too() ->
     text = haproxy_config([("s1", "10.0.0.11:6443")], public_port=6443)
     binds = [line.strip() for line in text.splitlines() if line.strip().startswith("bind ")]
     assert binds == ["bind 127.0.0.1:7443", "bind 0.0.0.0:6443"]
+
+
+def test_an_api_server_that_stops_has_time_to_end_watches_before_it_is_killed() -> None:
+    unit = (FILES / "kube-apiserver.service").read_text()
+    [limit] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert 0 < WATCH_DRAIN_SECONDS
+    assert SHUTDOWN_DELAY_SECONDS + WATCH_DRAIN_SECONDS < int(limit)
 
 
 def keepalived(**changes: Any) -> str:
