@@ -15,9 +15,10 @@ MINUTES = 60
 # Tasks for each processor of this machine, and for how long: members were given up at 5 and 19.
 LOADS = (5, 19)
 SECONDS = 40
-# Whatever becomes of this test, they end: to log in to a server that is this busy takes seconds.
+# Whatever becomes of this test, they end.
 END_SECONDS = 300
-UNIT = "tried-busy"
+# In a slice of its own, beside those of services and of who logs in.
+UNIT, SLICE = "tried-busy", "tried.slice"
 # What each proxy has counted; `chkdown`: how often it took a member for lost, and ended its sessions.
 # https://docs.haproxy.org/2.6/management.html#9.1
 LOOK = """python3 - <<'END'
@@ -36,10 +37,10 @@ VIEWS = "journalctl --unit mariadb --no-pager --output cat | grep -c 'view(view_
 @contextmanager
 def busy(cloud: Cloud, tasks: int) -> Iterator[None]:
     """So many tasks that take the processor, in all; each server has its share of them, beside what it is
-    for, as somebody who is logged in there would start them."""
+    for."""
     each = -(-tasks // len(cloud.servers))
     spin = f"for task in $(seq {each}); do while :; do :; done & done; wait"
-    words = f"systemd-run --quiet --collect --unit={UNIT} --slice=user.slice -p RuntimeMaxSec={END_SECONDS}"
+    words = f"systemd-run --quiet --collect --unit={UNIT} --slice={SLICE} -p RuntimeMaxSec={END_SECONDS}"
     start = f"{words} sh -c '{spin}'"
     try:
         dict(cloud.each(start))
