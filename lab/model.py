@@ -39,6 +39,7 @@ class Settings:
     memory: str
     disk: str
     state: Path
+    kind: str = "box"  # of servers: box, or vm
     owner: int | None = None  # the lab is of no further use once this process has ended
 
     def __post_init__(self) -> None:
@@ -110,6 +111,7 @@ class State:
     subnet: str
     memory: str
     disk: str
+    kind: str = field(default="box", kw_only=True)
     image: str  # digest of the image recipe the servers' disks belong to
     owner: tuple[int, int] | None = None  # process id and its start time, see `procs.birth`
     servers: list[Server] = field(default_factory=list)
