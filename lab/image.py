@@ -52,7 +52,8 @@ def packages(kind: str = BOX) -> list[str]:
 
 
 def digest(kind: str = BOX) -> str:
-    """Digest of the recipe, 16 hex digits: every file of it with its mode, suite and options."""
+    """Digest of the recipe, 16 hex digits: every file of it with its mode, suite and options. That of a virtual
+    machine says so in front: a lab's memory needs no field for it, and older versions of the lab can read it."""
     total = hashlib.sha256(repr((SUITE, OPTIONS, MKFS, MKFS_LAZY)).encode())
     for folder in (RECIPE, *([RECIPE_VM] if kind == VIRTUAL else [])):
         for path in sorted(folder.rglob("*")):
@@ -60,7 +61,12 @@ def digest(kind: str = BOX) -> str:
                 executable = bool(path.stat().st_mode & 0o100)
                 total.update(f"{path.relative_to(folder)} {executable}\n".encode())
                 total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()[:16]
+    return f"{'vm-' if kind == VIRTUAL else ''}{total.hexdigest()[:16]}"
+
+
+def kind_of(key: str) -> str:
+    """Of which kind servers of the image with that digest are."""
+    return VIRTUAL if key.startswith("vm-") else BOX
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def disk(key: str, size: str) -> Path:
     with locked(cache() / f"{key}.lock"):
         if target.exists():
             return target
-        whole = any((rootfs(key) / "boot").glob("vmlinuz-*"))
+        whole = kind_of(key) == VIRTUAL
         content = rootfs(key) if whole else cache() / key / "disk"
         if not whole:
             shutil.rmtree(content, ignore_errors=True)

@@ -109,9 +109,7 @@ def up(settings: Settings) -> None:
     state = load(settings.file)
     key = image.digest(settings.kind)
     if state is None:
-        state = State(
-            settings.name, str(settings.subnet), settings.memory, settings.disk, key, kind=settings.kind
-        )
+        state = State(settings.name, str(settings.subnet), settings.memory, settings.disk, key)
     elif state.kind != settings.kind:
         raise LabError(
             f"lab {state.name} is of the kind {state.kind}: `python -m lab down --name {state.name}` first"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployment import Cloud
-from test_8_destroy import (  # noqa: F401
+from test_9_destroy import (  # noqa: F401
     destroyed,
     test_no_file_is_left,
     test_no_port_is_open,
