@@ -11,6 +11,7 @@ from deployment import ROOT, Cloud, lab, wait_until
 
 # Limits of waiting, not measures.
 HOUR = 3600
+MINUTES = 300
 
 
 def test_the_server_is_as_the_installer_leaves_it(bare: Cloud) -> None:
@@ -27,15 +28,15 @@ def test_the_server_is_as_the_installer_leaves_it(bare: Cloud) -> None:
 
 
 def well(cloud: Cloud) -> bool:
-    """All is there, seen from outside."""
+    """All is there, seen from outside. What does not answer is not there (yet)."""
     (server,) = cloud.servers
     token = cloud.tool("openstack", "--os-cloud", "jarvis", "token", "issue", check=False)
     images = cloud.tool("openstack", "--os-cloud", "jarvis", "image", "list", check=False)
+    ready = cloud.tool("kubectl", "wait", "--for=condition=Ready", f"node/{server}", "--timeout=1s", check=False)
     failed = cloud.attempt_ssh(server, "systemctl list-units --failed --plain --no-legend")
     return (
-        token.returncode == images.returncode == failed.returncode == 0
+        token.returncode == images.returncode == ready.returncode == failed.returncode == 0
         and not failed.stdout
-        and cloud.ready_nodes() == [server]
         and len(cloud.healthy_members(server)) == 1
     )
 
@@ -49,7 +50,7 @@ def boot(cloud: Cloud) -> str:
 
 
 def test_the_first_up_gives_a_cloud(cloud: Cloud) -> None:
-    assert well(cloud)
+    wait_until("all is there", lambda: well(cloud), MINUTES)
     nothing_to_do(cloud)
 
 
@@ -94,7 +95,7 @@ def test_a_release_is_switched(cloud: Cloud, tmp_path: Path) -> None:
     try:
         cloud.stack.up()
         assert cloud.ssh(cloud.servers[0], "ls -d /usr/share/jarvis-trial").strip()
-        assert well(cloud)
+        wait_until("all is there", lambda: well(cloud), MINUTES)
     finally:
         cloud.stack.variables = {}
     cloud.stack.up()
