@@ -60,6 +60,11 @@ check: bootstrap ## the fast gate: format, lint, types, shellcheck, unit and gol
 test: ## every test, the real deployment included
 	@tests/run
 
+.PHONY: test-vm
+test-vm: tools artifacts ## one virtual machine as an installer leaves it, with every role; slow without KVM
+	@toolchain/bootstrap.sh toolchain/apt-vm.txt
+	@$(PY) -m pytest -q tests/vm
+
 .PHONY: test-faults
 test-faults: tools artifacts ## power and processes taken away under load; written to .jarvis/faults.json
 	@$(PY) -m tests.faults

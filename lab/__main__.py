@@ -31,6 +31,12 @@ def _parser() -> argparse.ArgumentParser:
         default=int(env("JARVIS_LAB_COUNT", "3")),
         help="servers there should be, at least",
     )
+    option(
+        "--kind",
+        choices=("box", "vm"),
+        default=env("JARVIS_LAB_KIND"),
+        help="servers in a box (default, or as it is), or virtual machines",
+    )
     option("--memory", default=env("JARVIS_LAB_MEMORY", "4g"), help="memory cap of each")
     option("--disk", default=env("JARVIS_LAB_DISK", "20g"), help="size of each disk, taken as it fills")
     option(
@@ -72,11 +78,11 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     state = (args.state or CHECKOUT / ".jarvis" / "lab" / args.name).absolute()
     subnet = args.subnet
+    try:
+        known = load(state / "lab.json")
+    except LabError:
+        known = None
     if subnet is None:
-        try:
-            known = load(state / "lab.json")
-        except LabError:
-            known = None
         subnet = known.subnet if known else "10.88.0.0/24"
     try:
         parsed = IPv4Network(subnet)
@@ -89,6 +95,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         memory=args.memory,
         disk=args.disk,
         state=state,
+        kind=args.kind or (known.kind if known else "box"),
         owner=getattr(args, "owner", None),
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import kernel, procs
+from lab import image, kernel, procs, virtual
 from lab.machine import find, places
 from lab.model import Server, Settings, State
 from lab.shell import LabError, run, say, wait_for
@@ -19,6 +19,8 @@ SSH_LIMIT = 120.0  # seconds; a boot takes about one, on a busy machine several
 # MariaDB and RabbitMQ start at each boot of a bare server, within some seconds. What a deployment put there
 # may be slower (etcd waits for the others of its cluster).
 UNITS_LIMIT = 30.0
+# By how much a processor that is translated is slower.
+SLOW = 6
 # A server that is not seen for so long has ended.
 GONE_AFTER = 3.0
 
@@ -28,6 +30,16 @@ def inside(box: procs.Box, argv: Sequence[str], *, timeout: float = 30.0, check:
     return run(["nsenter", "--target", str(box.pid), "--all", *argv], timeout=timeout, check=check)
 
 
+def ask(
+    settings: Settings, server: Server, box: procs.Box, argv: Sequence[str], *, timeout: float = 30.0
+) -> str:
+    """What a command prints in a server of either kind, whatever comes of it."""
+    if settings.kind == image.VIRTUAL:
+        home = places(settings, server.name).home
+        return virtual.inside(settings, server, list(argv), home, timeout, False)
+    return inside(box, argv, timeout=timeout, check=False)
+
+
 def wait_ready(settings: Settings, server: Server) -> None:
     """Wait until sshd answers, and for a while until systemd has started everything; says what it has not.
 
@@ -35,6 +47,7 @@ def wait_ready(settings: Settings, server: Server) -> None:
     """
 
     seen = time.monotonic()
+    slow = SLOW if settings.kind == image.VIRTUAL else 1
 
     def greeted() -> bool | None:
         nonlocal seen
@@ -50,14 +63,14 @@ def wait_ready(settings: Settings, server: Server) -> None:
             return None
 
     try:
-        wait_for(greeted, limit=SSH_LIMIT, what="an answer of sshd", pause=0.05)
+        wait_for(greeted, limit=SSH_LIMIT * slow, what="an answer of sshd", pause=0.05)
     except LabError as error:
         last = console(settings, server, 15)
         raise LabError(f"server {server.name} is not ready: {error}\n{last}") from None
     box = find(settings, server)
     try:
         wait = ["systemctl", "is-system-running", "--wait"]
-        answer = inside(box, wait, timeout=UNITS_LIMIT, check=False).strip() if box else "off"
+        answer = ask(settings, server, box, wait, timeout=UNITS_LIMIT * slow).strip() if box else "off"
     except LabError:
         answer = "still starting units"
     if answer != "running":
@@ -70,7 +83,7 @@ def check_neighbours(settings: Settings, servers: Sequence[Server]) -> None:
     Raises LabError saying which sysctl and chain to look at.
     """
     box = find(settings, servers[0])
-    if box is None or len(servers) < 2:
+    if box is None or len(servers) < 2 or settings.kind == image.VIRTUAL:
         return
     there = servers[1].address
     probe = ["timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{there}/22 && head -c 4 <&3"]
@@ -94,7 +107,7 @@ def console(settings: Settings, server: Server, lines: int) -> str:
     journal = ["journalctl", "--no-pager", "--quiet", "--merge", "-n", str(lines)]
     text = ""
     if box is not None:
-        text = inside(box, journal, check=False)
+        text = ask(settings, server, box, journal)
     elif at.disk.exists():
         # Read-only and without replaying its log, in a mount namespace that ends with the command.
         script = (
@@ -109,9 +122,10 @@ def console(settings: Settings, server: Server, lines: int) -> str:
                 [*argv, str(at.disk), *tool, "--directory", f"{folder}/d/var/log/journal"], check=False
             )
     if not text.strip() and (at.home / "console.log").exists():
-        # Lines of conmon: time, stream, F or P, text.
+        # Lines of conmon: time, stream, F or P, text. A virtual machine's are text alone.
         said = (at.home / "console.log").read_text(errors="replace").splitlines()
-        told = (line.split(" ", 3)[-1].strip("\r") for line in said)
+        parts = 0 if settings.kind == image.VIRTUAL else 3
+        told = (line.split(" ", parts)[-1].strip("\r") for line in said)
         text = "\n".join([line for line in told if line][-lines:])
     return text.rstrip() or f"{server.name} has said nothing yet"
 
@@ -122,11 +136,14 @@ def look(settings: Settings, state: State, server: Server) -> dict[str, object]:
     result: dict[str, object] = {"name": server.name, "address": server.address, "state": "off"}
     if box is None:
         return result
-    answer = inside(box, ["systemctl", "is-system-running"], check=False).strip()
-    failed = inside(box, ["systemctl", "list-units", "--failed", "--output=json"], check=False)
+    answer = ask(settings, server, box, ["systemctl", "is-system-running"]).strip()
+    failed = ask(settings, server, box, ["systemctl", "list-units", "--failed", "--output=json"])
     born = procs.birth(box.pid) or 0
     uptime = float(Path("/proc/uptime").read_text().split()[0]) - born / os.sysconf("SC_CLK_TCK")
-    used, cap = kernel.memory(Path(f"/proc/{box.pid}/cgroup").read_text())
+    if settings.kind == image.VIRTUAL:
+        used, cap = virtual.memory(box.pid, state.memory)
+    else:
+        used, cap = kernel.memory(Path(f"/proc/{box.pid}/cgroup").read_text())
     on_disk = places(settings, server.name).disk.stat().st_blocks * 512
     return result | {
         "state": answer or "starting",

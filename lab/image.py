@@ -1,5 +1,7 @@
 """The servers' image: a Debian tree made once by mmdebstrap, and the disk each server begins with.
 
+A server in a box has a tree, and a virtual machine another, with a kernel and what a box has no use for.
+
 Both are kept in the user's cache by the digest of their recipe, shared by all labs of all checkouts.
 """
 
@@ -18,6 +20,8 @@ from pathlib import Path
 from lab.shell import LabError, run, say, step
 
 RECIPE = Path(__file__).resolve().parent / "image"
+RECIPE_VM = Path(__file__).resolve().parent / "image_vm"
+BOX, VIRTUAL = "box", "vm"
 SUITE = "bookworm"
 OPTIONS = (
     "--mode=root",
@@ -40,21 +44,29 @@ def cache() -> Path:
     return Path(base) / "jarvis" / "lab"
 
 
-def packages() -> list[str]:
-    """Debian packages of a server."""
-    lines = (line.split("#")[0].strip() for line in (RECIPE / "packages.txt").read_text().splitlines())
+def packages(kind: str = BOX) -> list[str]:
+    """Debian packages of a server of that kind."""
+    files = [RECIPE / "packages.txt", *([RECIPE_VM / "packages.txt"] if kind == VIRTUAL else [])]
+    lines = (line.split("#")[0].strip() for file in files for line in file.read_text().splitlines())
     return [line for line in lines if line]
 
 
-def digest() -> str:
-    """Digest of the recipe, 16 hex digits: every file under image/ with its mode, suite and options."""
+def digest(kind: str = BOX) -> str:
+    """Digest of the recipe, 16 hex digits: every file of it with its mode, suite and options. That of a virtual
+    machine says so in front: a lab's memory needs no field for it, and older versions of the lab can read it."""
     total = hashlib.sha256(repr((SUITE, OPTIONS, MKFS, MKFS_LAZY)).encode())
-    for path in sorted(RECIPE.rglob("*")):
-        if path.is_file():
-            executable = bool(path.stat().st_mode & 0o100)
-            total.update(f"{path.relative_to(RECIPE)} {executable}\n".encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()[:16]
+    for folder in (RECIPE, *([RECIPE_VM] if kind == VIRTUAL else [])):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                executable = bool(path.stat().st_mode & 0o100)
+                total.update(f"{path.relative_to(folder)} {executable}\n".encode())
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"{'vm-' if kind == VIRTUAL else ''}{total.hexdigest()[:16]}"
+
+
+def kind_of(key: str) -> str:
+    """Of which kind servers of the image with that digest are."""
+    return VIRTUAL if key.startswith("vm-") else BOX
 
 
 @contextmanager
@@ -70,15 +82,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def ensure() -> str:
+def ensure(kind: str = BOX) -> str:
     """Make the image unless the cache has it; return its digest.
 
     Raises LabError, naming the log, when Debian cannot be reached or a package is missing.
     """
-    key = digest()
+    key = digest(kind)
     with locked(cache() / f"{key}.lock"):
         if not rootfs(key).is_dir():
-            _build(key, cache() / f"{key}.log")
+            _build(kind, key, cache() / f"{key}.log")
     return key
 
 
@@ -87,7 +99,13 @@ def rootfs(key: str) -> Path:
     return cache() / key / "rootfs"
 
 
-def _build(key: str, log: Path) -> None:
+def boot(key: str) -> tuple[Path, Path]:
+    """The kernel of the image of a virtual machine, and the initial file system that goes with it."""
+    folder = rootfs(key) / "boot"
+    return max(folder.glob("vmlinuz-*")), max(folder.glob("initrd.img-*"))
+
+
+def _build(kind: str, key: str, log: Path) -> None:
     folder = cache() / key
     part = cache() / f"{key}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -99,10 +117,11 @@ def _build(key: str, log: Path) -> None:
     mirror = os.environ.get("JARVIS_DEBIAN_MIRROR")
     # In a mount namespace of its own: killed at any point, it leaves nothing mounted.
     argv = ["unshare", "--mount", "--propagation", "slave", "mmdebstrap", *OPTIONS]
-    argv += [f"--include={','.join(packages())}", f"--customize-hook={RECIPE / 'customize.sh'}"]
+    hook = (RECIPE_VM if kind == VIRTUAL else RECIPE) / "customize.sh"
+    argv += [f"--include={','.join(packages(kind))}", f"--customize-hook={hook}"]
     argv += [SUITE, str(part / "rootfs"), *([mirror] if mirror else [])]
     log.parent.mkdir(parents=True, exist_ok=True)
-    with step(f"building the image of the servers ({len(packages())} Debian packages), log {log}"):
+    with step(f"building the image of the servers ({len(packages(kind))} Debian packages), log {log}"):
         begin = time.monotonic()
         env = os.environ | {"LAB_IMAGE_FILES": str(RECIPE / "files")}
         try:
@@ -135,21 +154,25 @@ def _build(key: str, log: Path) -> None:
 def disk(key: str, size: str) -> Path:
     """The disk every server of that image begins with: a sparse ext4 file of that size.
 
-    It holds ``var`` (the image's /var) and ``root`` (upper and work folder of the server's root overlay).
+    A virtual machine has its whole tree on it. A box has only what differs from the image: ``var`` (the
+    image's /var) and ``root`` (upper and work folder of the server's root overlay).
     """
     target = cache() / key / f"disk-{size}.ext4"
     with locked(cache() / f"{key}.lock"):
         if target.exists():
             return target
-        content = cache() / key / "disk"
-        shutil.rmtree(content, ignore_errors=True)
-        for name in ("upper", "work"):
-            (content / "root" / name).mkdir(parents=True)
-        run(["cp", "-a", str(rootfs(key) / "var"), str(content / "var")])
+        whole = kind_of(key) == VIRTUAL
+        content = rootfs(key) if whole else cache() / key / "disk"
+        if not whole:
+            shutil.rmtree(content, ignore_errors=True)
+            for name in ("upper", "work"):
+                (content / "root" / name).mkdir(parents=True)
+            run(["cp", "-a", str(rootfs(key) / "var"), str(content / "var")])
         part = target.with_suffix(".part")
         part.unlink(missing_ok=True)
         run(["truncate", "-s", size.upper(), str(part)])
-        run(["mke2fs", *MKFS, "-E", MKFS_LAZY, "-d", str(content), str(part)])
+        run(["mke2fs", *MKFS, "-E", MKFS_LAZY, "-d", str(content), str(part)], timeout=600)
         part.rename(target)
-        shutil.rmtree(content)
+        if not whole:
+            shutil.rmtree(content)
     return target

@@ -10,12 +10,13 @@ set -euo pipefail
 
 machine() { nsenter --net=/proc/self/fd/3 "$@"; }
 
-machine ip link add "$LAB_LINK" type veth peer name eth0 address "$LAB_MAC" netns $$
+# A name as udev gives a card by its slot: nothing may count on eth0.
+machine ip link add "$LAB_LINK" type veth peer name ens3 address "$LAB_MAC" netns $$
 machine ip link set dev "$LAB_LINK" alias "$LAB_ALIAS"
 machine ip link set dev "$LAB_LINK" master "$LAB_BRIDGE" up
 ip link set dev lo up
-ip address add "$LAB_ADDRESS" dev eth0
-ip link set dev eth0 up
+ip address add "$LAB_ADDRESS" dev ens3
+ip link set dev ens3 up
 exec 3>&-
 
 mount -t tmpfs -o size=1m,mode=0700 lab "$LAB_MOUNT"

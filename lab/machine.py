@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import image, kernel, network, procs
+from lab import image, kernel, network, procs, virtual
 from lab.model import Server, Settings, State, keypair, write
 from lab.shell import LabError, run, wait_for
 
@@ -77,6 +77,10 @@ def prepare(settings: Settings, state: State, server: Server) -> None:
     (at.seed / "root/.ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
     (at.seed / "root").chmod(0o700)
     write(at.seed / "root/.ssh/authorized_keys", f"{client} lab-{settings.name}\n")
+    if state.kind == image.VIRTUAL:
+        write(at.home / "known_hosts", f"{server.address} {host_key(settings, server)}\n")
+        virtual.make_disks(settings, state, server, at.home, at.seed)
+        return
     part = at.disk.with_suffix(".part")
     run(["cp", "--sparse=always", str(image.disk(state.image, state.disk)), str(part)])
     part.rename(at.disk)
@@ -139,6 +143,9 @@ def start(settings: Settings, state: State, server: Server) -> None:
             "`python -m lab down` and `python -m lab up` make the lab anew"
         )
     clear(settings, server)
+    if state.kind == image.VIRTUAL:
+        virtual.start(settings, state, server, at.home)
+        return
     mount = at.run_dir / "mnt"
     mount.mkdir(mode=0o700, parents=True, exist_ok=True)
     nofile = _limit(resource.RLIMIT_NOFILE, 1048576)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from lab.image import kind_of
 from lab.shell import LabError, run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,7 @@ class Settings:
     memory: str
     disk: str
     state: Path
+    kind: str = "box"  # of servers: box, or vm
     owner: int | None = None  # the lab is of no further use once this process has ended
 
     def __post_init__(self) -> None:
@@ -113,6 +115,11 @@ class State:
     image: str  # digest of the image recipe the servers' disks belong to
     owner: tuple[int, int] | None = None  # process id and its start time, see `procs.birth`
     servers: list[Server] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Of its servers: box, or vm."""
+        return kind_of(self.image)
 
     def server(self, name: str) -> Server:
         """Return the server of that name; LabError lists the names there are."""

@@ -100,6 +100,14 @@ def bridge_up(settings: Settings) -> bool:
     return True
 
 
+def tap(name: str, settings: Settings) -> None:
+    """Make the interface of a virtual machine, on the bridge; one of this lab with that name is used."""
+    remove_one(name, settings.state)
+    run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
+    run(["ip", "link", "set", "dev", name, "alias", alias(settings.state)])
+    run(["ip", "link", "set", "dev", name, "master", settings.bridge, "up"])
+
+
 def makers() -> set[Path]:
     """State folders of all labs that have an interface on this machine."""
     return {owner for entry in interfaces() if (owner := maker(entry)) is not None}

@@ -20,6 +20,7 @@ MODULES = (
     "veth",
     "bridge",
     "br_netfilter",
+    "tun",
     "nf_tables",
     "nf_conntrack",
     "vxlan",
@@ -106,9 +107,13 @@ def clear_leftovers() -> None:
 def up(settings: Settings) -> None:
     """Bring every server of the lab up, making what is missing; says so when nothing had to be done."""
     state = load(settings.file)
-    key = image.digest()
+    key = image.digest(settings.kind)
     if state is None:
         state = State(settings.name, str(settings.subnet), settings.memory, settings.disk, key)
+    elif state.kind != settings.kind:
+        raise LabError(
+            f"lab {state.name} is of the kind {state.kind}: `python -m lab down --name {state.name}` first"
+        )
     elif (state.subnet, state.name) != (str(settings.subnet), settings.name):
         raise LabError(
             f"lab {state.name} has the subnet {state.subnet}, not {settings.subnet}: "
@@ -123,7 +128,7 @@ def up(settings: Settings) -> None:
         servers.append(new_server(settings, servers))
     _claim(settings, [server.name for server in servers])
     if state.image == key:
-        image.ensure()
+        image.ensure(settings.kind)
     birth = procs.birth(settings.owner) if settings.owner is not None else None
     owner = (settings.owner, birth) if settings.owner is not None and birth is not None else None
     changed = (state.servers, state.owner) != (servers, owner)

@@ -12,7 +12,8 @@ say() { printf '==> %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # --- Debian packages -------------------------------------------------------------------------------------------
-mapfile -t wanted < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' -e 's/[[:space:]]//g' "$root/toolchain/apt.txt")
+# Further lists of packages, of what not everybody needs, are arguments.
+mapfile -t wanted < <(cat "$root/toolchain/apt.txt" "$@" | sed -e 's/#.*//' -e '/^[[:space:]]*$/d' -e 's/[[:space:]]//g')
 command -v dpkg-query >/dev/null ||
     fail "this machine has no dpkg: Jarvis is run from Debian 12. Use a Debian 12 machine or container."
 

@@ -40,7 +40,7 @@ CONFIG = ROOT / "etc/ceph"
 STORES = ROOT / "var/lib/ceph"
 MON, MGR, OSD = (STORES / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
 # How long one question to the cluster may take, in seconds; each is asked again.
-ANSWER = 5
+ANSWER = 5 * FACTOR
 # How long the store of an osd may take to be opened and grown, and data to move to other servers, in seconds.
 EXPANSION = 600
 MOVING = 7 * 24 * 3600
@@ -68,7 +68,7 @@ def die(text: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def run(*words: str, stdin: str = "", patience: int = 60) -> str:
+def run(*words: str, stdin: str = "", patience: int = 60 * FACTOR) -> str:
     """What a command prints. Raises `Problem` with its last line where it fails, or takes `patience` s."""
     try:
         done = subprocess.run(

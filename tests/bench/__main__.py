@@ -15,6 +15,8 @@ from tests.bench.report import markdown, text
 from toolchain.workspace.stack import StackError
 
 FILE = STATE / "bench.json"
+# Written by `make test-vm`.
+VIRTUAL = STATE / "vm.json"
 
 
 def main(words: list[str]) -> int:
@@ -23,7 +25,8 @@ def main(words: list[str]) -> int:
         if words == ["table"]:
             if not FILE.exists():
                 raise BenchError(f"there are no figures in {FILE}; measure them with: make bench")
-            sys.stdout.write(markdown(json.loads(FILE.read_text(encoding="utf-8"))))
+            virtual = json.loads(VIRTUAL.read_text(encoding="utf-8")) if VIRTUAL.exists() else None
+            sys.stdout.write(markdown(json.loads(FILE.read_text(encoding="utf-8")), virtual))
             return 0
         if words:
             raise BenchError("usage: python -m tests.bench [table]")

@@ -80,8 +80,24 @@ def peer_rows(peers: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, st
         yield name, f"{first:.1f} s", parts["first_seconds"], f"{unchanged:.1f} s", parts["unchanged_seconds"]
 
 
-def markdown(figures: Mapping[str, Any]) -> str:
-    """The document: tables of all figures."""
+def virtual_machine(found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines on the last `make test-vm`."""
+    yield "## One virtual machine as an installer leaves it"
+    yield ""
+    yield (
+        f"`make test-vm`, processor by {found['processor']}, patience {found['patience']}. Begun"
+        f" {found['date']},"
+        f" commit {found['commit']}, load before the start {found['load']:.1f}."
+    )
+    yield ""
+    yield "| what | | took |"
+    yield "|---|---|---:|"
+    for row in found["steps"]:
+        yield f"| {row['what']} | {row['outcome']} | {row['seconds']:.0f} s |"
+
+
+def markdown(figures: Mapping[str, Any], virtual: Mapping[str, Any] | None = None) -> str:
+    """The document: tables of all figures. ``virtual``: of the last test on a virtual machine, if any."""
     machine = figures["machine"]
     lines = [
         "# Figures",
@@ -133,6 +149,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
             f"| {name} | {tool['version']} | {tool['source']} | {tool['seconds']:.0f} s |"
             for name, tool in figures["tools"].items()
         ),
+        *(["", *virtual_machine(virtual)] if virtual else []),
     ]
     return "\n".join(lines) + "\n"
 

@@ -352,8 +352,8 @@ class Cloud:
         return None
 
 
-def lab_environment(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment of the stack dev, on the servers of the lab that ``facts`` describe."""
+def lab_environment(facts: Mapping[str, Any], count: int = 3) -> dict[str, Any]:
+    """The environment of the stack dev, or of its first ``count`` servers, on those of ``facts``."""
     document = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
     environment: dict[str, Any] = document["config"]["jarvis:environment"]
     environment["name"] = "test"
@@ -366,6 +366,7 @@ def lab_environment(facts: Mapping[str, Any]) -> dict[str, Any]:
     outside = f"{ip_network(facts['network'])[1]}/32"
     environment["firewall"] = {"operators": [facts["network"]], "clients": [outside]}
     environment["ssh"] = {"private_key_file": facts["private_key_path"]}
+    environment["servers"] = environment["servers"][:count]
     for server, fact in zip(environment["servers"], facts["servers"], strict=True):
         server["name"], server["address"] = fact["name"], fact["address"]
         server["host_key_file"] = facts["known_hosts_path"]

@@ -43,9 +43,9 @@ def with_environment(checkout: Path) -> None:
     (checkout / ".venv" / ".bootstrap").write_text(f"{digest}  -")
 
 
-def bootstrap(checkout: Path, programs: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def bootstrap(checkout: Path, programs: Path, *lists: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(checkout), **more}
-    command = ["bash", checkout / "toolchain" / "bootstrap.sh"]
+    command = ["bash", checkout / "toolchain" / "bootstrap.sh", *lists]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
@@ -55,6 +55,19 @@ def test_nothing_missing_says_nothing(checkout: Path, programs: Path) -> None:
     with_environment(checkout)
     done = bootstrap(checkout, programs)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_further_list_is_of_those_who_name_it(checkout: Path, programs: Path, tmp_path: Path) -> None:
+    log, more = tmp_path / "log", tmp_path / "more.txt"
+    more.write_text("# a comment\nqemu\n")
+    stand_in(programs, "dpkg-query", "printf 'installed podman\\ninstalled skopeo\\n'")
+    stand_in(programs, "apt-get", f'echo "$*" >> {log}')
+    stand_in(programs, "id", "echo 0")
+    with_environment(checkout)
+    assert bootstrap(checkout, programs).returncode == 0
+    assert not log.exists()
+    assert bootstrap(checkout, programs, str(more)).returncode == 0
+    assert log.read_text().splitlines()[-1].endswith(" qemu")
 
 
 def test_missing_packages_are_installed_and_only_those(

@@ -52,6 +52,23 @@ def test_a_node_is_ready_when_the_apiserver_says_so(
     assert result.returncode == status, result.stderr
 
 
+def test_a_connection_that_is_cut_does_not_keep_a_node_from_its_labels(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.add("sleep")
+    commands.add("curl", f'[ -e "{tmp_path}/cut" ] || {{ touch "{tmp_path}/cut"; exit 16; }}')
+    result = commands.run("kubernetes/node-labels.sh", "s1", root=tmp_path, JARVIS_PATIENCE_FACTOR="3")
+    assert result.returncode == 0, result.stderr
+    assert [" --max-time 30 " in call for call in commands.calls("curl")] == [True, True]
+
+
+def test_labels_that_are_refused_are_told(commands: Commands, tmp_path: Path) -> None:
+    commands.add("sleep")
+    commands.add("curl", "echo 'curl: (22) error: 403' >&2; exit 22")
+    result = commands.run("kubernetes/node-labels.sh", "s1", root=tmp_path, JARVIS_PATIENCE="0")
+    assert (result.returncode, result.stderr) == (1, "curl: (22) error: 403\n")
+
+
 def test_routes_are_replaced_and_those_of_servers_that_left_removed(
     commands: Commands, tmp_path: Path
 ) -> None:
