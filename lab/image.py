@@ -52,8 +52,11 @@ def packages(kind: str = BOX) -> list[str]:
 
 
 def digest(kind: str = BOX) -> str:
-    """Digest of the recipe, 16 hex digits: every file of it with its mode, suite and options. That of a virtual
-    machine says so in front: a lab's memory needs no field for it, and older versions of the lab can read it."""
+    """Digest of the recipe, 16 hex digits: every file of it with its mode, suite and options.
+
+    That of a virtual machine begins with ``vm-``: a lab's memory needs no field for its kind, which older
+    versions of the lab could not read.
+    """
     total = hashlib.sha256(repr((SUITE, OPTIONS, MKFS, MKFS_LAZY)).encode())
     for folder in (RECIPE, *([RECIPE_VM] if kind == VIRTUAL else [])):
         for path in sorted(folder.rglob("*")):

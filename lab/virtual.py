@@ -24,9 +24,9 @@ SLOT = 3
 INTERFACE = f"ens{SLOT}"
 # A kernel without a root says so within a second where the processor is real.
 PROBE_SECONDS = 15
-# A translated processor speculates about nothing: what keeps a real one from telling secrets by that only takes
-# time, most of all a table of pages of its own for the kernel. Its counter is the machine's, and needs no watch by
-# a timer that comes late where the machine is busy.
+# A translated processor speculates about nothing: what keeps a real one from telling secrets by that only
+# takes time, most of all a table of pages of its own for the kernel. Its counter is the machine's, and needs
+# no watch by a timer that comes late where the machine is busy.
 TRANSLATED = "mitigations=off tsc=nowatchdog"
 
 

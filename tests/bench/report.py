@@ -88,6 +88,7 @@ def virtual_machine(found: Mapping[str, Any]) -> Iterator[str]:
         f"`make test-vm`, processor by {found['processor']}, patience {found['patience']}. Begun"
         f" {found['date']},"
         f" commit {found['commit']}, load before the start {found['load']:.1f}."
+        f"{'' if found['passed'] else ' **The trial failed or ended early.**'}"
     )
     yield ""
     yield "| what | | took |"

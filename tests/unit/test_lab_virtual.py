@@ -60,7 +60,7 @@ def test_kvm_is_taken_only_where_a_guest_runs_on_it(
 
 
 def test_the_image_says_of_which_kind_a_lab_is(tmp_path: Path) -> None:
-    """No field does: an older version of the lab would hold the file for damaged, and the lab for a leftover."""
+    """No field does: an older version of the lab could not read the file, and would clear the lab away."""
     file = tmp_path / "lab.json"
     for kind in ("box", "vm"):
         save(file, State("vm", "10.90.0.0/24", "6g", "30g", image.digest(kind), servers=[SERVER]))
@@ -96,9 +96,16 @@ def test_the_image_of_a_virtual_machine_is_another() -> None:
 def test_the_last_trial_stands_in_the_figures() -> None:
     steps = [{"what": "the first up gives a cloud", "outcome": "passed", "seconds": 1234.5}]
     found = {"processor": "tcg", "patience": 20, "date": "2026-11-27", "commit": "abc1234", "load": 0.5}
-    lines = list(virtual_machine({**found, "steps": steps}))
-    assert "commit abc1234, load before the start 0.5." in lines[2]
+    lines = list(virtual_machine({**found, "passed": True, "steps": steps}))
+    assert lines[2].endswith("commit abc1234, load before the start 0.5.")
     assert lines[-1] == "| the first up gives a cloud | passed | 1234 s |"
+
+
+def test_the_figures_say_where_a_trial_ended_early() -> None:
+    """A deployment that fails ends the trial, and what was tested before may all have passed."""
+    found = {"processor": "tcg", "patience": 20, "date": "2026-11-27", "commit": "abc1234", "load": 0.5}
+    lines = list(virtual_machine({**found, "passed": False, "steps": []}))
+    assert "**The trial failed or ended early.**" in lines[2]
 
 
 def test_a_lab_stays_of_its_kind(tmp_path: Path) -> None:
