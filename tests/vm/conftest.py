@@ -37,9 +37,15 @@ PATIENCE = 20
 deployment.LIMIT_SECONDS = 4 * 3600
 
 
+def commit() -> str:
+    """What the checkout is at."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
 # What each test took with what it was the first to ask for, such as the deployment.
 _steps: dict[str, dict[str, object]] = {}
-_began = {"date": datetime.now(UTC).date().isoformat(), "load": os.getloadavg()[0]}
+_began = {"date": datetime.now(UTC).date().isoformat(), "commit": commit(), "load": os.getloadavg()[0]}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -51,15 +57,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         row["outcome"] = report.outcome
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(exitstatus: int) -> None:
     """Writes down when, of which commit, and how long: for ``python -m tests.bench table``."""
     if not _steps:
         return
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     processor = virtual.accelerator(image.digest(image.VIRTUAL))[1].partition(",")[0]
-    found = {**_began, "commit": commit.stdout.strip(), "processor": processor, "patience": PATIENCE}
+    found = {**_began, "passed": exitstatus == 0, "processor": processor, "patience": PATIENCE}
     write(STATE / "vm.json", json.dumps(found | {"steps": list(_steps.values())}, indent=2) + "\n", 0o644)
 
 

@@ -27,6 +27,28 @@ def test_the_server_is_as_the_installer_leaves_it(bare: Cloud) -> None:
     assert bare.ssh(server, "findmnt -no SOURCE /").strip() == "/dev/vda"
 
 
+def boot(cloud: Cloud) -> str:
+    return cloud.attempt_ssh(cloud.servers[0], "cat /proc/sys/kernel/random/boot_id").stdout.strip()
+
+
+def replayed(cloud: Cloud) -> bool:
+    """At the last boot the root's journal was replayed: it had not been unmounted."""
+    return "recovery complete" in cloud.ssh(cloud.servers[0], "dmesg --notime | grep 'EXT4-fs (vda)'")
+
+
+def test_a_bare_server_boots_anew_and_bears_a_loss_of_power(bare: Cloud) -> None:
+    (server,) = bare.servers
+    before = boot(bare)
+    bare.attempt_ssh(server, "systemctl reboot")
+    wait_until("it has booted anew", lambda: boot(bare) not in ("", before), HOUR)
+    assert not replayed(bare)
+    bare.ssh(server, "echo kept >/root/kept && sync")
+    lab("power-off", server)
+    lab("power-on", server)
+    assert replayed(bare)
+    assert bare.ssh(server, "cat /root/kept; rm /root/kept") == "kept\n"
+
+
 def well(cloud: Cloud) -> bool:
     """All is there, seen from outside. What does not answer is not there (yet)."""
     (server,) = cloud.servers
@@ -45,10 +67,6 @@ def well(cloud: Cloud) -> bool:
 
 def nothing_to_do(cloud: Cloud) -> None:
     assert cloud.stack.run("preview").steps() == {}
-
-
-def boot(cloud: Cloud) -> str:
-    return cloud.attempt_ssh(cloud.servers[0], "cat /proc/sys/kernel/random/boot_id").stdout.strip()
 
 
 def test_the_first_up_gives_a_cloud(cloud: Cloud) -> None:
