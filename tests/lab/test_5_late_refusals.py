@@ -46,7 +46,7 @@ def test_a_fresh_state_is_refused_on_the_servers_of_another(
 
 def test_what_cannot_change_is_told_at_once_and_before_anything(cloud: Cloud) -> None:
     stack = cloud.stack
-    before = {one["urn"]: one.get("inputs") for one in stack.state()}
+    before = {one["urn"]: one.get("inputs") for one in stack.state(secrets=True)}
     servers = [dict(server) for server in stack.environment["servers"][::-1]]
     known = Path(servers[0].pop("host_key_file")).read_text().splitlines()
     [key] = [line.partition(" ")[2] for line in known if line.startswith(f"{servers[0]['address']} ")]
@@ -66,4 +66,4 @@ def test_what_cannot_change_is_told_at_once_and_before_anything(cloud: Cloud) ->
         lines = one_error(run, "this cannot change while the cloud is deployed").splitlines()
         told = [line.strip().partition(": ")[0] for line in lines if line.startswith("  ")]
         assert told == [*fields, "servers[0].address", "servers"]
-    assert {one["urn"]: one.get("inputs") for one in stack.state()} == before
+    assert {one["urn"]: one.get("inputs") for one in stack.state(secrets=True)} == before
