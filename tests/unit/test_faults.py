@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults import load
 from tests.faults.client import Refused, User
-from tests.faults.fault import verdict
+from tests.faults.fault import Fault, _noticed, verdict
 from tests.faults.health import _of_nodes, _of_pods
 from tests.faults.load import Stream
 from tests.faults.report import aims, line, markdown
@@ -151,3 +151,13 @@ def test_who_was_refused_asks_again_before_the_next_is_due(monkeypatch: pytest.M
             time.sleep(0.01)
     assert [problem for _, _, problem in tokens.answers] == ["status 503", ""]
     assert [len(stream.answers) for stream in running.streams[1:]] == [1, 1]
+
+
+def test_who_gets_no_answer_has_noticed_nothing_yet() -> None:
+    def nobody(_: object) -> bool:
+        raise AssertionError("no route to host")
+
+    def strike(_: object) -> None: ...
+
+    fault = Fault(name="x", title="x", strike=strike, noticed=nobody)
+    assert not _noticed(fault, cast(Any, None))
