@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 FOLDER = "/etc/kubernetes/virtual-address"
 GATEWAY_READY = "/var/lib/jarvis/bin/gateway-ready"
 # Equal on all: an address then stays where it is when a server comes back, since VRRP moves it to a higher
-# priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more, and one whose API
-# server does not for less than any whose does.
+# priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more.
 PRIORITY = 100
 GATEWAY_BONUS = 50
-API_MALUS = 80
 
 
 def keepalived_config(
@@ -39,8 +37,8 @@ def keepalived_config(
     api_port: int,
     gateway_port: int,
 ) -> str:
-    """keepalived's configuration on ``server``. A server whose API (``api_port``) is ready is preferred to
-    one whose is not, and among those one whose gateway is.
+    """keepalived's configuration on ``server``, whose API (``api_port``) must be ready for it to hold the
+    address, and whose gateway should be ready.
 
     ``virtual_addresses``: one, and a second while it changes. Holders tell each other the first alone, and
     hold the second beside it: keepalived does not listen to one that tells another list, so that several
@@ -58,7 +56,6 @@ def keepalived_config(
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
-        malus=str(API_MALUS),
         api_check=f"{READY} 127.0.0.1:{api_port}",
         gateway_check=f"{GATEWAY_READY} {address}:{gateway_port}",
     )

@@ -39,7 +39,7 @@ from jarvis.kubernetes.network import (
     pod_routes,
 )
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
-from jarvis.kubernetes.virtual_address import API_MALUS, GATEWAY_BONUS, PRIORITY, keepalived_config
+from jarvis.kubernetes.virtual_address import keepalived_config
 from jarvis.openstack import cache, glance, keystone
 
 FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files" / "kubernetes"
@@ -244,18 +244,11 @@ def test_servers_have_equal_priority_so_that_the_address_stays_where_it_is() -> 
     assert "10.0.0.100/32" in one
 
 
-def test_a_server_without_an_api_counts_for_less_than_any_with_one_and_for_more_than_none() -> None:
-    """keepalived adds a script's weight where it is positive and the script succeeds, and where it is
-    negative and the script fails. A weight of 0, or none, would take the address from all of them."""
-    weights = {
-        name: int(weight)
-        for name, weight in re.findall(r"vrrp_script (\w+) {[^}]*?weight (-?\d+)", keepalived())
-    }
-    assert weights == {"api": -API_MALUS, "gateway": GATEWAY_BONUS}
-    assert PRIORITY > PRIORITY - API_MALUS + GATEWAY_BONUS
-    # VRRP's own bounds (RFC 5798, section 5.2.4); 255 is the owner's.
-    assert PRIORITY - API_MALUS > 0
-    assert PRIORITY + GATEWAY_BONUS < 255
+def test_a_server_without_an_api_cannot_have_the_address() -> None:
+    """keepalived takes a script without a weight for a condition. With one, a server that is cut off from the
+    others would take the address beside their holder."""
+    [api] = re.findall(r"vrrp_script api {([^}]*)}", keepalived())
+    assert "weight" not in api
 
 
 def test_a_server_that_is_alone_speaks_to_nobody() -> None:
