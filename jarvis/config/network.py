@@ -46,8 +46,7 @@ class Networks(Section):
 
     def pod_subnet(self, index: int) -> Network:
         """The part number ``index`` of ``pods``, from 0. Raises ``IndexError`` past the last."""
-        step = 1 << (32 - self.node_prefix)
-        base = int(self.pods.network_address) + index * step
-        if index < 0 or base + step > int(self.pods.broadcast_address) + 1:
+        if not 0 <= index < self.pod_subnets:
             raise IndexError(f"pods {self.pods} has no part number {index} of length /{self.node_prefix}")
+        base = int(self.pods.network_address) + (index << (32 - self.node_prefix))
         return type(self.pods)((base, self.node_prefix))

@@ -18,11 +18,13 @@ def pod_numbers(servers: Sequence[str], before: Before, parts: int) -> dict[str,
         return {name: at for at, name in enumerate(servers)}
     known = {one.name: one.number for one in before.servers}
     numbers = {name: known[name] for name in servers if name in known}
+    new = [name for name in servers if name not in numbers]
+    if not new:
+        return numbers
     leaving = {number for name, number in known.items() if name not in numbers}
     taken = set(numbers.values())
     free = [number for number in range(parts) if number not in taken]
     order = [one for one in free if one not in leaving] + [one for one in free if one in leaving]
-    new = [name for name in servers if name not in numbers]
     # Past the last part where they do not suffice, which the environment's checks refuse.
     order += range(parts, parts + len(new))
     return numbers | dict(zip(new, order, strict=False))
