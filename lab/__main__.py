@@ -10,8 +10,8 @@ from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from pathlib import Path
 
 from lab import health, operate
-from lab.image import locked
-from lab.model import CHECKOUT, USER, Settings, write
+from lab.image import BOX, VIRTUAL, locked
+from lab.model import CHECKOUT, Settings, write
 from lab.shell import LabError
 
 
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--kind",
-        choices=("box", "vm"),
+        choices=(BOX, VIRTUAL),
         default=env("JARVIS_LAB_KIND"),
         help="servers in a box (default, or as it is), or virtual machines",
     )
@@ -95,7 +95,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         memory=args.memory,
         disk=args.disk,
         state=state,
-        kind=args.kind or (known.kind if known else "box"),
+        kind=args.kind or (known.kind if known else BOX),
         owner=getattr(args, "owner", None),
     )
 
@@ -125,16 +125,7 @@ def _status(settings: Settings, as_json: bool) -> None:
 
 def _ssh(settings: Settings, name: str, command: list[str]) -> None:
     server = operate.remember(settings).server(name)
-    options = ["-i", str(settings.client_key), "-o", f"UserKnownHostsFile={settings.known_hosts}"]
-    options += [
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        "GlobalKnownHostsFile=/dev/null",
-        "-o",
-        "IdentitiesOnly=yes",
-    ]
-    os.execvp("ssh", ["ssh", "-F", "none", *options, f"{USER}@{server.address}", *command])
+    os.execvp("ssh", [*settings.ssh(server, settings.known_hosts), *command])
 
 
 def main() -> int:

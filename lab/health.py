@@ -36,7 +36,7 @@ def ask(
     """What a command prints in a server of either kind, whatever comes of it."""
     if settings.kind == image.VIRTUAL:
         home = places(settings, server.name).home
-        return virtual.inside(settings, server, list(argv), home, timeout, False)
+        return virtual.inside(settings, server, list(argv), home, timeout)
     return inside(box, argv, timeout=timeout, check=False)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from lab.image import kind_of
+from lab.image import BOX, kind_of
 from lab.shell import LabError, run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,7 @@ class Settings:
     memory: str
     disk: str
     state: Path
-    kind: str = "box"  # of servers: box, or vm
+    kind: str = BOX  # of servers: box, or vm
     owner: int | None = None  # the lab is of no further use once this process has ended
 
     def __post_init__(self) -> None:
@@ -88,6 +88,13 @@ class Settings:
     def known_hosts(self) -> Path:
         """Host keys of the servers, as OpenSSH reads them."""
         return self.state / "known_hosts"
+
+    def ssh(self, server: Server, known_hosts: Path, *options: str) -> list[str]:
+        """The words of SSH into a server, up to its command. ``options`` beyond those that always hold."""
+        all_options = [f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null"]
+        all_options += ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", *options]
+        words = [word for option in all_options for word in ("-o", option)]
+        return ["ssh", "-F", "none", "-i", str(self.client_key), *words, f"{USER}@{server.address}"]
 
 
 @dataclass(frozen=True)

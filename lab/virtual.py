@@ -118,15 +118,10 @@ def start(settings: Settings, state: State, server: Server, home: Path) -> None:
     raise LabError(f"server {server.name} did not start: {' | '.join(said[-3:]) or 'no output'}")
 
 
-def inside(
-    settings: Settings, server: Server, argv: list[str], home: Path, timeout: float, check: bool
-) -> str:
-    """Run a command in a server, by SSH: there is no other way in."""
-    options = ["BatchMode=yes", "ConnectTimeout=10", f"UserKnownHostsFile={home / 'known_hosts'}"]
-    options += ["GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
-    words = [word for option in options for word in ("-o", option)]
-    there = ["ssh", "-F", "none", "-i", str(settings.client_key), *words, f"root@{server.address}"]
-    return run([*there, "--", shlex.join(argv)], timeout=timeout, check=check)
+def inside(settings: Settings, server: Server, argv: list[str], home: Path, timeout: float) -> str:
+    """What a command prints in a server, whatever comes of it; by SSH: there is no other way in."""
+    there = settings.ssh(server, home / "known_hosts", "BatchMode=yes", "ConnectTimeout=10")
+    return run([*there, "--", shlex.join(argv)], timeout=timeout, check=False)
 
 
 def memory(pid: int, cap: str) -> tuple[int, int]:
