@@ -6,11 +6,13 @@ import base64
 import http.client
 import ssl
 import tempfile
-import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from background import Background
 
 # Between two requests. A gap of a second or two, as by a missed holder, would cut off several.
 PAUSE_SECONDS = 0.1
@@ -18,36 +20,37 @@ PAUSE_SECONDS = 0.1
 PATIENCE_SECONDS = 5
 
 
-class Asking:
+def clusters_tls(config: Mapping[str, Any]) -> ssl.SSLContext:
+    """TLS that trusts the authority of a kubeconfig."""
+    trust = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    return ssl.create_default_context(cadata=trust)
+
+
+def administrators_tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+    """TLS with the certificate of the kubeconfig ``user``, that trusts the authority of ``cluster``."""
+    context = clusters_tls(cluster)
+    with tempfile.NamedTemporaryFile() as file:
+        for part in ("client-certificate-data", "client-key-data"):
+            file.write(base64.b64decode(user["users"][0]["user"][part]))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+class Asking(Background):
     """Asks the API at the address of ``kubeconfig``, each time by a connection of its own, until it is left.
 
     ``answered``: how many were. ``problems``: what was wrong with the others.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
+        super().__init__()
         config = yaml.safe_load(kubeconfig.read_text())
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        trust = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        self._context = ssl.create_default_context(cadata=trust)
-        with tempfile.NamedTemporaryFile() as file:
-            for part in ("client-certificate-data", "client-key-data"):
-                file.write(base64.b64decode(user[part]))
-            file.flush()
-            self._context.load_cert_chain(file.name)
-        parts = urlsplit(cluster["server"])
+        self._context = administrators_tls(config, config)
+        parts = urlsplit(config["clusters"][0]["cluster"]["server"])
         self._address, self._port = str(parts.hostname), parts.port
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True)
         self.answered = 0
         self.problems: list[str] = []
-
-    def __enter__(self) -> Asking:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
 
     def _loop(self) -> None:
         while not self._end.wait(PAUSE_SECONDS):

@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from deployment import ROOT, Cloud, Run, Stack, attempt_lab, lab, lab_environment
+from watching import teller
 
 from toolchain.workspace.model import Workspace
 
@@ -30,14 +31,7 @@ KEEP = os.environ.get("JARVIS_KEEP_LAB") == "1"
 
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tells the person who watches how far it is."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def tell(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n    {text}", end="", flush=True)
-
-    return tell
+    return teller(request)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import base64
 import http.client
 import json
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pika
 import yaml
+from asking import administrators_tls, clusters_tls
 from deployment import Cloud
 from pika.exceptions import ProbableAuthenticationError
 
@@ -150,8 +150,6 @@ def _on_server(cloud: Cloud) -> Iterator[Probe]:
 
 
 def _of_cluster(cloud: Cloud, former: Credentials, now: Credentials) -> Iterator[Probe]:
-    trust = base64.b64decode(now.kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
-
     def status(context: ssl.SSLContext, **headers: str) -> int:
         connection = http.client.HTTPSConnection(
             cloud.virtual_address, 6443, context=context, timeout=_SECONDS
@@ -163,19 +161,11 @@ def _of_cluster(cloud: Cloud, former: Credentials, now: Credentials) -> Iterator
             connection.close()
 
     def by_certificate(one: Credentials) -> bool:
-        context = ssl.create_default_context(cadata=trust)
-        user = one.kubeconfig["users"][0]["user"]
-        with tempfile.NamedTemporaryFile() as file:
-            for part in ("client-certificate-data", "client-key-data"):
-                file.write(base64.b64decode(user[part]))
-            file.flush()
-            context.load_cert_chain(file.name)
-        return status(context) == 200
+        return status(administrators_tls(now.kubeconfig, one.kubeconfig)) == 200
 
     def by_token(one: Credentials) -> bool:
-        context = ssl.create_default_context(cadata=trust)
         # 403: known, and allowed nothing; 401: not known.
-        return status(context, Authorization=f"Bearer {one.token}") == 403
+        return status(clusters_tls(now.kubeconfig), Authorization=f"Bearer {one.token}") == 403
 
     yield "Kubernetes: administrator", lambda: by_certificate(now), lambda: by_certificate(former)
     yield "Kubernetes: a token of a service account", lambda: by_token(now), lambda: by_token(former)

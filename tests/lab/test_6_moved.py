@@ -79,13 +79,14 @@ def up_under_load(cloud: Cloud, user: User, kubeconfig: Path) -> Run:
     return run
 
 
-def move(cloud: Cloud, new: str, folder: Path) -> None:
-    """Leads clients from the address that is held to ``new``, and has the former one let go."""
+def test_another_virtual_address_cuts_nobody_off_who_follows(cloud: Cloud, tmp_path: Path) -> None:
+    """Clients are led to it, and the former one is let go. Tests after this one use it."""
     stack, old = cloud.stack, cloud.virtual_address
+    new = str(ip_network(cloud.facts["network"])[OTHER])
     workspace = stack.workspace
     before, listed = objects(cloud), endpoints(cloud)
     assert len({(service, interface) for service, interface, _ in listed}) == len(listed)
-    former = folder / f"kubeconfig-{old}"
+    former = tmp_path / f"kubeconfig-{old}"
     shutil.copy(workspace.kubeconfig, former)
     user = User(workspace.clouds, Gateway(old, cloud.authority))
 
@@ -121,8 +122,3 @@ def move(cloud: Cloud, new: str, folder: Path) -> None:
     assert stack.run("preview", "--expect-no-changes").steps() == {}
     assert user.lost() == []
     user.leave()
-
-
-def test_another_virtual_address_cuts_nobody_off_who_follows(cloud: Cloud, tmp_path: Path) -> None:
-    """Tests after this one use it, and no longer the one before."""
-    move(cloud, str(ip_network(cloud.facts["network"])[OTHER]), tmp_path)

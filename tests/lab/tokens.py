@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import ssl
-import threading
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import yaml
+from background import Background
 
 # A client gives an answer up after this time and asks again.
 PATIENCE_SECONDS = 5
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 5
 PAUSE_SECONDS = 0.2
 
 
-class TokenLoop:
+class TokenLoop(Background):
     """Asks the gateway for tokens, by a new connection each, from a thread of its own, until it is left.
 
     With ``validate`` each token, and the very first one, must be found valid as well, by itself.
@@ -28,6 +28,7 @@ class TokenLoop:
     """
 
     def __init__(self, clouds: Path, authority: Path, *, validate: bool = False) -> None:
+        super().__init__()
         auth: dict[str, Any] = yaml.safe_load(clouds.read_text(encoding="utf-8"))["clouds"]["jarvis"]["auth"]
         user = {"name": auth["username"], "password": auth["password"], "domain": {"name": "Default"}}
         project = {"name": auth["project_name"], "domain": {"name": "Default"}}
@@ -42,17 +43,7 @@ class TokenLoop:
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._validate = validate
         self._first = ""
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True)
         self.answers: list[tuple[float, str]] = []
-
-    def __enter__(self) -> TokenLoop:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
 
     def _loop(self) -> None:
         while not self._end.is_set():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,23 +23,18 @@ os.environ.setdefault("JARVIS_TEST_SUBNET", "10.90.0.0/24")
 
 import deployment  # noqa: E402
 from deployment import Cloud, Stack, attempt_lab, lab, lab_environment  # noqa: E402
+from watching import teller  # noqa: E402
 
 from lab import image, virtual  # noqa: E402
 from lab.model import write  # noqa: E402
+from tests.bench.measure import STATE, commit  # noqa: E402
 from toolchain.workspace.model import Workspace  # noqa: E402
 
 KEEP = os.environ.get("JARVIS_KEEP_LAB") == "1"
-STATE = ROOT / ".jarvis"
 NAME = "test-vm"
 # Without KVM a processor is translated, and some twenty times slower.
 PATIENCE = 20
 deployment.LIMIT_SECONDS = 4 * 3600
-
-
-def commit() -> str:
-    """What the checkout is at."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 # What each test took with what it was the first to ask for, such as the deployment.
@@ -68,14 +62,7 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tells the person who watches how far it is."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def tell(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n    {text}", end="", flush=True)
-
-    return tell
+    return teller(request)
 
 
 @pytest.fixture(scope="session")
