@@ -25,11 +25,14 @@ HEALTH = "/etc/kubernetes/health"
 FOLDER = "/etc/kubernetes/apiserver-proxy"
 
 
-def haproxy_config(servers: Sequence[tuple[str, str]], *, public_port: int | None = None) -> str:
+def haproxy_config(
+    servers: Sequence[tuple[str, str]], *, public_port: int | None = None, patience: int = 1
+) -> str:
     """HAProxy's configuration for the API servers ``(name, address:port)``.
 
     TLS passes through untouched; health checks ask /readyz with a client's certificate. ``public_port`` is
     listened on as well, for a server that may hold the virtual address and runs no API server.
+    ``patience``: how many times as long as on a usual server an answer may take.
     """
     lines = [f"  server {name} {address}" for name, address in servers]
     public = f"  bind 0.0.0.0:{public_port}\n" if public_port else ""
@@ -38,6 +41,8 @@ def haproxy_config(servers: Sequence[tuple[str, str]], *, public_port: int | Non
         local=f"{LOCAL_ADDRESS}:{LOCAL_PORT}",
         public=public,
         folder=FOLDER,
+        connect=str(2 * patience),
+        check=str(3 * patience),
         servers="\n".join(lines),
     )
 
@@ -60,7 +65,9 @@ class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
     ) -> None:
         ca, health = args.identities.authority.certificate, args.identities.health
         clear, secret = credentials(HEALTH, ca, health)
-        config = haproxy_config(args.servers, public_port=args.public_port)
+        config = haproxy_config(
+            args.servers, public_port=args.public_port, patience=args.host.target.patience
+        )
         super().__init__(
             name,
             "apiserver-proxy",

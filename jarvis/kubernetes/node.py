@@ -157,7 +157,7 @@ class Node(Component, token="kubernetes:Node"):
                 secret_files=secret,
                 units=["containerd.service"],
                 inputs=[args.host.release],
-                ready="ctr --connect-timeout 2s version >/dev/null",
+                ready="ctr --connect-timeout $((2 * ${JARVIS_PATIENCE_FACTOR:-1}))s version >/dev/null",
                 purge=["/var/lib/containerd", "/run/containerd"],
             ),
             self.child(depends_on=[args.host]),
@@ -256,7 +256,8 @@ class Node(Component, token="kubernetes:Node"):
                 secret_files=secret,
                 units=["kube-proxy.service"],
                 inputs=[args.host.release],
-                ready="curl --silent --show-error --fail --max-time 3 --output /dev/null http://127.0.0.1:10256/livez",
+                ready="curl --silent --show-error --fail --max-time $((3 * ${JARVIS_PATIENCE_FACTOR:-1}))"
+                " --output /dev/null http://127.0.0.1:10256/livez",
                 timeout=90,
             ),
             self.child(depends_on=[args.host, *args.after_kubelet]),

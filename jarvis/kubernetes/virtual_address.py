@@ -36,6 +36,7 @@ def keepalived_config(
     router_id: int,
     api_port: int,
     gateway_port: int,
+    patience: int = 1,
 ) -> str:
     """keepalived's configuration on ``server``, whose API (``api_port``) must be ready for it to hold the
     address, and whose gateway should be ready.
@@ -45,7 +46,10 @@ def keepalived_config(
     would hold the address until the last has changed.
 
     ``interface`` empty: ``%INTERFACE%`` stands there, and is replaced on the server by that of ``address``.
+    ``patience``: how many times as long as on a usual server a check may take.
     """
+    # keepalived gives its scripts no variables.
+    factor = f"/usr/bin/env JARVIS_PATIENCE_FACTOR={patience} " if patience > 1 else ""
     return template(
         "keepalived.conf",
         server=server,
@@ -56,8 +60,10 @@ def keepalived_config(
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
-        api_check=f"{READY} 127.0.0.1:{api_port}",
-        gateway_check=f"{GATEWAY_READY} {address}:{gateway_port}",
+        api_timeout=str(4 * patience),
+        gateway_timeout=str(3 * patience),
+        api_check=f"{factor}{READY} 127.0.0.1:{api_port}",
+        gateway_check=f"{factor}{GATEWAY_READY} {address}:{gateway_port}",
     )
 
 
@@ -106,6 +112,7 @@ class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
             router_id=env.networks.virtual_router_id,
             api_port=args.api_port,
             gateway_port=env.gateway.https_port,
+            patience=env.patience,
         )
         super().__init__(
             name,

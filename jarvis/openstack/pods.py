@@ -149,7 +149,8 @@ def web_template(
 ) -> dict[str, Any]:
     """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
     replaces the pods, one by one. ``drain``: seconds that requests under way have. ``patience``: of the
-    environment, for the start."""
+    environment, for the start; an answer has up to six times as long."""
+    slow = min(patience, 6)
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
@@ -162,10 +163,10 @@ def web_template(
     container = _container(args, args.service, command)
     container |= {
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
-        "startupProbe": probe(1, 120 * patience, 2),
-        "readinessProbe": probe(3, 3, 5),
+        "startupProbe": probe(1, 120 * patience, 2 * slow),
+        "readinessProbe": probe(3, 3, 5 * slow),
         # Only a process that answers nothing for a whole minute is beyond waiting.
-        "livenessProbe": probe(10, 6, 10),
+        "livenessProbe": probe(10, 6, 10 * slow),
         "lifecycle": {"preStop": {"sleep": {"seconds": GOODBYE}}},
     }
     component = selector(args.service, "api")

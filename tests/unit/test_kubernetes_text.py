@@ -407,3 +407,11 @@ def test_files_for_the_api_server_are_what_it_reads() -> None:
             assert resource["group"] not in ("", "authentication.k8s.io"), (
                 "bodies of secrets in the audit log"
             )
+
+
+def test_a_slow_servers_checks_wait_longer() -> None:
+    assert "timeout check 60s" in haproxy_config([("s1", "10.0.0.11:6443")], patience=20)
+    slow = keepalived(patience=20)
+    assert "timeout 80\n" in slow
+    assert 'script "/usr/bin/env JARVIS_PATIENCE_FACTOR=20 /var/lib/jarvis/bin/apiserver-ready ' in slow
+    assert "JARVIS_PATIENCE_FACTOR" not in keepalived()
