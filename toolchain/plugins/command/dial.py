@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jarvis.core.credentials import agent_problem, key_problem
 from toolchain.plugins.command.connection import UNLIMITED, Connection
 from toolchain.plugins.command.mux import memory_file
 from toolchain.plugins.common.errors import Cancelled, ProviderError
@@ -37,7 +38,15 @@ class HostKeyError(DialError):
 
 
 class PrivateKeyError(DialError):
-    """`privateKey` is not a key. Not tried again."""
+    """`privateKey` is not a key that ssh can use. Not tried again."""
+
+
+class NoCredentialsError(DialError):
+    """There is nothing to prove who we are with. Not tried again."""
+
+
+# What no further dial can mend.
+_FINAL = (HostKeyError, PrivateKeyError, NoCredentialsError)
 
 
 @dataclass
@@ -120,7 +129,8 @@ def dial(
         proxy: gives the control socket of a live connection to the proxy, when there is one.
 
     Raises:
-        DialError: after more failures than `dial_error_limit` (HostKeyError, PrivateKeyError: at once).
+        DialError: after more failures than `dial_error_limit`; at once where no further dial can mend it
+            (HostKeyError, PrivateKeyError, NoCredentialsError).
         Cancelled: the engine cancelled.
     """
     delay, failures = _FIRST_DELAY, 0
@@ -130,7 +140,7 @@ def dial(
         error = _once(connection, control, held, op, proxy() if proxy else None)
         if error is None:
             return
-        if isinstance(error, HostKeyError | PrivateKeyError):
+        if isinstance(error, _FINAL):
             raise error
         failures += 1
         if limit > UNLIMITED and failures > limit:
@@ -235,9 +245,35 @@ def _explain(connection: Connection, stderr: str) -> DialError:
             f"ssh-keyscan -p {connection.port} {connection.host}; otherwise somebody stands in between"
         )
     if "load key" in lowered and ("invalid format" in lowered or "error in libcrypto" in lowered):
-        return PrivateKeyError(
-            f"{connection.label}: connection.privateKey is not a private key that ssh can read "
-            "(or it is encrypted: then set connection.privateKeyPassword); try it: ssh-keygen -y -f KEYFILE"
-        )
+        return _bad_key(connection, "it is not a private key that ssh can read")
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("@")]
+    if "permission denied" in lowered and (known := _refused(connection, lines[-1])):
+        return known
     return DialError(lines[-1] if lines else "ssh ended without a message")
+
+
+def _refused(connection: Connection, said: str) -> DialError | None:
+    """Why the server had to refuse us, where that can be told on this machine.
+
+    The official plugin finds the same before it dials: it reads the key and asks the agent itself.
+    """
+    if connection.password is not None:
+        return None
+    if connection.private_key is not None:
+        # A passphrase is never an argument of a program, so a key that has one is not looked at.
+        problem = key_problem(connection.private_key) if connection.private_key_password is None else ""
+        return _bad_key(connection, problem) if problem else None
+    problem = agent_problem(connection.agent_socket)
+    if not problem:
+        return None
+    return NoCredentialsError(
+        f"{said} {connection.label}: there is no key for it: {problem}; "
+        'type: eval "$(ssh-agent)"; ssh-add KEYFILE, or set connection.privateKey'
+    )
+
+
+def _bad_key(connection: Connection, problem: str) -> PrivateKeyError:
+    return PrivateKeyError(
+        f"{connection.label}: connection.privateKey cannot be used: {problem} (an encrypted one needs "
+        "connection.privateKeyPassword, or the SSH agent: ssh-add KEYFILE); try it: ssh-keygen -y -f KEYFILE"
+    )
