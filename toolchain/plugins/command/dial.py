@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -76,6 +77,8 @@ def credentials(connection: Connection) -> Credentials:
         out.descriptors.append(descriptor)
         return f"/proc/{os.getpid()}/fd/{descriptor}"
 
+    socket = connection.agent_socket
+
     methods = []
     if connection.private_key is not None:
         # OpenSSH wants the last line ended; keys pasted into a configuration often lack that.
@@ -87,14 +90,14 @@ def credentials(connection: Connection) -> Credentials:
             )
     else:
         out.arguments += ["-o", "IdentityFile=none"]
-    if connection.private_key is not None or connection.agent_socket:
+    if connection.private_key is not None or socket:
         methods.append("publickey")
     if connection.password is not None:
         methods += ["password", "keyboard-interactive"]
         out.environment["PLUGIN_PASSWORD_FILE"] = held("password", connection.password + "\n")
     out.arguments += ["-o", f"PreferredAuthentications={','.join(methods) or 'none'}"]
-    out.arguments += ["-o", f"IdentityAgent={connection.agent_socket or 'none'}"]
-    out.arguments += ["-o", f"IdentitiesOnly={'no' if connection.agent_socket else 'yes'}"]
+    out.arguments += ["-o", f"IdentityAgent={_path(socket) if socket else 'none'}"]
+    out.arguments += ["-o", f"IdentitiesOnly={'no' if socket else 'yes'}"]
     if out.environment:
         out.environment["SSH_ASKPASS"] = str(_ASKPASS)
         out.environment["SSH_ASKPASS_REQUIRE"] = "force"
@@ -109,6 +112,11 @@ def credentials(connection: Connection) -> Credentials:
         # As the official plugin: without `hostKey` any key will do. Configurations always set it.
         out.arguments += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     return out
+
+
+def _path(path: str | Path) -> str:
+    """A path as the value of an option of ssh, which splits at blanks and expands "%"."""
+    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def ssh_program() -> str:
@@ -169,7 +177,7 @@ def _once(
     ]
     for option in (
         "ControlMaster=yes",
-        f"ControlPath={control}",
+        f"ControlPath={_path(control)}",
         f"ControlPersist={_IDLE_SECONDS}",
         f"ConnectTimeout={connection.per_dial_timeout or 'none'}",
         f"ServerAliveInterval={_ALIVE_SECONDS}",
@@ -187,7 +195,8 @@ def _once(
         arguments += ["-o", option]
     arguments += held.arguments
     if proxy_control is not None:
-        hop = f"{ssh_program()} -F none -S {proxy_control} -o BatchMode=yes -W [%h]:%p proxy"
+        words = [ssh_program(), "-F", "none", "-S", str(proxy_control), "-o", "BatchMode=yes"]
+        hop = shlex.join(words).replace("%", "%%") + " -W [%h]:%p proxy"
         arguments += ["-o", f"ProxyCommand={hop}"]
     arguments += ["--", connection.host]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")}
