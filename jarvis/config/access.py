@@ -37,6 +37,11 @@ def user(env: Environment, server: Server) -> str:
     return server.user or env.ssh.user
 
 
+def sudo(env: Environment, server: Server) -> bool:
+    """Whether that user becomes root by sudo."""
+    return env.ssh.sudo if server.sudo is None else server.sudo
+
+
 def wait_seconds(env: Environment) -> int:
     """How long a server that does not answer is waited for at most."""
     return env.ssh.wait_seconds or WAIT_SECONDS * env.patience

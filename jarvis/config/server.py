@@ -49,6 +49,9 @@ class Ssh(Section):
     """How servers are reached, where a server does not say otherwise."""
 
     user: str = "root"
+    sudo: bool = Field(
+        default=False, description="the user is not root, and may become root by sudo without a password"
+    )
     port: Port = 22
     private_key_file: str | None = Field(
         default=None,
@@ -107,6 +110,7 @@ class Server(Section):
     host_key: HostKey | None = Field(default=None, description=_HOST_KEY)
     host_key_file: str | None = Field(default=None, description=_HOST_KEY_FILE)
     user: str | None = None
+    sudo: bool | None = None
     port: Port | None = None
     private_key_file: str | None = None
     interface: str = Field(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.config import Environment, Role, Server
-from jarvis.config.access import bastion_key_file, key_file, private_key, user, wait_seconds
+from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, user, wait_seconds
 from jarvis.core.component import Component
 from jarvis.hosts.base import packages
 from jarvis.hosts.deployment import deployment_id
@@ -47,6 +47,7 @@ def target(env: Environment, server: Server) -> Target:
         host=str(server.address),
         host_key=server.host_key or "",
         user=user(env, server),
+        sudo=sudo(env, server),
         port=server.port or env.ssh.port,
         private_key=_secret(private_key(key_file(env, server))),
         bastion=_bastion(env),

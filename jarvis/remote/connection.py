@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import pulumi
 import pulumi_command as command
 
+from jarvis.remote.sudo import as_root
+
 # A server that answers at all accepts within this time; under load, or far away, the next dial finds it.
 DIAL_SECONDS = 5
 # Where `patience` is asked for, as many times as long, up to the plugin's own default.
@@ -49,6 +51,7 @@ class Target:
 
     - ``server``: its name, for resource names and errors.
     - ``host``: IP address. ``port``: TCP port of sshd. ``user``: login name, root or one with its rights.
+    - ``sudo``: the user is another than root, and may become root by ``sudo`` without a password.
     - ``private_key``: OpenSSH or PEM private key, as a secret; ``None`` uses the operator's SSH agent.
     - ``host_key``: the server's public key in known_hosts form (``ssh-ed25519 AAAA…``). It is always
       checked, so a changed or wrong key is an error of the connection, never trusted silently.
@@ -64,6 +67,7 @@ class Target:
     host: str
     host_key: str
     user: str = "root"
+    sudo: bool = False
     port: int = 22
     private_key: pulumi.Input[str] | None = None
     agent_socket: str | None = None
@@ -76,6 +80,10 @@ class Target:
     def ending_with(self, resource: pulumi.Resource) -> Target:
         """The same target, whose commands are forgotten rather than undone once ``resource`` is deleted."""
         return replace(self, gone_with=resource)
+
+    def as_root(self, text: str) -> str:
+        """The command line that runs the command line ``text`` as root there."""
+        return as_root(text) if self.sudo else text
 
     @property
     def kept(self) -> list[str] | None:

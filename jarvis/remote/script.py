@@ -71,16 +71,17 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
 
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         words = pulumi.Output.all(*args.arguments).apply(lambda values: " ".join(map(quote, values)))
+        run = args.target.as_root
         super().__init__(
             name,
             connection=args.target.connection(),
-            create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
+            create=words.apply(lambda text: run(f"bash -s -- {text}".rstrip())),
             update=words.apply(
-                lambda text: " ".join(["bash -s --", *filter(None, [text]), *map(quote, args.again)])
+                lambda text: run(" ".join(["bash -s --", *filter(None, [text]), *map(quote, args.again)]))
             )
             if args.again
             else None,
-            delete=args.undo,
+            delete=None if args.undo is None else run(args.undo),
             stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
             add_previous_output_in_env=False,
             opts=self.own_options(name, opts, **command_options(args.target)),

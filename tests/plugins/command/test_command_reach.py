@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,153 @@ def test_the_clock_is_asked_for_the_same_way(
     found = asyncio.run(clock.ask(env, 5, folder))
     assert (dict(found.ahead), dict(found.silent)) == ({"s1": 0.0}, {})
     assert (bastion.logins(), server.logins()) == (int(jump), 1)
+
+
+NOBODY = 65534
+# Who is let in becomes nobody, whatever its name, and root again by this alone: as sudo does it, without a
+# question, without further descriptors, and with nothing of the environment.
+SUDO = """#!/bin/bash
+[ "$1" = -n ] || exit 9
+shift
+printf '%s\\n' "$@" >>{folder}/arguments
+exec {folder}/become --reuid=0 --regid=0 --clear-groups env -i PATH="$PATH" SUDO_UID=$UID SUDO_GID=$UID "$@"
+"""
+ROLE = """
+import sys
+sys.path.insert(0, root)
+from jarvis.config import parse_environment
+from jarvis.hosts.preflight import target
+from jarvis.remote import (Directory, File, HostService, HostServiceArgs, RemoteScript, RemoteScriptArgs, ServerTools,
+    Transfer, TransferArgs)
+from jarvis.remote.script import read_file
+
+env = parse_environment(values, "test")
+where = target(env, env.servers[0])
+script = RemoteScript("script", RemoteScriptArgs(target=where, script="reach-test.sh", arguments=[said, "a b"]))
+tools = ServerTools("tools", where, [script])
+HostService("role", "role", HostServiceArgs(target=where,
+    files=[Directory(path=f"{base}/etc", mode="0700"), File(path=f"{base}/etc/clear", content=said),
+        File(path=f"{base}/etc/run", content=read_file("reach-test.sh"), mode="0755")],
+    secret_files=[File(path=f"{base}/etc/hidden", content=pulumi.Output.secret(secret), mode="0600")],
+    before=[f"echo $SSH_CONNECTION >{base}/etc/from", f"cp {base}/jarvis-scripts/image {base}/etc/image"],
+    purge=[f"{base}/etc"]),
+    pulumi.ResourceOptions(depends_on=[tools, Transfer("file", TransferArgs(target=where, source=f"{folder}/source",
+        sha256=digest, path=f"{base}/jarvis-scripts/image"), pulumi.ResourceOptions(depends_on=tools))]))
+"""  # noqa: E501 (the program is data)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may enter; those of pytest are their owner's alone."""
+    with tempfile.TemporaryDirectory(prefix="jarvis-reach-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def for_nobody(make_server: Callable[..., Server], open_folder: Path) -> Server:
+    """A server that lets in a user who can do nothing but become root by sudo."""
+    if os.getuid() != 0:
+        pytest.skip("a user who is not root cannot become another one")
+    tools = open_folder / "tools"
+    tools.mkdir()
+    become = tools / "become"
+    shutil.copy("/usr/bin/setpriv", become)
+    become.chmod(0o4755)
+    (tools / "sudo").write_text(SUDO.format(folder=tools))
+    (tools / "sudo").chmod(0o755)
+    # Removing a role has systemd look for units.
+    (tools / "systemctl").write_text("#!/bin/sh\n")
+    (tools / "systemctl").chmod(0o755)
+    (tools / "arguments").touch()
+    (tools / "arguments").chmod(0o666)
+    # The words of a command are those of its user's shell.
+    (tools / "enter").write_text(
+        f"#!/bin/sh\nPATH={tools}:$PATH exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
+        ' sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    (tools / "enter").chmod(0o755)
+    return make_server(f"ForceCommand {tools}/enter")
+
+
+def test_a_user_who_is_not_root_deploys_all_by_sudo(
+    deployed: Deployed, for_nobody: Server, open_folder: Path
+) -> None:
+    base = open_folder / "var"
+    base.mkdir()
+    code = deployed.stack.folder / "jarvis"
+    for file in ("remote/tools.py", "remote/service.py", "files/apply.sh"):
+        text = (code / file).read_text()
+        assert "/var/lib/jarvis" in text
+        (code / file).write_text(text.replace("/var/lib/jarvis", f"{base}/jarvis"))
+    deployed.write(values(for_nobody, private_key_file=str(for_nobody.folder / "id")))
+    failed = deployed.stack.up(succeed=False)
+    assert "Permission denied" in failed.output
+
+    secret = "a secret\nof the role\n"
+    digest = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"  # of "content"
+    variables: dict[str, object] = {
+        "folder": str(deployed.folder),
+        "digest": digest,
+        "root": str(deployed.stack.folder),
+        "base": str(base),
+        "secret": secret,
+        "said": "first",
+        "values": values(for_nobody, private_key_file=str(for_nobody.folder / "id"), sudo=True),
+    }
+    deployed.stack.write(ROLE, variables)
+    deployed.stack.up()
+    assert deployed.stack.resources()["script"]["outputs"]["stdout"] == "0 first a b from 127.0.0.1"
+    etc = base / "etc"
+    assert (etc / "clear").read_text() == "first\n"
+    assert (etc / "hidden").read_text() == secret
+    assert (etc / "from").read_text().startswith("127.0.0.1 ")
+    assert (etc / "image").read_text() == "content"
+    modes = {path.name: (path.stat().st_mode & 0o777, path.stat().st_uid) for path in [etc, *etc.iterdir()]}
+    assert (modes["etc"], modes["hidden"], modes["run"]) == ((0o700, 0), (0o600, 0), (0o755, 0))
+    assert (base / "jarvis-scripts").stat().st_uid == NOBODY
+    assert (base / "jarvis" / "bin" / "apply").stat().st_uid == 0
+    told = (open_folder / "tools" / "arguments").read_text()
+    assert "of the role" not in told
+    assert "etc/clear" not in told
+
+    deployed.stack.preview("--expect-no-changes")
+    deployed.stack.write(ROLE, {**variables, "said": "second"})
+    deployed.stack.up()
+    assert (etc / "clear").read_text() == "second\n"
+    deployed.stack.destroy()
+    assert not etc.exists()
+    assert list(base.iterdir()) == []
+
+
+def test_the_folder_of_a_user_is_roots_again_without_sudo(
+    deployed: Deployed, for_nobody: Server, server: Server, open_folder: Path
+) -> None:
+    base = open_folder / "var"
+    base.mkdir()
+    tools = deployed.stack.folder / "jarvis" / "remote" / "tools.py"
+    tools.write_text(tools.read_text().replace("/var/lib/jarvis", f"{base}/jarvis"))
+    service = deployed.stack.folder / "jarvis" / "remote" / "service.py"
+    service.write_text(service.read_text().replace("/var/lib/jarvis", f"{base}/jarvis"))
+    program = ROLE.partition('HostService("role"')[0]
+    known: dict[str, object] = {"root": str(deployed.stack.folder), "said": "one"}
+
+    def up(ssh: dict[str, object], one: Server) -> int:
+        deployed.stack.write(program, {**known, "values": values(one, **ssh)})
+        deployed.stack.up()
+        return (base / "jarvis-scripts" / "apply.sh").stat().st_uid
+
+    by_sudo: dict[str, object] = {"private_key_file": str(for_nobody.folder / "id"), "sudo": True}
+    assert up({"private_key_file": str(server.folder / "id")}, server) == 0
+    assert up(by_sudo, for_nobody) == NOBODY
+    assert up({"private_key_file": str(server.folder / "id")}, server) == 0
+
+
+def test_a_user_who_may_not_become_root_is_told_so(
+    deployed: Deployed, for_nobody: Server, open_folder: Path
+) -> None:
+    sudo = open_folder / "tools" / "sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    deployed.write(values(for_nobody, private_key_file=str(for_nobody.folder / "id"), sudo=True))
+    assert "sudo: a password is required" in deployed.stack.up(succeed=False).output
