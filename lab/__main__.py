@@ -125,7 +125,7 @@ def _status(settings: Settings, as_json: bool) -> None:
 
 def _ssh(settings: Settings, name: str, command: list[str]) -> None:
     server = operate.remember(settings).server(name)
-    options = ["-i", str(settings.client_key), "-o", f"UserKnownHostsFile={settings.known_hosts}"]
+    options = ["-i", str(settings.client_key), "-o", f'UserKnownHostsFile="{settings.known_hosts}"']
     options += [
         "-o",
         "StrictHostKeyChecking=yes",

@@ -122,7 +122,9 @@ def inside(
     settings: Settings, server: Server, argv: list[str], home: Path, timeout: float, check: bool
 ) -> str:
     """Run a command in a server, by SSH: there is no other way in."""
-    options = ["BatchMode=yes", "ConnectTimeout=10", f"UserKnownHostsFile={home / 'known_hosts'}"]
+    # Quoted, since ssh splits the value at blanks.
+    known = home / "known_hosts"
+    options = ["BatchMode=yes", "ConnectTimeout=10", f'UserKnownHostsFile="{known}"']
     options += ["GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
     words = [word for option in options for word in ("-o", option)]
     there = ["ssh", "-F", "none", "-i", str(settings.client_key), *words, f"root@{server.address}"]
