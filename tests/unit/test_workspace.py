@@ -90,6 +90,15 @@ def test_a_cloud_that_comes_back_is_waited_for_and_that_is_said_once(clouds: Pat
     assert ["tokens: status 503" in said[0], "image: status 502" in said[1], len(said)] == [True, True, 2]
 
 
+def test_a_cloud_is_asked_by_no_proxy(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Cloud.statuses = [201, 300]
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    wait_until_served(clouds, lambda _: None, patience=0, pause=0)
+
+
 def test_a_cloud_that_serves_is_not_waited_for(clouds: Path) -> None:
     Cloud.statuses = [201, 300]
     said: list[str] = []
