@@ -91,7 +91,8 @@ class Settings:
 
     def ssh(self, server: Server, known_hosts: Path, *options: str) -> list[str]:
         """The words of SSH into a server, up to its command. ``options`` beyond those that always hold."""
-        all_options = [f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null"]
+        # Quoted, since ssh splits the value at blanks.
+        all_options = [f'UserKnownHostsFile="{known_hosts}"', "GlobalKnownHostsFile=/dev/null"]
         all_options += ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", *options]
         words = [word for option in all_options for word in ("-o", option)]
         return ["ssh", "-F", "none", "-i", str(self.client_key), *words, f"{USER}@{server.address}"]

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 
 from jarvis.config import Artifacts, Environment, load_artifacts, load_environment
+from jarvis.config.access import check_credentials
 from jarvis.config.addresses import told
 from jarvis.config.before import read_before, to_record
 from jarvis.config.fixed import check_fixed
@@ -36,6 +37,8 @@ async def begun() -> AsyncIterator[Begun]:
     Raises ``ConfigurationError`` and ``ClockError``, these before there is any resource.
     """
     env = load_environment()
+    for warning in check_credentials(env, preview=pulumi.runtime.is_dry_run()):
+        pulumi.log.warn(warning)
     # A server answers while the rest is read.
     clock = asyncio.ensure_future(check_clock(env))
     try:

@@ -136,28 +136,36 @@ def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Env
     Raises ``ConfigurationError`` naming every file that is missing or has no key of the server.
     """
     mistakes: list[str] = []
+
+    def exists(field: str, path: str | None) -> bool:
+        if path and not (folder / path).is_file():
+            mistakes.append(f"  {field}: there is no file {path} (the lab's are made by: make lab)")
+            return False
+        return path is not None
+
+    def read(field: str, path: str | None, address: str) -> str | None:
+        if not path or not exists(field, path):
+            return None
+        key = host_key((folder / path).read_text(encoding="utf-8"), address)
+        if key is None:
+            mistakes.append(f"  {field}: {path} has no key of {address}")
+        return key
+
     servers: list[Server] = []
     for at, server in enumerate(env.servers):
-        for field in ("host_key_file", "private_key_file"):
-            path = getattr(server, field)
-            if path and not (folder / path).is_file():
-                mistakes.append(
-                    f"  servers[{at}].{field}: there is no file {path} (the lab's are made by: make lab)"
-                )
-        key = server.host_key
-        if server.host_key_file and (folder / server.host_key_file).is_file():
-            text = (folder / server.host_key_file).read_text(encoding="utf-8")
-            key = host_key(text, str(server.address))
-            if key is None:
-                where = f"{server.host_key_file} has no key of {server.address}"
-                mistakes.append(f"  servers[{at}].host_key_file: {where}")
-        servers.append(server.model_copy(update={"host_key": key}))
-    if env.ssh.private_key_file and not (folder / env.ssh.private_key_file).is_file():
-        path = env.ssh.private_key_file
-        mistakes.append(f"  ssh.private_key_file: there is no file {path} (the lab's are made by: make lab)")
+        key = read(f"servers[{at}].host_key_file", server.host_key_file, str(server.address))
+        exists(f"servers[{at}].private_key_file", server.private_key_file)
+        servers.append(server.model_copy(update={"host_key": key or server.host_key}))
+    ssh, bastion = env.ssh, env.ssh.bastion
+    exists("ssh.private_key_file", ssh.private_key_file)
+    if bastion is not None:
+        key = read("ssh.bastion.host_key_file", bastion.host_key_file, bastion.host)
+        exists("ssh.bastion.private_key_file", bastion.private_key_file)
+        bastion = bastion.model_copy(update={"host_key": key or bastion.host_key})
+        ssh = ssh.model_copy(update={"bastion": bastion})
     if mistakes:
         raise ConfigurationError(f"{source} names files that are not there:\n" + "\n".join(mistakes))
-    return env.model_copy(update={"servers": servers})
+    return env.model_copy(update={"servers": servers, "ssh": ssh})
 
 
 def host_key(text: str, address: str) -> str | None:
@@ -169,9 +177,3 @@ def host_key(text: str, address: str) -> str | None:
         if len(words) >= 3 and address in words[0].split(","):
             return " ".join(words[1:3])
     return None
-
-
-def private_key(env: Environment, server: Server, folder: Path = PROJECT) -> str | None:
-    """The text of the private key for ``server``, or ``None`` where the SSH agent is to be used."""
-    path = server.private_key_file or env.ssh.private_key_file
-    return (folder / path).read_text(encoding="utf-8") if path else None

@@ -22,15 +22,49 @@ class Role(StrEnum):
     GATEWAY = "gateway"
 
 
+_HOST_KEY = "the server's public key, as ssh-keyscan prints it"
+_HOST_KEY_FILE = "known_hosts file with that key, relative to the project"
+
+
+class Bastion(Section):
+    """The server through which all others are reached by SSH (``ssh -J``). Its host key is checked too."""
+
+    host: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", description="its address or name")
+    port: Port = 22
+    user: str | None = Field(default=None, description="without it, ssh.user")
+    host_key: HostKey | None = Field(default=None, description=_HOST_KEY)
+    host_key_file: str | None = Field(default=None, description=_HOST_KEY_FILE)
+    private_key_file: str | None = Field(
+        default=None, description="without it, ssh.private_key_file; without both, the SSH agent"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Bastion:
+        if (self.host_key is None) == (self.host_key_file is None):
+            raise ValueError("the bastion needs one of host_key and host_key_file")
+        return self
+
+
 class Ssh(Section):
     """How servers are reached, where a server does not say otherwise."""
 
     user: str = "root"
+    sudo: bool = Field(
+        default=False, description="the user is not root, and may become root by sudo without a password"
+    )
     port: Port = 22
     private_key_file: str | None = Field(
         default=None,
         description="path of the private key, relative to the project; without it, the SSH agent",
     )
+    wait_seconds: int | None = Field(
+        default=None,
+        ge=10,
+        le=3600,
+        description="how long a server that does not answer is waited for at most; without it, 60 times"
+        " patience, and for what is deployed already as long as when it was deployed",
+    )
+    bastion: Bastion | None = None
 
 
 class Preflight(Section):
@@ -73,13 +107,10 @@ class Server(Section):
 
     name: DnsLabel
     address: Address
-    host_key: HostKey | None = Field(
-        default=None, description="the server's public key, as ssh-keyscan prints it"
-    )
-    host_key_file: str | None = Field(
-        default=None, description="known_hosts file with that key, relative to the project"
-    )
+    host_key: HostKey | None = Field(default=None, description=_HOST_KEY)
+    host_key_file: str | None = Field(default=None, description=_HOST_KEY_FILE)
     user: str | None = None
+    sudo: bool | None = None
     port: Port | None = None
     private_key_file: str | None = None
     interface: str = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 import pulumi
 
 from jarvis.config import Environment, Server
+from jarvis.config.access import bastion_key_file, key_file, user
 from jarvis.config.load import PROJECT
 
 # One server is asked; where it differs two more, since a majority of three says which side is off.
@@ -24,6 +26,8 @@ ASKED = 3
 # Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
 DIAL_SECONDS = 2
 PATIENCE_SECONDS = 6
+# The bastion's name among the known hosts; no server has a dot in its name.
+_BASTION = "the.bastion"
 
 
 class ClockError(pulumi.RunError):
@@ -107,7 +111,10 @@ async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
     rest = iter(env.servers)
     with tempfile.TemporaryDirectory(prefix="jarvis-clock-") as temporary:
         known_hosts = Path(temporary) / "known_hosts"
-        known_hosts.write_text("".join(f"{server.name} {server.host_key}\n" for server in env.servers))
+        keys = {server.name: server.host_key for server in env.servers}
+        if env.ssh.bastion:
+            keys[_BASTION] = env.ssh.bastion.host_key
+        known_hosts.write_text("".join(f"{name} {key}\n" for name, key in keys.items()))
 
         async def until_one_answers(servers: Iterator[Server]) -> None:
             for server in servers:
@@ -131,28 +138,48 @@ async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
 
 
 def command(env: Environment, server: Server, known_hosts: Path, folder: Path) -> list[str]:
-    """How OpenSSH asks ``server`` for its time: by the key, port and user of the configuration, its host key
-    checked against the line of its name in the file ``known_hosts``. Nothing is asked of the operator."""
-    key = server.private_key_file or env.ssh.private_key_file
+    """How OpenSSH asks ``server`` for its time: by the key, port, user and bastion of the configuration, its
+    host key checked against the line of its name in the file ``known_hosts``. Nothing is asked of the
+    operator."""
+    key = key_file(env, server)
+    options = _options(server.name, known_hosts, folder / key if key else None)
+    bastion = env.ssh.bastion
+    if bastion is not None:
+        key = bastion_key_file(env)
+        hop = [
+            *("ssh", "-F", "none", "-T"),
+            *_options(_BASTION, known_hosts, folder / key if key else None),
+            *("-p", str(bastion.port), "-l", bastion.user or env.ssh.user),
+            *("-W", f"{server.address}:{server.port or env.ssh.port}", bastion.host),
+        ]
+        options += ["-o", f"ProxyCommand={shlex.join(hop).replace('%', '%%')}"]
+    return [
+        *("ssh", "-F", "none", "-T"),
+        *options,
+        *("-p", str(server.port or env.ssh.port)),
+        *("-l", user(env, server)),
+        str(server.address),
+        "exec date -u +%s",
+    ]
+
+
+def _options(alias: str, known_hosts: Path, key: Path | None) -> list[str]:
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": str(DIAL_SECONDS),
         "GlobalKnownHostsFile": "none",
-        "HostKeyAlias": server.name,
+        "HostKeyAlias": alias,
         "LogLevel": "ERROR",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(known_hosts),
-        **({"IdentitiesOnly": "yes", "IdentityFile": str(folder / key)} if key else {}),
+        "UserKnownHostsFile": _path(known_hosts),
+        **({"IdentitiesOnly": "yes", "IdentityFile": _path(key)} if key else {}),
     }
-    return [
-        "ssh",
-        *("-F", "none", "-T"),
-        *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
-        *("-p", str(server.port or env.ssh.port)),
-        *("-l", server.user or env.ssh.user),
-        str(server.address),
-        "exec date -u +%s",
-    ]
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+
+def _path(path: Path) -> str:
+    """``path`` as the value of an option of OpenSSH, which splits at blanks and expands ``%``."""
+    return '"' + str(path).replace("%", "%%") + '"'
 
 
 async def _ask(words: list[str]) -> float | str:

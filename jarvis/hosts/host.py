@@ -23,6 +23,7 @@ from jarvis.remote import (
     TransferArgs,
 )
 from jarvis.remote.script import read_file
+from jarvis.remote.tools import SCRIPTS
 
 # Packages come over the server's own way to Debian, which may be slow; units of the base role have none.
 _INSTALL_TIMEOUT = 900
@@ -96,7 +97,9 @@ class Host(Component, token="hosts:Host"):
             ),
             self.child(depends_on=[tool]),
         )
-        staged = f"{STAGING}/release.raw"
+        # Who is not root writes to a folder of its own, and the image is root's before it is looked at.
+        staged = f"{SCRIPTS if self.target.sudo else STAGING}/release.raw"
+        taken = [f"[ ! -f {staged} ] || chown root:root {staged}"] if self.target.sudo else []
         image = Transfer(
             f"{name}-release-image",
             TransferArgs(
@@ -110,7 +113,7 @@ class Host(Component, token="hosts:Host"):
             HostServiceArgs(
                 target=self.target,
                 files=[File(path=RELEASE_TOOL, content=read_file("release.sh"), mode="0755")],
-                before=[f"{RELEASE_TOOL} activate {self.release} {staged}"],
+                before=[*taken, f"{RELEASE_TOOL} activate {self.release} {staged}"],
                 undo=[f"{RELEASE_TOOL} remove"],
             ),
             self.child(depends_on=[image]),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.config import Environment, Role, Server
-from jarvis.config.load import private_key
+from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, user, wait_seconds
 from jarvis.core.component import Component
 from jarvis.hosts.base import packages
 from jarvis.hosts.deployment import deployment_id
 from jarvis.pki import RandomKey, RandomKeyArgs
-from jarvis.remote import LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
+from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 
 # What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
 # (https://kubernetes.io/docs/reference/networking/ports-and-protocols/, kube-proxy's health and metrics, the
@@ -42,16 +42,36 @@ def ports(env: Environment, server: Server) -> list[int]:
 
 def target(env: Environment, server: Server) -> Target:
     """``server`` as the other end of SSH."""
-    key = private_key(env, server)
     return Target(
         server=server.name,
         host=str(server.address),
         host_key=server.host_key or "",
-        user=server.user or env.ssh.user,
+        user=user(env, server),
+        sudo=sudo(env, server),
         port=server.port or env.ssh.port,
-        private_key=None if key is None else pulumi.Output.secret(key),
+        private_key=_secret(private_key(key_file(env, server))),
+        bastion=_bastion(env),
         patience=env.patience,
+        wait=wait_seconds(env),
+        keep_limits=env.ssh.wait_seconds is None,
     )
+
+
+def _bastion(env: Environment) -> Bastion | None:
+    one = env.ssh.bastion
+    if one is None:
+        return None
+    return Bastion(
+        host=one.host,
+        host_key=one.host_key or "",
+        user=one.user or env.ssh.user,
+        port=one.port,
+        private_key=_secret(private_key(bastion_key_file(env))),
+    )
+
+
+def _secret(key: str | None) -> pulumi.Output[str] | None:
+    return None if key is None else pulumi.Output.secret(key)
 
 
 def arguments(env: Environment, server: Server) -> dict[str, str]:
@@ -123,7 +143,6 @@ class Preflight(Component, token="hosts:Preflight"):
                         self.deployment.apply(lambda known: f"deployment={known}"),
                         clock.stdout.apply(lambda text: f"not_before={text.strip()}"),
                     ],
-                    first=True,
                     again=["known=yes"],
                 ),
                 self.child(),

@@ -5,7 +5,7 @@ key, dial limits, no echo of secrets, no delete on a server that is gone) is sai
 """
 
 from jarvis.remote.check import LocalCheck, LocalCheckArgs
-from jarvis.remote.connection import Target
+from jarvis.remote.connection import Bastion, Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.local import LocalSecret, LocalSecretArgs
 from jarvis.remote.script import RemoteScript, RemoteScriptArgs
@@ -14,6 +14,7 @@ from jarvis.remote.tools import ServerTools
 from jarvis.remote.transfer import Transfer, TransferArgs
 
 __all__ = [
+    "Bastion",
     "Directory",
     "File",
     "HostService",

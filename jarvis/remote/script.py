@@ -38,6 +38,7 @@ def command_options(target: Target, *, secret: bool = False) -> dict[str, Any]:
     and is forgotten rather than undone where its server is gone.
     """
     return {
+        "ignore_changes": target.kept,
         "delete_before_replace": True,
         "deleted_with": target.gone_with,
         "additional_secret_outputs": ["stdout", "stderr"] if secret else None,
@@ -53,7 +54,6 @@ class RemoteScriptArgs:
     - ``library``: name of a file in ``jarvis/files`` whose functions it uses; its text goes before.
     - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
     - ``undo``: a command line run when the resource is deleted, or ``None``.
-    - ``first``: this is the first command of the server, which may still be booting.
     - ``again``: words added where the state has this resource already: what tells a stack's own server from
       one that a fresh state meets.
     """
@@ -63,7 +63,6 @@ class RemoteScriptArgs:
     library: str | None = None
     arguments: Sequence[pulumi.Input[str]] = ()
     undo: str | None = None
-    first: bool = False
     again: Sequence[str] = ()
 
 
@@ -72,16 +71,17 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
 
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         words = pulumi.Output.all(*args.arguments).apply(lambda values: " ".join(map(quote, values)))
+        run = args.target.as_root
         super().__init__(
             name,
-            connection=args.target.connection(first=args.first),
-            create=words.apply(lambda text: f"bash -s -- {text}".rstrip()),
+            connection=args.target.connection(),
+            create=words.apply(lambda text: run(f"bash -s -- {text}".rstrip())),
             update=words.apply(
-                lambda text: " ".join(["bash -s --", *filter(None, [text]), *map(quote, args.again)])
+                lambda text: run(" ".join(["bash -s --", *filter(None, [text]), *map(quote, args.again)]))
             )
             if args.again
             else None,
-            delete=args.undo,
+            delete=None if args.undo is None else run(args.undo),
             stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
             add_previous_output_in_env=False,
             opts=self.own_options(name, opts, **command_options(args.target)),

@@ -84,7 +84,7 @@ def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> 
 
     Raises ``ValueError`` for more than a server can be given at once.
     """
-    text = f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n"
+    text = args.target.as_root(f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n")
     size = len(text.encode())
     if size > _COMMAND_BYTES:
         raise ValueError(
@@ -120,7 +120,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
             name,
             connection=args.target.connection(),
             create=text,
-            delete=f"[ ! -x {APPLY} ] || {APPLY} --remove {role}",
+            delete=args.target.as_root(f"[ ! -x {APPLY} ] || {APPLY} --remove {role}"),
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,

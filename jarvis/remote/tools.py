@@ -16,6 +16,10 @@ from jarvis.remote.service import APPLY
 
 # Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
 SCRIPTS = "/var/lib/jarvis-scripts"
+# A user who is not root copies as itself, so the folder is its own, one that was there before too. Each role
+# checks the digest of what it takes, after it has copied it.
+_OWN = 'install -d -m 0755 {scripts} && chown -R "$SUDO_UID:$SUDO_GID" {scripts}'
+_DISOWN = "[ ! -d {scripts} ] || chown -R root:root {scripts}"
 _INSTALL = (
     "set -eu; {refusal}umask 022; echo '{digest}  {scripts}/apply.sh' | sha256sum --check --status"
     " || {{ echo 'error: the scripts of this server are not complete; type: pulumi up' >&2; exit 1; }};"
@@ -34,6 +38,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
     Destroying it removes all roles that are on the server still, the last applied first, and
     ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
     are forgotten rather than deleted when all of it goes.)
+    A user who becomes root by sudo gets the folder first.
     ``after`` are the resources that must exist first, such as the preflight of every server.
     ``refusal`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
     line that removes all into one that knows where it may. It is protected: what is deleted with it is the
@@ -51,13 +56,29 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         undo: Callable[[str], pulumi.Output[str]] = pulumi.Output.from_input,
     ) -> None:
         super().__init__(name, opts)
+        first = list(after)
+        if target.sudo:
+            own = command.remote.Command(
+                f"{name}-folder",
+                connection=target.connection(),
+                create=target.as_root(_OWN.format(scripts=SCRIPTS)),
+                delete=target.as_root(_DISOWN.format(scripts=SCRIPTS)),
+                add_previous_output_in_env=False,
+                # Its undoing is for who goes on without sudo. A server that leaves loses the folder, and one
+                # that is lost is asked nothing.
+                opts=self.child(
+                    **command_options(target.ending_with(opts.parent) if opts and opts.parent else target),
+                    depends_on=first or None,
+                ),
+            )
+            first = [own]
         scripts = command.remote.CopyToRemote(
             name,
             connection=target.connection(),
             # With the slash its content is copied, and not the folder.
             source=pulumi.FileArchive(f"{FILES}/"),
             remote_path=SCRIPTS,
-            opts=self.child(**command_options(target), depends_on=list(after) or None),
+            opts=self.child(**command_options(target), depends_on=first or None),
         )
         digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
         folder = APPLY.rpartition("/")[0]
@@ -65,15 +86,17 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             name,
             connection=target.connection(),
             create=(refusal or pulumi.Output.from_input("")).apply(
-                lambda line: _INSTALL.format(
-                    refusal=f"{line}; " if line else "",
-                    folder=folder,
-                    path=APPLY,
-                    scripts=SCRIPTS,
-                    digest=digest,
+                lambda line: target.as_root(
+                    _INSTALL.format(
+                        refusal=f"{line}; " if line else "",
+                        folder=folder,
+                        path=APPLY,
+                        scripts=SCRIPTS,
+                        digest=digest,
+                    )
                 )
             ),
-            delete=undo(f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}"),
+            delete=undo(f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}").apply(target.as_root),
             add_previous_output_in_env=False,
             opts=self.child(
                 **command_options(target),

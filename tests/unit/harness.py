@@ -12,6 +12,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -218,6 +219,8 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
         except BaseException as error:
             problems.append(error)
 
+    # The SDK waits for all Outputs of the process; one that another test made outside a loop never ends.
+    SETTINGS.outputs.clear()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     world = Plugins()

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from jarvis.config import ConfigurationError, Environment, load_artifacts, parse_environment
-from jarvis.config.load import check_encrypted, field_path, host_key, private_key, with_host_keys
+from jarvis.config.access import key_file, private_key
+from jarvis.config.load import check_encrypted, field_path, host_key, with_host_keys
 from jarvis.config.openstack import OpenStack, Service
 from jarvis.config.schema import FILE, schema_text, stack_schema
 
@@ -260,7 +261,7 @@ def test_host_keys_are_read(values: Values, tmp_path: Path) -> None:
     (tmp_path / "known_hosts").write_text("# servers\n" + "".join(lines))
     read = with_host_keys(env, "x", tmp_path)
     assert [server.host_key for server in read.servers] == [KEY] * 3
-    assert private_key(read, read.servers[0], tmp_path) == "a private key"
+    assert private_key(key_file(read, read.servers[0]), tmp_path) == "a private key"
 
 
 def test_all_missing_files_come_at_once(values: Values, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ for word in "$@"; do
     UserKnownHostsFile=*) known=${word#*=} ;;
   esac
 done
+known=${known//\\"/}
 grep -q "^$server ssh-ed25519 AAAA-$server$" "$known"
 said=$(cat "$here/$server")
 case $said in
@@ -178,6 +179,6 @@ def test_ssh_is_told_what_the_configuration_says(servers: Servers) -> None:
     env = environment(1, ssh={"user": "admin", "port": 2222, "private_key_file": "keys/id"})
     asyncio.run(clock.check_clock(env, Path("/project")))
     (call,) = (folder / "calls").read_text().splitlines()
-    for words in ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentityFile=/project/keys/id"):
+    for words in ("BatchMode=yes", "StrictHostKeyChecking=yes", 'IdentityFile="/project/keys/id"'):
         assert words in call
     assert call.endswith("-p 2222 -l admin 192.0.2.1 exec date -u +%s")

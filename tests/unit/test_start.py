@@ -37,6 +37,7 @@ class Stack:
             return artifacts()
 
         patch.setattr(start, "load_environment", lambda: env)
+        patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
         patch.setattr(start, "check_clock", check_clock)
         patch.setattr(start, "load_artifacts", load_artifacts)

@@ -209,6 +209,34 @@ command.remote.Command("one", connection=command.remote.ConnectionArgs(**connect
     assert server.private_key.splitlines()[2] not in failed.output
 
 
+def test_a_message_hides_the_key_of_a_connection_and_not_its_user(
+    stack: Stack, make_server: Callable[..., Server]
+) -> None:
+    server, bastion = make_server(), make_server()
+    line = server.private_key.splitlines()[2]
+    stack.write(
+        """
+import pulumi_command as command
+conn = command.remote.ConnectionArgs(**{**connection, "private_key": pulumi.Output.secret(connection["private_key"]),
+    "proxy": command.remote.ProxyConnectionArgs(**bastion)})
+command.remote.Command("one", connection=conn, stdin="\\n".join([line, other]),
+    create=f"echo user: {user} at {conn.host} is not fit; cat; exit 1")
+""",  # noqa: E501 (the program is data)
+        {
+            "connection": server.inputs(),
+            "bastion": bastion.inputs(),
+            "user": server.user,
+            "line": line,
+            "other": bastion.private_key.splitlines()[2],
+        },
+    )
+    failed = stack.up(succeed=False)
+    assert f"user: {server.user} at 127.0.0.1 is not fit" in failed.output
+    assert "[secret]" in failed.output
+    for hidden in (server.private_key, bastion.private_key):
+        assert hidden.splitlines()[2] not in failed.output + "".join(failed.progress())
+
+
 def test_an_unknown_field_is_named_without_its_value(stack: Stack) -> None:
     stack.write(
         """

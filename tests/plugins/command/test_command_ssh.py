@@ -14,7 +14,7 @@ from ssh_server import Listener, Server, free_port, make_key, until
 
 from toolchain.plugins.command import remote, transfer
 from toolchain.plugins.command.connection import parse
-from toolchain.plugins.command.dial import DialError, HostKeyError, PrivateKeyError
+from toolchain.plugins.command.dial import DialError, HostKeyError, NoCredentialsError, PrivateKeyError
 from toolchain.plugins.command.output import Logging, Redaction
 from toolchain.plugins.command.pool import Pool
 from toolchain.plugins.common.engine import Severity
@@ -144,7 +144,9 @@ def test_wrong_credentials(server: Server, pool: Pool, op: Operation, tmp_path: 
     with pytest.raises(DialError, match=r"after 2 failed dials: .*Permission denied"):
         remote.run(pool, server.connection(private_key=stranger, dial_error_limit=1), "true", op)
     assert any("Dial 1/1 failed" in text for text in listener(op).texts())
-    with pytest.raises(PrivateKeyError, match=r"connection.privateKey is not a private key"):
+    with pytest.raises(
+        PrivateKeyError, match=r"connection.privateKey cannot be used: it is not a private key"
+    ):
         remote.run(pool, server.connection(private_key="no key", dial_error_limit=-1), "true", op)
 
 
@@ -164,6 +166,37 @@ def test_an_encrypted_key(server: Server, pool: Pool, op: Operation, tmp_path: P
     bad = server.connection(private_key=encrypted, private_key_password="another")
     with pytest.raises(DialError):
         remote.run(pool, bad, "true", op)
+
+
+def test_an_encrypted_key_without_its_passphrase_is_dialled_once(
+    server: Server, pool: Pool, op: Operation, tmp_path: Path
+) -> None:
+    encrypted = make_key(tmp_path / "encrypted", "pass phrase")
+    with pytest.raises(PrivateKeyError, match=r"cannot be used: it is encrypted"):
+        remote.run(pool, server.connection(private_key=encrypted, dial_error_limit=-1), "true", op)
+    assert listener(op).texts() == []
+
+
+def test_without_any_credential_a_server_is_dialled_once(
+    server: Server, pool: Pool, op: Operation, tmp_path: Path
+) -> None:
+    def refused(socket: str | None) -> str:
+        connection = server.connection(private_key=None, agent_socket=socket, dial_error_limit=-1)
+        with pytest.raises(NoCredentialsError) as caught:
+            remote.run(pool, connection, "true", op)
+        return str(caught.value)
+
+    assert "no SSH agent is named by SSH_AUTH_SOCK" in refused(None)
+    assert f"no SSH agent answers at {tmp_path / 'none'}" in refused(str(tmp_path / "none"))
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        until(socket.exists)
+        assert f"the SSH agent at {socket} has no key" in refused(str(socket))
+    finally:
+        agent.terminate()
+        agent.wait()
+    assert listener(op).texts() == []
 
 
 def test_the_keys_of_an_agent(server: Server, pool: Pool, op: Operation, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jarvis.core.credentials import agent_problem, key_problem
 from toolchain.plugins.command.connection import UNLIMITED, Connection
 from toolchain.plugins.command.mux import memory_file
 from toolchain.plugins.common.errors import Cancelled, ProviderError
@@ -37,7 +39,15 @@ class HostKeyError(DialError):
 
 
 class PrivateKeyError(DialError):
-    """`privateKey` is not a key. Not tried again."""
+    """`privateKey` is not a key that ssh can use. Not tried again."""
+
+
+class NoCredentialsError(DialError):
+    """There is nothing to prove who we are with. Not tried again."""
+
+
+# What no further dial can mend.
+_FINAL = (HostKeyError, PrivateKeyError, NoCredentialsError)
 
 
 @dataclass
@@ -67,6 +77,8 @@ def credentials(connection: Connection) -> Credentials:
         out.descriptors.append(descriptor)
         return f"/proc/{os.getpid()}/fd/{descriptor}"
 
+    socket = connection.agent_socket
+
     methods = []
     if connection.private_key is not None:
         # OpenSSH wants the last line ended; keys pasted into a configuration often lack that.
@@ -78,14 +90,14 @@ def credentials(connection: Connection) -> Credentials:
             )
     else:
         out.arguments += ["-o", "IdentityFile=none"]
-    if connection.private_key is not None or connection.agent_socket:
+    if connection.private_key is not None or socket:
         methods.append("publickey")
     if connection.password is not None:
         methods += ["password", "keyboard-interactive"]
         out.environment["PLUGIN_PASSWORD_FILE"] = held("password", connection.password + "\n")
     out.arguments += ["-o", f"PreferredAuthentications={','.join(methods) or 'none'}"]
-    out.arguments += ["-o", f"IdentityAgent={connection.agent_socket or 'none'}"]
-    out.arguments += ["-o", f"IdentitiesOnly={'no' if connection.agent_socket else 'yes'}"]
+    out.arguments += ["-o", f"IdentityAgent={_path(socket) if socket else 'none'}"]
+    out.arguments += ["-o", f"IdentitiesOnly={'no' if socket else 'yes'}"]
     if out.environment:
         out.environment["SSH_ASKPASS"] = str(_ASKPASS)
         out.environment["SSH_ASKPASS_REQUIRE"] = "force"
@@ -100,6 +112,11 @@ def credentials(connection: Connection) -> Credentials:
         # As the official plugin: without `hostKey` any key will do. Configurations always set it.
         out.arguments += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     return out
+
+
+def _path(path: str | Path) -> str:
+    """A path as the value of an option of ssh, which splits at blanks and expands "%"."""
+    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def ssh_program() -> str:
@@ -120,7 +137,8 @@ def dial(
         proxy: gives the control socket of a live connection to the proxy, when there is one.
 
     Raises:
-        DialError: after more failures than `dial_error_limit` (HostKeyError, PrivateKeyError: at once).
+        DialError: after more failures than `dial_error_limit`; at once where no further dial can mend it
+            (HostKeyError, PrivateKeyError, NoCredentialsError).
         Cancelled: the engine cancelled.
     """
     delay, failures = _FIRST_DELAY, 0
@@ -130,7 +148,7 @@ def dial(
         error = _once(connection, control, held, op, proxy() if proxy else None)
         if error is None:
             return
-        if isinstance(error, HostKeyError | PrivateKeyError):
+        if isinstance(error, _FINAL):
             raise error
         failures += 1
         if limit > UNLIMITED and failures > limit:
@@ -159,7 +177,7 @@ def _once(
     ]
     for option in (
         "ControlMaster=yes",
-        f"ControlPath={control}",
+        f"ControlPath={_path(control)}",
         f"ControlPersist={_IDLE_SECONDS}",
         f"ConnectTimeout={connection.per_dial_timeout or 'none'}",
         f"ServerAliveInterval={_ALIVE_SECONDS}",
@@ -177,7 +195,8 @@ def _once(
         arguments += ["-o", option]
     arguments += held.arguments
     if proxy_control is not None:
-        hop = f"{ssh_program()} -F none -S {proxy_control} -o BatchMode=yes -W [%h]:%p proxy"
+        words = [ssh_program(), "-F", "none", "-S", str(proxy_control), "-o", "BatchMode=yes"]
+        hop = shlex.join(words).replace("%", "%%") + " -W [%h]:%p proxy"
         arguments += ["-o", f"ProxyCommand={hop}"]
     arguments += ["--", connection.host]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")}
@@ -235,9 +254,35 @@ def _explain(connection: Connection, stderr: str) -> DialError:
             f"ssh-keyscan -p {connection.port} {connection.host}; otherwise somebody stands in between"
         )
     if "load key" in lowered and ("invalid format" in lowered or "error in libcrypto" in lowered):
-        return PrivateKeyError(
-            f"{connection.label}: connection.privateKey is not a private key that ssh can read "
-            "(or it is encrypted: then set connection.privateKeyPassword); try it: ssh-keygen -y -f KEYFILE"
-        )
+        return _bad_key(connection, "it is not a private key that ssh can read")
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("@")]
+    if "permission denied" in lowered and (known := _refused(connection, lines[-1])):
+        return known
     return DialError(lines[-1] if lines else "ssh ended without a message")
+
+
+def _refused(connection: Connection, said: str) -> DialError | None:
+    """Why the server had to refuse us, where that can be told on this machine.
+
+    The official plugin finds the same before it dials: it reads the key and asks the agent itself.
+    """
+    if connection.password is not None:
+        return None
+    if connection.private_key is not None:
+        # A passphrase is never an argument of a program, so a key that has one is not looked at.
+        problem = key_problem(connection.private_key) if connection.private_key_password is None else ""
+        return _bad_key(connection, problem) if problem else None
+    problem = agent_problem(connection.agent_socket)
+    if not problem:
+        return None
+    return NoCredentialsError(
+        f"{said} {connection.label}: there is no key for it: {problem}; "
+        'type: eval "$(ssh-agent)"; ssh-add KEYFILE, or set connection.privateKey'
+    )
+
+
+def _bad_key(connection: Connection, problem: str) -> PrivateKeyError:
+    return PrivateKeyError(
+        f"{connection.label}: connection.privateKey cannot be used: {problem} (an encrypted one needs "
+        "connection.privateKeyPassword, or the SSH agent: ssh-add KEYFILE); try it: ssh-keygen -y -f KEYFILE"
+    )

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolchain.plugins.command import local, remote, schema, transfer
-from toolchain.plugins.command.connection import parse
+from toolchain.plugins.command.connection import SECRETS, parse
 from toolchain.plugins.command.output import Logging, Redaction
 from toolchain.plugins.command.pool import Pool
 from toolchain.plugins.common.diff import Diff, Kind, compare
 from toolchain.plugins.common.errors import ProviderError
 from toolchain.plugins.common.provider import Checked, Operation, Properties, Provider, State
-from toolchain.plugins.common.values import UNKNOWN, Archive, Asset, has_secret, reveal, secret_texts
+from toolchain.plugins.common.values import UNKNOWN, Archive, Asset, Value, has_secret, reveal, secret_texts
 
 # The official plugin is built with pulumi-go-provider of this version and says so in the provider's inputs.
 # Without it a stack continued with the other kind of plugin would show a changed provider.
@@ -124,7 +124,7 @@ class CommandProvider(Provider):
             return {key: olds.get(key, "") for key in _PREVIOUS} | {
                 key: olds[key] for key in ("assets", "archive") if key in olds
             }
-        redaction = Redaction(secret_texts(inputs) | secret_texts(olds) | secret_texts(op.news))
+        redaction = Redaction(_hidden(inputs) | _hidden(olds) | _hidden(op.news))
         logging = Logging.of(plain.get("logging"))
         previous: dict[str, str] = {}
         if plain.get("addPreviousOutputInEnv") is not False:
@@ -166,6 +166,23 @@ def _known(token: str) -> str:
         kinds = ", ".join(sorted((schema.LOCAL, schema.REMOTE, schema.COPY)))
         raise ProviderError(f"the offline command plugin has no resource {token}; it has {kinds}")
     return token
+
+
+def _hidden(properties: Properties) -> set[str]:
+    """The texts that no message shows: all that is secret, and of a connection its keys and passwords.
+
+    A connection is a secret as a whole, as with the official plugin; its user, host and port are what a
+    message is about ("user: admin is not root").
+    """
+    rest = {name: value for name, value in properties.items() if name != "connection"}
+    return secret_texts(rest) | _credentials(reveal(properties.get("connection")))
+
+
+def _credentials(connection: Value) -> set[str]:
+    if not isinstance(connection, Mapping):
+        return set()
+    found = {connection[name] for name in SECRETS if isinstance(connection.get(name), str)}
+    return found | _credentials(connection.get("proxy"))
 
 
 def _hash(properties: Properties) -> str:

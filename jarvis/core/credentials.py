@@ -1,0 +1,68 @@
+"""What can be said of an SSH key or agent on the operator's machine, before any server is asked.
+
+A server only says "Permission denied", whatever the reason, and a dial takes seconds; these answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+# Both tools answer within milliseconds; an agent that waits for a person (a token, a prompt) may not.
+_SECONDS = 5
+
+
+def key_problem(text: str) -> str:
+    """Why OpenSSH cannot use the private key ``text`` without asking anybody; empty where it can.
+
+    It is empty too where ``ssh-keygen`` is not installed: then nothing is known.
+    """
+    # As the connection takes it: a key that was pasted often lacks the end of its last line.
+    content = (text.replace("\r\n", "\n").rstrip("\n") + "\n").encode()
+    # In memory, seekable: ssh-keygen opens it more than once, and refuses a file that others may read.
+    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, content)
+        said = _run("ssh-keygen", "-y", "-P", "", "-f", f"/proc/self/fd/{descriptor}", keep=(descriptor,))
+    finally:
+        os.close(descriptor)
+    if said is None or said.returncode == 0:
+        return ""
+    if "passphrase" in said.stderr:
+        return "it is encrypted"
+    return "it is not a private key that ssh can read"
+
+
+def agent_problem(socket: str | None) -> str:
+    """Why the SSH agent at ``socket`` (a path; ``None``: the shell names none) can let nobody in; empty where
+    it holds a key, and where ``ssh-add`` is not installed."""
+    if not socket:
+        return "no SSH agent is named by SSH_AUTH_SOCK"
+    said = _run("ssh-add", "-l", socket=socket)
+    if said is None or said.returncode == 0:
+        return ""
+    if said.returncode == 1:
+        return f"the SSH agent at {socket} has no key"
+    return f"no SSH agent answers at {socket}"
+
+
+def _run(
+    *words: str, keep: tuple[int, ...] = (), socket: str = ""
+) -> subprocess.CompletedProcess[str] | None:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            pass_fds=keep,
+            env={**environment, **({"SSH_AUTH_SOCK": socket} if socket else {})},
+            timeout=_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(words, 2, "", "")
