@@ -18,6 +18,7 @@ from jarvis.config.labels import labels
 from jarvis.config.names import names
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
+from jarvis.config.owned import owned
 from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
 from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.ports import ports
@@ -138,6 +139,7 @@ class Environment(Section):
             *labels(self),
             *sysctls(self),
             *sizes(self),
+            *owned(self),
         ]
         if mistakes:
             raise refusal("Environment", mistakes, kind="environment")
