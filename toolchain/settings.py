@@ -30,6 +30,7 @@ _TIMEOUT = 60
 _AT_ONCE = 90
 # No program has it. Whatever a value of another flag is, this one ends the program.
 _NO_FLAG = "--jarvis-asks"
+_NO_FIELD = "jarvisAsks"
 
 FLAGS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -220,12 +221,16 @@ class Asker:
         if kind.startswith("map[") or _SCALAR.fullmatch(kind.removeprefix("[]")):
             return kind
         if kind.startswith("[]"):
-            return (
-                "[]string" if self._takes(at, ["x"]) else "list of objects" if self._takes(at, [{}]) else kind
-            )
+            if self._takes(at, ["x"]):
+                return "[]string"
+            return "list of objects" if self._object((*at, 0)) else "unknown"
         if self._takes(at, "x"):
             return "string"
-        return "object" if self._takes(at, {}) else "unknown"
+        return "object" if self._object(at) else "unknown"
+
+    def _object(self, at: Path_) -> bool:
+        """Whether there is an object at ``at``: a map with a type of its own knows every name."""
+        return _NO_FIELD in self._unknown(at, [_NO_FIELD])
 
     def _takes(self, at: Path_, value: object) -> bool:
         return not _REFUSED.search(self._ask(at, value))

@@ -114,6 +114,27 @@ class Spelled:
         return text
 
 
+@dataclass(frozen=True)
+class Keys:
+    """How the names of a map are written."""
+
+    spelled: Spelled
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: dict[str, Any]) -> dict[str, Any]:
+        found: list[tuple[Place, str]] = []
+        for name in value:
+            try:
+                self.spelled.check(name)
+            except ValueError as error:
+                found.append(((name,), str(error)))
+        if found:
+            raise refusal("names", found)
+        return value
+
+
 def _option(value: object) -> object:
     if not isinstance(value, str | int | float):
         raise ValueError(f"{named(value)} is not a text, a number, true or false")
@@ -172,13 +193,6 @@ def _host_key(value: str) -> str:
     return f"{words[0]} {words[1]}"
 
 
-def _no_flag_dashes(value: dict[str, Any]) -> dict[str, Any]:
-    for name in value:
-        if name.startswith("-"):
-            raise ValueError(f"{name!r}: write the flag without its dashes")
-    return value
-
-
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 Option = Annotated[str | int | float | bool, BeforeValidator(_option)]
@@ -211,7 +225,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Network = Annotated[IPv4Network, BeforeValidator(_network)]
 HostKey = Annotated[str, AfterValidator(_host_key)]
-Flags = Annotated[dict[str, Option], AfterValidator(_no_flag_dashes)]
+Flags = Annotated[
+    dict[str, Option],
+    Keys(Spelled("[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a flag, which is written without its dashes")),
+]
 # A text that Pulumi has encrypted in the configuration file, where it is {"secure": …}. It shows in no error.
 Secret = Annotated[
     SecretStr,

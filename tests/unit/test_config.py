@@ -154,7 +154,7 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
     "no host key's form": (_set("servers", 0, "host_key", to="hello"), "servers[0].host_key: "),
     "dashes": (
         _set("kubernetes", "apiserver_flags", to={"--v": 2}),
-        "kubernetes.apiserver_flags: '--v'",
+        "kubernetes.apiserver_flags.--v: '--v' is not the name of a flag",
     ),
     "no replicas": (_set("openstack", "keystone", "replicas", to=0), "openstack.keystone.replicas: "),
     "port": (_set("registry", "port", to=80), "registry.port: "),

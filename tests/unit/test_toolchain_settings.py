@@ -123,13 +123,13 @@ FAKE_KUBELET = """
 import json, re, sys
 # json:"apiVersion,omitempty" json:"kind" json:"nodeLeaseDurationSeconds" json:"maxPods" json:"failSwapOn"
 # json:"syncFrequency" json:"clusterDNS" json:"evictionHard" json:"taints" json:"logging" json:"format" json:"key"
-# json:"mode" json:"size" json:"other" json:"options"
+# json:"mode" json:"size" json:"other" json:"limits" json:"items" json:"options"
 TYPES = {
     "KubeletConfiguration": {
         "apiVersion": "string", "kind": "string", "nodeLeaseDurationSeconds": "int32", "maxPods": "int32",
         "failSwapOn": "bool", "syncFrequency": "v1.Duration", "clusterDNS": "[]string",
         "evictionHard": "map[string]string", "taints": "[]v1.Taint", "logging": "v1.Logging",
-        "mode": "v1.Mode", "size": "resource.Quantity",
+        "mode": "v1.Mode", "size": "resource.Quantity", "limits": "v1.ResourceList", "items": "[]v1.ResourceList",
     },
     "v1.Taint": {"key": "string"},
     "v1.Logging": {"format": "string", "options": "v1.Options"},
@@ -166,6 +166,8 @@ def decode(value, kind, field):
         if not isinstance(value, str):
             wrong(value, "string" if kind == "v1.Duration" else kind, field)
         end('time: invalid duration \\\\"x\\\\"' if kind == "v1.Duration" else "quantities must match the regular")
+    elif kind == "v1.ResourceList":
+        isinstance(value, dict) or wrong(value, kind, field)
     elif kind == "v1.Mode":
         isinstance(value, str) or wrong(value, kind, field)
     elif not isinstance(value, {"string": str, "bool": bool}.get(kind, int)) or kind != "bool" and value is True:
@@ -196,6 +198,8 @@ def test_a_program_says_which_fields_it_has_and_never_starts(tmp_path: Path) -> 
         "logging": {"format": "string", "options": {"size": "int64"}},
         "mode": "string",
         "size": "unknown",
+        "limits": "unknown",
+        "items": "unknown",
     }
     assert not (tmp_path / "kubelet.started").exists()
 

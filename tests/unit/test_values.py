@@ -15,6 +15,8 @@ from jarvis.config import ConfigurationError, Environment, parse_environment
 from jarvis.config.keys import host_key_mistake, private_key_mistake
 from jarvis.config.labels import label_mistake
 from jarvis.config.ports import USES
+from jarvis.etcd.unit import flags as etcd_flags
+from jarvis.etcd.unit import service
 from jarvis.hosts.base import hosts_lines, resolved, sysctls
 from jarvis.hosts.firewall import openings, ruleset
 from jarvis.hosts.preflight import arguments, ports
@@ -22,6 +24,8 @@ from jarvis.kubernetes.control_plane import apiserver_flags, controller_manager_
 from jarvis.kubernetes.flags import command_line, to_yaml
 from jarvis.kubernetes.network import access_rules, masquerade_rules
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
+from jarvis.stateful.ceph.text import server_conf
+from jarvis.stateful.database.mariadb import option_file
 
 PROJECT = Path(__file__).resolve().parents[2]
 Values = dict[str, Any]
@@ -126,6 +130,9 @@ REFUSED: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("database", "options"), {"max_connections": "5\ndatadir = /"}, "max_connections", "a line break"),
     (("storage", "options"), {"mon_lease": "5\r"}, "", ""),
     (("etcd", "flags"), {"snapshot-count": "5\n--data-dir=/"}, "snapshot-count", "a line break"),
+    (("database", "options"), {"max connections": 1}, "max connections", "the name of an option of MariaDB"),
+    (("storage", "options"), {"[osd]": 1}, "[osd]", "the name of an option of Ceph"),
+    (("etcd", "flags"), {"metrics": "a b"}, "metrics", "blanks, quotes"),
     (("kubernetes", "apiserver_flags"), {"v": None}, "v", "an empty value is not a text"),
     (("kubernetes", "kubelet"), {"a": {"b": ["c\nd"]}}, "a.b[0]", "a line break"),
     (("versions", "etcd"), "newest", "", "a version such as 1.37.2"),
@@ -149,7 +156,7 @@ def test_it_is_refused_at_its_field(
         return
     found = mistakes(put(values, path, value))
     top = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
-    field = top + (inner if inner.startswith("[") else f".{inner}" if inner else "")
+    field = top + (inner if inner == "[0]" else f".{inner}" if inner else "")
     matching = {name: text for name, text in found.items() if name.startswith(field)}
     assert list(matching) == list(found), found
     (text,) = matching.values()
@@ -332,7 +339,20 @@ def fields(model: type[BaseModel], at: tuple[str | int, ...] = ()) -> Iterator[t
 
 def texts(env: Environment) -> None:
     """All that is made of ``env`` as text, for files of servers."""
+    addresses = {server.name: str(server.address) for server in env.servers}
     for server in env.servers:
+        mib, options = env.database.buffer_pool_mib, env.database.options
+        option_file(name=server.name, cluster="x", addresses=addresses, buffer_pool_mib=mib, options=options)
+        server_conf(
+            unique="x",
+            name=server.name,
+            mons=addresses,
+            copies=env.copies,
+            osd=server.osd,
+            memory_mib=env.storage.osd_memory_mib,
+            options=env.storage.options,
+        )
+        service(etcd_flags(server.name, str(server.address), env.etcd.flags))
         sysctls(server), resolved(env), hosts_lines(env, server)
         ruleset(env, server), masquerade_rules(env), access_rules(env, server), arguments(env, server)
         to_yaml(kubelet_config(env, env.kubernetes.kubelet)), label_patch(node_labels(server))
