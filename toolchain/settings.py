@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,8 +206,18 @@ class Asker:
                 found[name] = [kind[2:]] if kind.startswith("[]") else kind
         return found
 
-    def _unknown(self, at: Path_, names: Iterable[str]) -> set[str]:
+    def _unknown(self, at: Path_, names: Sequence[str]) -> set[str]:
+        """Which of ``names`` the object ``at`` does not have.
+
+        No value is a value to all but types with a decoding of their own, such as durations: one of them
+        among the names hides what is said of the others, so each half is asked about.
+        """
         answer = self._ask(at, dict.fromkeys(names))
+        if _REFUSED.search(answer):
+            if len(names) == 1:
+                return set()
+            half = len(names) // 2
+            return self._unknown(at, names[:half]) | self._unknown(at, names[half:])
         return {name.rpartition(".")[2] for name in _UNKNOWN.findall(answer)}
 
     def _type(self, at: Path_) -> str:

@@ -106,6 +106,8 @@ class Settings:
                         yield f"{here}.{gate}", f"{program} has no such feature{_near(gate, features)}"
 
     def _field(self, program: str, value: Any, kind: Any, here: str) -> Iterator[tuple[str, str]]:
+        if isinstance(kind, str) and kind.startswith("[]"):
+            kind = [kind[2:]]
         if isinstance(kind, Mapping):
             if isinstance(value, dict):
                 yield from self._fields(program, value, kind, here)

@@ -45,7 +45,9 @@ def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
         # It may be a secret's.
         return f"{named(value) if isinstance(value, dict | list | None) else 'this'} is not a text"
     if kind in _WANTED:
-        return f"{named(value)} is not {_WANTED[kind]}"
+        # Of a whole map of secrets too no value is told.
+        told = "this" if "secret_options" in error["loc"] else named(value)
+        return f"{told} is not {_WANTED[kind]}"
     if kind in _LIMITS:
         word, key, bound = _LIMITS[kind]
         return f"{value} is {word} than {error['ctx'][key]}, the {bound} there may be"

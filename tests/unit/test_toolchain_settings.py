@@ -144,7 +144,7 @@ def wrong(value, kind, field):
     end(f"json: cannot unmarshal {name(value)} into Go struct field X.{field} of type {kind}")
 def decode(value, kind, field):
     if value is None:
-        return
+        return end('time: invalid duration \\"\\"') if kind == "v1.Duration" else None
     if kind in TYPES:
         if not isinstance(value, dict):
             wrong(value, kind, field)

@@ -400,6 +400,8 @@ def test_a_wrong_value_is_an_error_of_its_field_and_never_another(
 
 
 def test_no_error_shows_a_secret(values: Values) -> None:
+    whole = put(values, ("openstack", "keystone", "secret_options"), "hunter2")
+    assert "hunter2" not in str(mistakes(whole))
     for wrong in (["hunter2"], {"hunter2": 1}):
         spoilt = put(values, ("openstack", "keystone", "secret_options"), {"ldap.password": wrong})
         assert "hunter2" not in str(mistakes(spoilt))
