@@ -8,6 +8,7 @@ import pulumi
 
 from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.config.rotations import held
+from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
 from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
@@ -85,6 +86,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     Raises ``ConfigurationError`` where they do not go together, before there is any resource.
     """
     check(env, artifacts)
+    check_settings(env, artifacts.release)
     begin(env.safety, [server.name for server in env.lost])
     known = {name: read_option_list(name, artifacts.images[name].path) for name in ("keystone", "glance")}
     check_keystone(env, known["keystone"])

@@ -16,6 +16,7 @@ from toolchain.errors import SourceError, ToolchainError
 from toolchain.mirror import Mirror
 from toolchain.model import Tool
 from toolchain.release import build_release
+from toolchain.settings import settings_list
 from toolchain.store import Resolved, Store, locked
 
 Progress = Callable[[str], None]
@@ -36,6 +37,7 @@ def build_artifacts(
     """
     started = time.monotonic()
     release = build_release(store, tools, found)
+    release["settings"] = str(settings_list(store.root / "release", str(release["sha256"]), files))
     size = int(str(release["size"])) / 1e6
     progress(f"host release: {size:.0f} MB, {time.monotonic() - started:.1f} s")
     started = time.monotonic()

@@ -10,7 +10,7 @@ from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import PROJECT
 from jarvis.config.server import Server
-from jarvis.core.credentials import agent_problem, key_problem
+from jarvis.core.credentials import PUBLIC, PUTTY, agent_problem, key_problem
 
 # Seconds for a server that does not answer, on a usual server: what an operator waits for without a doubt.
 WAIT_SECONDS = 60
@@ -73,8 +73,7 @@ def credential_mistakes(
         else:
             agent.append("the bastion")
     wrong = [
-        f"  {field}: {path} cannot be used: {problem}; give a key without a passphrase (try:"
-        f" ssh-keygen -y -f {path}), or leave the field out and type: ssh-add {path}"
+        f"  {field}: {path} cannot be used: {problem}; {_way_out(path, problem)}"
         for path, field in files.items()
         if (problem := key_problem((folder / path).read_text(encoding="utf-8", errors="replace")))
     ]
@@ -86,6 +85,18 @@ def credential_mistakes(
         f"  ssh.private_key_file: not set, and so {names} would be reached by the SSH agent, but {problem};"
         ' type: eval "$(ssh-agent)"; ssh-add'
     ] if problem else []
+
+
+def _way_out(path: str, problem: str) -> str:
+    if problem == PUBLIC:
+        private = path.removesuffix(".pub")
+        return f"the private one is {private if private != path else 'the file without .pub beside it'}"
+    if problem == PUTTY:
+        return f"write it as OpenSSH's: puttygen {path} -O private-openssh -o FILE"
+    return (
+        f"give a key without a passphrase (try: ssh-keygen -y -f {path}), or leave the field out and type:"
+        f" ssh-add {path}"
+    )
 
 
 def check_credentials(env: Environment, *, preview: bool, folder: Path = PROJECT) -> list[str]:

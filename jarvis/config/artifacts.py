@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,13 +17,15 @@ _AGAIN = "build it again with: make artifacts"
 
 
 class Release(BaseModel):
-    """The squashfs image of the binaries of a server. ``size`` in bytes, ``versions`` by tool."""
+    """The squashfs image of the binaries of a server. ``size`` in bytes, ``versions`` by tool. ``settings``:
+    the file that lists what the binaries can be told; releases of before have none."""
 
     model_config = ConfigDict(frozen=True)
     path: str
     sha256: str
     size: int
     versions: dict[str, str]
+    settings: str | None = None
 
 
 class Image(BaseModel):
@@ -52,9 +55,11 @@ def load_artifacts(file: Path | None = None) -> Artifacts:
     """
     file = file or Path(os.environ.get("JARVIS_ARTIFACTS") or PROJECT / ".jarvis" / "artifacts.json")
     try:
-        artifacts = Artifacts.model_validate_json(file.read_text(encoding="utf-8"))
+        artifacts = Artifacts.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise ConfigurationError(f"no artifacts: {file} is missing; {_AGAIN}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}; {_AGAIN}") from None
     except ValidationError as error:
         raise ConfigurationError(f"{file} is not a list of artifacts; {_AGAIN}\n{error}") from None
     seen_file = file.with_suffix(".seen.json")
@@ -92,6 +97,10 @@ def _blobs(name: str, layout: Path, digest: str) -> list[str]:
         return [digest.removeprefix("sha256:"), *(p["digest"].removeprefix("sha256:") for p in parts)]
     except FileNotFoundError:
         raise ConfigurationError(f"image {name} is missing: {manifest}; {_AGAIN}") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"image {name}: {manifest} cannot be read: {error.strerror}; {_AGAIN}"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise ConfigurationError(f"image {name} is corrupt: {manifest}; {_AGAIN}") from None
 
@@ -101,10 +110,17 @@ def _check(what: str, path: Path, digest: str, seen: dict[str, list[object]]) ->
         state = path.stat()
     except FileNotFoundError:
         raise ConfigurationError(f"{what} is missing: {path}; {_AGAIN}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{what}: {path} cannot be read: {error}; {_AGAIN}") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise ConfigurationError(f"{what} is no file: {path}; {_AGAIN}")
     mark: list[object] = [state.st_size, state.st_mtime_ns, digest]
     if digest and seen.get(str(path)) != mark:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with path.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ConfigurationError(f"{what}: {path} cannot be read: {error.strerror}; {_AGAIN}") from None
         if found != digest:
             raise ConfigurationError(f"{what} is corrupt: {path} has sha256 {found}, not {digest}; {_AGAIN}")
     return {str(path): mark}

@@ -43,12 +43,14 @@ class Before:
     - ``virtual_address``: the environment's. ``held``: all that the servers hold, the one first that VRRP
       speaks of.
     - ``servers``: in the configuration's order. ``fixed``: the values of ``FIXED``, by path.
+    - ``copies``: of each object of the storage; 0 where no record tells.
     """
 
     virtual_address: IPv4Address | None = None
     held: tuple[IPv4Address, ...] = ()
     servers: tuple[ServerBefore, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
+    copies: int = 0
 
 
 def read_before(record: Mapping[str, Any]) -> Before:
@@ -70,6 +72,7 @@ def read_before(record: Mapping[str, Any]) -> Before:
             for one in record.get("servers", ())
         ),
         fixed={str(path): str(value) for path, value in record.get("fixed", {}).items()},
+        copies=int(record.get("copies", 0)),
     )
 
 
@@ -90,6 +93,7 @@ def to_record(env: Environment) -> dict[str, Any]:
             for server in env.servers
         ],
         "fixed": {path: value_at(env, path) for path in FIXED},
+        "copies": env.copies,
     }
 
 

@@ -9,21 +9,26 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from pydantic import Field, PrivateAttr, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from jarvis.config import addresses
 from jarvis.config.before import Before
 from jarvis.config.firewall import Firewall
+from jarvis.config.kernel import sysctls
+from jarvis.config.labels import labels
+from jarvis.config.names import names
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
+from jarvis.config.owned import owned
 from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
 from jarvis.config.pod_numbers import pod_numbers
+from jarvis.config.ports import ports
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
 from jarvis.config.server import Preflight, Role, Server, Ssh
-from jarvis.config.types import DnsLabel, Rotation, Section
+from jarvis.config.sizes import sizes
+from jarvis.config.types import DnsLabel, Place, Rotation, Section, refusal
 
-Mistake = tuple[tuple[str | int, ...], str]
+Mistake = tuple[Place, str]
 
 # Which etcd each Kubernetes minor version is released and tested with: its own changelog and
 # build/dependencies.yaml name 3.6 from 1.34 on; 3.5.24 is the oldest that 1.35 and later accept.
@@ -127,17 +132,17 @@ class Environment(Section):
     @model_validator(mode="after")
     def _cross_checks(self) -> Environment:
         mistakes = [*_servers(self), *_addresses(self), *_networks(self), *_roles(self), *_versions(self)]
-        mistakes += _rotations(self)
+        mistakes += [
+            *_rotations(self),
+            *names(self),
+            *ports(self),
+            *labels(self),
+            *sysctls(self),
+            *sizes(self),
+            *owned(self),
+        ]
         if mistakes:
-            raise ValidationError.from_exception_data(
-                "Environment",
-                [
-                    InitErrorDetails(
-                        type=PydanticCustomError("environment", "{text}", {"text": text}), loc=loc, input=None
-                    )
-                    for loc, text in mistakes
-                ],
-            )
+            raise refusal("Environment", mistakes, kind="environment")
         return self
 
 

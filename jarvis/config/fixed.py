@@ -17,7 +17,7 @@ def check_fixed(env: Environment) -> None:
 
     Raises ``ConfigurationError`` with every field that cannot change, and why.
     """
-    mistakes = [*_fixed(env), *_servers(env), *_order(env), *_virtual_address(env)]
+    mistakes = [*_fixed(env), *_servers(env), *_order(env), *_virtual_address(env), *_copies(env)]
     if mistakes:
         text = "\n".join(f"  {mistake}" for mistake in mistakes)
         raise ConfigurationError(
@@ -65,6 +65,20 @@ def _order(env: Environment) -> Iterator[str]:
             f"servers: deployed in the order {', '.join(deployed)}, in which they stay: another first one"
             " would move the database's writer and the order of rolling changes; new ones may stand anywhere"
         )
+
+
+def _copies(env: Environment) -> Iterator[str]:
+    """More copies move data, and so do fewer as long as there are two. A single one has none to be made whole
+    from, and is away whenever its server restarts."""
+    if env.copies == 1 < env.before.copies:
+        count = f"{env.before.copies} copies of each object are deployed"
+        if env.storage.copies == 1:
+            yield f"storage.copies: {count}, and 1 is not possible: a lost disk would lose what was on it"
+        else:
+            yield (
+                f"servers: {count}, and one server of the role storage has 1, which is not possible: a lost"
+                " disk would lose what was on it"
+            )
 
 
 def _virtual_address(env: Environment) -> Iterator[str]:

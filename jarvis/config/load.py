@@ -14,13 +14,16 @@ from pydantic import ValidationError
 
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
+from jarvis.config.keys import host_key_mistake
 from jarvis.config.openstack import Service
 from jarvis.config.server import Server
+from jarvis.config.types import Place
+from jarvis.config.words import in_words
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def field_path(parts: tuple[str | int, ...]) -> str:
+def field_path(parts: Place) -> str:
     """``("servers", 0, "address")`` as ``servers[0].address``."""
     text = ""
     for part in parts:
@@ -36,24 +39,29 @@ def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
     try:
         return Environment.model_validate(values)
     except ValidationError as error:
-        found = [(tuple(e["loc"]), str(e["msg"])) for e in error.errors(include_url=False)]
-        found += [mistake for mistake in _cross_mistakes(values, found) if mistake not in found]
-        lines = [f"  {field_path(loc) or '(top)'}: {text}" for loc, text in found]
+        found: list[tuple[Place, str]] = []
+        for each in error.errors(include_url=False):
+            # Of a wrong key of a map pydantic's place ends so.
+            place = each["loc"][:-1] if each["loc"][-1:] == ("[key]",) else each["loc"]
+            # A field that may be of several types has one error for each; checks across fields have theirs.
+            if each["type"] == "environment" or place not in dict(found):
+                found.append((place, in_words(each, Environment)))
+        across = _cross_mistakes(values, [place for place, _ in found])
+        found += [mistake for mistake in across if mistake not in found]
+        lines = [f"  {field_path(place) or '(top)'}: {text}" for place, text in found]
         count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
         message = f"{source} has {count}; nothing has been changed:\n" + "\n".join(lines)
     raise ConfigurationError(message)
 
 
-def _cross_mistakes(
-    values: Mapping[str, Any], found: list[tuple[tuple[str | int, ...], str]]
-) -> list[tuple[tuple[str | int, ...], str]]:
+def _cross_mistakes(values: Mapping[str, Any], found: list[Place]) -> list[tuple[Place, str]]:
     """What the checks across fields say of ``values`` without the fields that are wrong by themselves.
 
     Pydantic looks across fields only once each is right. Where a field cannot be left out nothing is found:
     what it would be compared with is not known.
     """
     rest = copy.deepcopy(dict(values))
-    for loc, _ in found:
+    for loc in found:
         place: Any = rest
         try:
             for part in loc[:-1]:
@@ -80,7 +88,10 @@ def load_environment() -> Environment:
     """
     stack = pulumi.get_stack()
     source = f"Pulumi.{stack}.yaml"
-    values = pulumi.Config("jarvis").get_object("environment")
+    try:
+        values = pulumi.Config("jarvis").get_object("environment")
+    except pulumi.ConfigTypeError:
+        values = None
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{source} has no jarvis:environment; the README has a complete example")
     env = with_host_keys(parse_environment(values, source), source)
@@ -111,11 +122,14 @@ def check_encrypted(env: Environment, source: str, *, encrypted: bool, file: Pat
     if file.is_file():
         import yaml  # only here: most stacks have no secret option
 
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        written = document["config"]["jarvis:environment"].get("openstack", {})
+        try:
+            written = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+        written = _at(written, "config", "jarvis:environment", "openstack")
     lines = []
     for service, names in services.items():
-        found = written.get(service, {}).get("secret_options", {})
+        found = _at(written, service, "secret_options")
         lines += [
             f"  openstack.{service}.secret_options.{name}"
             for name in names
@@ -130,41 +144,64 @@ def check_encrypted(env: Environment, source: str, *, encrypted: bool, file: Pat
         )
 
 
+def _at(document: Any, *path: str) -> dict[str, Any]:
+    """The map at ``path`` of ``document``; an empty one where there is none."""
+    for part in path:
+        document = document.get(part) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
 def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Environment:
     """``env`` with each ``host_key_file`` (relative to ``folder``) read into ``host_key``.
 
-    Raises ``ConfigurationError`` naming every file that is missing or has no key of the server.
+    Raises ``ConfigurationError`` naming every field whose key, or file of a key, is missing or no such key.
     """
     mistakes: list[str] = []
 
-    def exists(field: str, path: str | None) -> bool:
-        if path and not (folder / path).is_file():
-            mistakes.append(f"  {field}: there is no file {path} (the lab's are made by: make lab)")
-            return False
-        return path is not None
-
-    def read(field: str, path: str | None, address: str) -> str | None:
-        if not path or not exists(field, path):
+    def read(field: str, path: str | None) -> str | None:
+        if not path:
             return None
-        key = host_key((folder / path).read_text(encoding="utf-8"), address)
-        if key is None:
-            mistakes.append(f"  {field}: {path} has no key of {address}")
+        try:
+            return (folder / path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            mistakes.append(f"  {field}: there is no file {path} (the lab's are made by: make lab)")
+        except UnicodeDecodeError:
+            mistakes.append(f"  {field}: {path} is no text, and so no key")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            mistakes.append(f"  {field}: {path} cannot be read: {why}")
+        return None
+
+    def checked(field: str, key: str | None, path: str | None, address: str) -> str | None:
+        origin = ""
+        if path:
+            field, origin = f"{field}_file", f"{path}: "
+            text = read(field, path)
+            key = None if text is None else host_key(text, address)
+            if text is not None and key is None:
+                mistakes.append(
+                    f"  {field}: {path} has no key of {address} (ssh-keyscan {address} prints it)"
+                )
+        why = "" if key is None else host_key_mistake(key)
+        if why:
+            mistakes.append(f"  {field}: {origin}{why}")
         return key
 
     servers: list[Server] = []
     for at, server in enumerate(env.servers):
-        key = read(f"servers[{at}].host_key_file", server.host_key_file, str(server.address))
-        exists(f"servers[{at}].private_key_file", server.private_key_file)
-        servers.append(server.model_copy(update={"host_key": key or server.host_key}))
+        read(f"servers[{at}].private_key_file", server.private_key_file)
+        key = checked(f"servers[{at}].host_key", server.host_key, server.host_key_file, str(server.address))
+        servers.append(server.model_copy(update={"host_key": key}))
     ssh, bastion = env.ssh, env.ssh.bastion
-    exists("ssh.private_key_file", ssh.private_key_file)
+    read("ssh.private_key_file", ssh.private_key_file)
     if bastion is not None:
-        key = read("ssh.bastion.host_key_file", bastion.host_key_file, bastion.host)
-        exists("ssh.bastion.private_key_file", bastion.private_key_file)
-        bastion = bastion.model_copy(update={"host_key": key or bastion.host_key})
-        ssh = ssh.model_copy(update={"bastion": bastion})
+        read("ssh.bastion.private_key_file", bastion.private_key_file)
+        key = checked("ssh.bastion.host_key", bastion.host_key, bastion.host_key_file, bastion.host)
+        ssh = ssh.model_copy(update={"bastion": bastion.model_copy(update={"host_key": key})})
     if mistakes:
-        raise ConfigurationError(f"{source} names files that are not there:\n" + "\n".join(mistakes))
+        raise ConfigurationError(
+            f"{source} has keys that are none or not there; nothing has been changed:\n" + "\n".join(mistakes)
+        )
     return env.model_copy(update={"servers": servers, "ssh": ssh})
 
 

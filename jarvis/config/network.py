@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from jarvis.config.types import Address, DnsName, Network, Section
+
+# No more than 20 bits of hosts (kubernetes, cmd/kube-apiserver/app/options/validation.go), and as many
+# addresses as the DNS, the tenth, and what comes after it need.
+_WIDEST, _NARROWEST = 12, 28
+
+
+def _services(network: Network) -> Network:
+    if not _WIDEST <= network.prefixlen <= _NARROWEST:
+        raise ValueError(
+            f"{network} is too {'large' if network.prefixlen < _WIDEST else 'small'} for Services:"
+            f" the prefix may be from /{_WIDEST} to /{_NARROWEST}, such as 10.96.0.0/16"
+        )
+    return network
 
 
 class Networks(Section):
@@ -12,7 +27,9 @@ class Networks(Section):
 
     management: Network = Field(description="where the servers' addresses are")
     pods: Network = Field(default="10.244.0.0/16", validate_default=True)
-    services: Network = Field(default="10.96.0.0/16", validate_default=True)
+    services: Annotated[Network, AfterValidator(_services)] = Field(
+        default="10.96.0.0/16", validate_default=True
+    )
     node_prefix: int = Field(
         default=24, ge=20, le=28, description="prefix length of a server's part of `pods`"
     )

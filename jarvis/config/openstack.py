@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from jarvis.config.types import DnsLabel, Option, Secret, Section
+from jarvis.config.types import DnsLabel, Option, Secret, Section, Spelled
 
 Rotation = Literal["daily", "weekly", "monthly"]
 
@@ -58,8 +58,8 @@ class Service(Section):
 class Keystone(Service):
     """The identity service."""
 
-    admin_user: str = "admin"
-    admin_project: str = "admin"
+    admin_user: Annotated[str, Spelled(".{1,255}", "a name of 1 to 255 characters")] = "admin"
+    admin_project: Annotated[str, Spelled(".{1,64}", "a name of 1 to 64 characters")] = "admin"
     fernet_rotation: Rotation = Field(default="daily", description="of the keys that encrypt tokens")
     credential_rotation: Rotation = Field(default="monthly", description="of those for credentials")
 
@@ -97,7 +97,13 @@ class Gateway(Section):
 class OpenStack(Section):
     """The services of OpenStack, and what they share."""
 
-    region: str = Field(default="RegionOne", pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,254}$")
+    region: Annotated[
+        str,
+        Spelled(
+            "[A-Za-z][A-Za-z0-9_-]{0,254}",
+            "a name of letters, digits, _ and -, with a letter first, such as RegionOne",
+        ),
+    ] = "RegionOne"
     namespace: DnsLabel = "openstack"
     keystone: Keystone = Field(default_factory=Keystone)
     glance: Glance = Field(default_factory=Glance)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from jarvis.config.types import Flags, Option, Section, Version
+from jarvis.config.types import Flags, Keys, Option, Place, Section, Spelled, Version, refusal
 
 
 class Versions(Section):
@@ -17,10 +18,31 @@ class Versions(Section):
     containerd: Version = "2.4.2"
 
 
+def _words(value: dict[str, Option]) -> dict[str, Option]:
+    """Flags that a unit of systemd takes as they are."""
+    strange: list[tuple[Place, str]] = [
+        ((name,), f"{text!r} has blanks, quotes, \\, $ or % in it, which no flag of etcd needs")
+        for name, text in value.items()
+        if isinstance(text, str) and re.search(r"[\s\"'\\$%]", text)
+    ]
+    if strange:
+        raise refusal("flags", strange)
+    return value
+
+
+_DatabaseOptions = Annotated[
+    dict[str, Option],
+    Keys(Spelled("[a-z][a-z0-9_-]*", "the name of an option of MariaDB, such as max_connections")),
+]
+_StorageOptions = Annotated[
+    dict[str, Option], Keys(Spelled("[a-z][a-z0-9_ -]*", "the name of an option of Ceph, such as mon_lease"))
+]
+
+
 class Etcd(Section):
     """etcd's options beyond those that Jarvis sets, as flags without dashes."""
 
-    flags: Flags = Field(default_factory=dict)
+    flags: Annotated[Flags, AfterValidator(_words)] = Field(default_factory=dict)
 
 
 class Kubernetes(Section):
@@ -43,7 +65,7 @@ class Kubernetes(Section):
 class Database(Section):
     """MariaDB's options beyond those that Jarvis sets, by their names in the section [mariadbd]."""
 
-    options: dict[str, Option] = Field(default_factory=dict)
+    options: _DatabaseOptions = Field(default_factory=dict)
     buffer_pool_mib: int = Field(default=256, ge=16)
 
 
@@ -57,7 +79,7 @@ class Storage(Section):
     # https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/: 4 GiB by default, and no
     # less than 896 MiB is taken.
     osd_memory_mib: int = Field(default=4096, ge=896, description="what each osd tries to keep to")
-    options: dict[str, Option] = Field(default_factory=dict)
+    options: _StorageOptions = Field(default_factory=dict)
 
 
 class Queue(Section):

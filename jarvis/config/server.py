@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from jarvis.config.types import Address, DnsLabel, HostKey, Port, Section
+from jarvis.config.types import Address, DnsLabel, HostKey, Port, Section, Spelled, Text
+
+_User = Annotated[str, Spelled(r"[^\s-]\S*", "the name of a user of the server, such as root")]
+_Path = Annotated[str, Spelled(r".+", "the path of a file")]
 
 
 class Role(StrEnum):
@@ -29,12 +33,14 @@ _HOST_KEY_FILE = "known_hosts file with that key, relative to the project"
 class Bastion(Section):
     """The server through which all others are reached by SSH (``ssh -J``). Its host key is checked too."""
 
-    host: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", description="its address or name")
+    host: Annotated[str, Spelled(r"[A-Za-z0-9][A-Za-z0-9.-]*", "an address or a name")] = Field(
+        description="its address or name"
+    )
     port: Port = 22
-    user: str | None = Field(default=None, description="without it, ssh.user")
+    user: _User | None = Field(default=None, description="without it, ssh.user")
     host_key: HostKey | None = Field(default=None, description=_HOST_KEY)
-    host_key_file: str | None = Field(default=None, description=_HOST_KEY_FILE)
-    private_key_file: str | None = Field(
+    host_key_file: _Path | None = Field(default=None, description=_HOST_KEY_FILE)
+    private_key_file: _Path | None = Field(
         default=None, description="without it, ssh.private_key_file; without both, the SSH agent"
     )
 
@@ -48,12 +54,12 @@ class Bastion(Section):
 class Ssh(Section):
     """How servers are reached, where a server does not say otherwise."""
 
-    user: str = "root"
+    user: _User = "root"
     sudo: bool = Field(
         default=False, description="the user is not root, and may become root by sudo without a password"
     )
     port: Port = 22
-    private_key_file: str | None = Field(
+    private_key_file: _Path | None = Field(
         default=None,
         description="path of the private key, relative to the project; without it, the SSH agent",
     )
@@ -83,15 +89,23 @@ class Osd(Section):
     The device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
     """
 
-    path: str = Field(
+    path: Annotated[
+        str, Spelled(r"(/[A-Za-z0-9._-]+)+", "an absolute path of letters, digits, ., _ and -")
+    ] = Field(
         default="/var/lib/ceph/osd.img",
-        pattern=r"^(/[A-Za-z0-9._-]+)+$",
         description="a file, made sparse, that serves as a disk",
     )
     size_gib: int = Field(default=8, ge=2, description="of that file")
-    device: str | None = Field(
+    device: (
+        Annotated[
+            str,
+            Spelled(
+                r"/dev(/[A-Za-z0-9._:+@-]+)+", "a path below /dev, such as /dev/disk/by-id/wwn-0x5000c500a1b2"
+            ),
+        ]
+        | None
+    ) = Field(
         default=None,
-        pattern=r"^/dev(/[A-Za-z0-9._:+@-]+)+$",
         description="a block device with nothing on it, instead of a file",
     )
 
@@ -108,25 +122,37 @@ class Server(Section):
     name: DnsLabel
     address: Address
     host_key: HostKey | None = Field(default=None, description=_HOST_KEY)
-    host_key_file: str | None = Field(default=None, description=_HOST_KEY_FILE)
-    user: str | None = None
+    host_key_file: _Path | None = Field(default=None, description=_HOST_KEY_FILE)
+    user: _User | None = None
     sudo: bool | None = None
     port: Port | None = None
-    private_key_file: str | None = None
-    interface: str = Field(
-        default="", description="network interface of the address; empty: found by address"
-    )
+    private_key_file: _Path | None = None
+    # Linux' names of interfaces: at most 15 characters (IFNAMSIZ of linux/if.h is 16, with a NUL).
+    interface: Annotated[
+        str,
+        Spelled(r"([A-Za-z0-9_.-][A-Za-z0-9_.:@-]{0,14})?", "the name of a network interface, such as eth0"),
+    ] = Field(default="", description="network interface of the address; empty: found by address")
     roles: frozenset[Role] = Field(min_length=1)
-    labels: dict[str, str] = Field(default_factory=dict, description="labels of its Kubernetes node")
-    sysctls: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, Text] = Field(default_factory=dict, description="labels of its Kubernetes node")
+    sysctls: dict[str, Text] = Field(
+        default_factory=dict, description="kernel settings, by the names that sysctl(8) has with dots"
+    )
     lost: bool = Field(
         default=False,
         description="the server is gone for good: nothing is asked of it, its part in each cluster ends, and "
         "the others speak to it no more; it keeps its place in the list",
     )
-    take_over: str | None = Field(
+    take_over: (
+        Annotated[
+            str,
+            Spelled(
+                r"([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|unnamed-[0-9a-f]{12})",
+                "the id of a deployment: copy it from the error that named it",
+            ),
+        ]
+        | None
+    ) = Field(
         default=None,
-        pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|unnamed-[0-9a-f]{12})$",
         description="id of another deployment that has this server now, as the error prints it; "
         "its data and roles stay, and this state's keys replace its own",
     )

@@ -10,6 +10,11 @@ import subprocess
 
 # Both tools answer within milliseconds; an agent that waits for a person (a token, a prompt) may not.
 _SECONDS = 5
+# How the texts of public keys begin (sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 7468, 13; RFC 4716, 3.1).
+_PUBLIC = ("ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC", "-----BEGIN RSA PUBLIC", "---- BEGIN SSH2")
+PUBLIC = "it is a public key"
+PUTTY = "it is a key of PuTTY"
+ENCRYPTED = "it is encrypted"
 
 
 def key_problem(text: str) -> str:
@@ -17,6 +22,10 @@ def key_problem(text: str) -> str:
 
     It is empty too where ``ssh-keygen`` is not installed: then nothing is known.
     """
+    if text.startswith(_PUBLIC):
+        return PUBLIC
+    if text.startswith("PuTTY-User-Key-File"):
+        return PUTTY
     # As the connection takes it: a key that was pasted often lacks the end of its last line.
     content = (text.replace("\r\n", "\n").rstrip("\n") + "\n").encode()
     # In memory, seekable: ssh-keygen opens it more than once, and refuses a file that others may read.
@@ -30,7 +39,7 @@ def key_problem(text: str) -> str:
     if said is None or said.returncode == 0:
         return ""
     if "passphrase" in said.stderr:
-        return "it is encrypted"
+        return ENCRYPTED
     return "it is not a private key that ssh can read"
 
 

@@ -11,6 +11,9 @@
 # deployment: the id of the one whose state runs this. take_over: the id of another one that may have this server.
 # known: yes where the state knew this server before; of one that has a name and no id yet, it is the deployment.
 #
+# interface: the name of the network interface that has the address, where the configuration says it. memory_fields:
+# the fields, with commas, that min_memory_mib follows from, where it is not preflight's own.
+#
 # osd_device, or osd_file and osd_gib: where the storage is to keep its share; nothing of somebody else's.
 #
 # All that is wrong comes as one list on stderr. Otherwise stdout has what only all servers together can tell.
@@ -61,7 +64,7 @@ check_size() {
   [ "$cores" -ge "${want[min_cores]}" ] \
     || fail "cores: $cores; ${want[min_cores]} are needed (preflight.min_cores)"
   [ "$memory" -ge "${want[min_memory_mib]}" ] \
-    || fail "memory: $memory MiB; ${want[min_memory_mib]} are needed (preflight.min_memory_mib)"
+    || fail "memory: $memory MiB; ${want[min_memory_mib]} are needed (${want[memory_fields]:-preflight.min_memory_mib})"
   # On a server that Jarvis runs already, what is used is used by what was asked for.
   [ "$ours" = no ] || least=1
   [ "$disk" -ge $((least * 1024)) ] \
@@ -106,6 +109,16 @@ check_time() {
   fi
 }
 
+check_interface() {
+  local there addresses
+  if ! addresses=$(ip -o -4 address show dev "${want[interface]}" 2>/dev/null | awk '{sub("/.*", "", $4); print $4}'); then
+    there=$(ip -o link show | awk -F ': ' '{sub("@.*", "", $2); print $2}' | paste -sd ' ')
+    fail "interface: there is no ${want[interface]}; there are $there (field interface of the server)"
+  elif ! grep -qxF "${want[address]}" <<<"$addresses"; then
+    fail "interface: ${want[interface]} does not have ${want[address]} (field interface of the server: leave it empty)"
+  fi
+}
+
 check_identity() {
   local id addresses
   id=$(cat "$ROOT/etc/machine-id" 2>/dev/null || true)
@@ -113,6 +126,7 @@ check_identity() {
   addresses=$(ip -o -4 address show | awk '{sub("/.*", "", $4); print $4}')
   grep -qxF "${want[address]}" <<<"$addresses" \
     || fail "address: no interface has ${want[address]} (field address of the server)"
+  [ -z "${want[interface]:-}" ] || check_interface
 }
 
 # cloud-init may write /etc/hosts anew at each boot, without the names that Jarvis puts there. What came with the

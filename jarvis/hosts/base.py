@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from jarvis.config import Environment, Role, Server
+from jarvis.config.kernel import NEEDED
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
@@ -43,10 +44,7 @@ _ROLE_PACKAGES = {
 }
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
 _SYSCTLS = {
-    # Pods are routed, and what goes through a bridge sees the Service rules:
-    # https://kubernetes.io/docs/setup/production-environment/container-runtimes/
-    "net.ipv4.ip_forward": "1",
-    "net.bridge.bridge-nf-call-iptables": "1",
+    **{name: value for name, (value, _) in NEEDED.items()},
     # systemd, kubelet, containerd and every pod watch files; the kernel's 128 are used up by some dozens:
     # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
     "fs.inotify.max_user_instances": "8192",

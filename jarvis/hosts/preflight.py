@@ -9,34 +9,20 @@ import pulumi
 
 from jarvis.config import Environment, Role, Server
 from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, user, wait_seconds
+from jarvis.config.ports import choices, uses
+from jarvis.config.sizes import least_memory_mib, taken_mib
 from jarvis.core.component import Component
 from jarvis.hosts.base import packages
 from jarvis.hosts.deployment import deployment_id
 from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 
-# What listens on a server by its roles: etcd (clients, peers, metrics), Kubernetes
-# (https://kubernetes.io/docs/reference/networking/ports-and-protocols/, kube-proxy's health and metrics, the
-# local way to the API servers), MariaDB with its agent and Galera, a monitor of Ceph, RabbitMQ.
-_PORTS = {
-    Role.ETCD: (2379, 2380, 2381),
-    Role.CONTROL_PLANE: (6443, 10257, 10259),
-    Role.WORKER: (7443, 10248, 10249, 10250, 10256),
-    Role.DATABASE: (3307, 3308, 3309, 4567),
-    Role.STORAGE: (3300,),
-    Role.QUEUE: (5673, 25672),
-}
-# Of the proxy to stateful services, which every server has: the database's and the queue's.
-_LINK_PORTS = {3306, 5671}
-
 
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
-    found = _LINK_PORTS | {port for role in server.roles for port in _PORTS.get(role, ())}
-    if Role.REGISTRY in server.roles:
-        found.add(env.registry.port)
-    if Role.WORKER in server.roles:
-        found.add(env.gateway.https_port)
+    found = {use.first for use in uses(server) if use.always}
+    # Preflight itself comes by SSH's.
+    found |= {one.port for one in choices(env, server) if one.whose != "SSH"}
     return sorted(found)
 
 
@@ -82,7 +68,8 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "server": server.name,
         "address": str(server.address),
         "min_cores": str(wanted.min_cores),
-        "min_memory_mib": str(wanted.min_memory_mib),
+        "min_memory_mib": str(least_memory_mib(env, server)),
+        **_memory(env, server),
         "min_disk_gib": str(wanted.min_disk_gib),
         "time_sync": "yes" if wanted.require_time_sync else "no",
         "max_skew": str(wanted.max_clock_skew_seconds),
@@ -90,8 +77,16 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         "packages": ",".join(packages(server)),
         **({"patience": str(env.patience)} if env.patience > 1 else {}),
         **({"take_over": server.take_over} if server.take_over else {}),
+        **({"interface": server.interface} if server.interface else {}),
         **(_disk(server) if Role.STORAGE in server.roles else {}),
     }
+
+
+def _memory(env: Environment, server: Server) -> dict[str, str]:
+    """The fields that decide how much memory ``server`` must have, where that is not preflight's own."""
+    if least_memory_mib(env, server) == env.preflight.min_memory_mib:
+        return {}
+    return {"memory_fields": ",".join(taken_mib(env, server))}
 
 
 def _disk(server: Server) -> dict[str, str]:

@@ -82,20 +82,14 @@ def masquerade_rules(env: Environment) -> str:
 
 
 def access_rules(env: Environment, server: Server) -> str:
-    """nftables rules for whom the pods of ``server`` may speak to (docs/decisions/018-network-access.md).
-
-    Raises ``ValueError`` where OpenStack's namespace is the gateway's.
-    """
-    namespace = env.openstack.namespace
-    if namespace == GATEWAY_NAMESPACE:
-        raise ValueError(f"openstack.namespace: {namespace} is the gateway's; choose another")
+    """nftables rules for whom the pods of ``server`` may speak to (docs/decisions/018-network-access.md)."""
 
     def having(role: Role) -> str:
         return ", ".join(str(one.address) for one in env.with_role(role))
 
     return template(
         "pod-access.nft",
-        openstack=namespace,
+        openstack=env.openstack.namespace,
         gateway=GATEWAY_NAMESPACE,
         local=str(env.pod_subnet(server)),
         pods=str(env.networks.pods),

@@ -11,6 +11,8 @@ import time
 import zlib
 from datetime import UTC, date, datetime
 
+from jarvis.config.errors import ConfigurationError
+
 # Days. A leaf lives a year and is made anew every half of one: whoever runs `pulumi up` twice a year never
 # meets an expired one. An authority lives ten years: it is made one period before it signs, signs for one,
 # and is trusted for one more, which is nine.
@@ -21,10 +23,15 @@ AUTHORITY_RENEWAL = 3 * 365
 def today() -> date:
     """The date in UTC, or the one that ``JARVIS_TODAY`` (as in 2026-01-31) fixes for a test.
 
-    Raises ``ValueError`` where that is not a date.
+    Raises ``ConfigurationError`` where that is not a date.
     """
     fixed = os.environ.get("JARVIS_TODAY")
-    return date.fromisoformat(fixed) if fixed else datetime.fromtimestamp(time.time(), UTC).date()
+    if not fixed:
+        return datetime.fromtimestamp(time.time(), UTC).date()
+    try:
+        return date.fromisoformat(fixed)
+    except ValueError:
+        raise ConfigurationError(f"JARVIS_TODAY is {fixed!r}, and not a date such as 2026-01-31") from None
 
 
 def period(name: str, length: int, day: date) -> int:

@@ -13,11 +13,12 @@ from pulumi_cli import ROOT, Stack
 # What docs/operating.md says.
 PATH = 'jarvis:environment.openstack.keystone.secret_options["ldap.password"]'
 SECRET = "hunter2-is-the-secret"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExample0"
 ROLES = ["etcd", "control-plane", "worker", "registry", "gateway", "database", "queue", "storage"]
 ENVIRONMENT = {
     "name": "dev",
     "networks": {"management": "192.0.2.0/24", "virtual_address": "192.0.2.100"},
-    "servers": [{"name": "a", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "roles": ROLES}],
+    "servers": [{"name": "a", "address": "192.0.2.1", "host_key": KEY, "roles": ROLES}],
     "openstack": {"keystone": {"options": {"token.expiration": 14400}}},
 }
 PROGRAM = """

@@ -15,12 +15,16 @@ import yaml
 
 from jarvis.config import ConfigurationError, Environment, load_artifacts, parse_environment
 from jarvis.config.access import key_file, private_key
+from jarvis.config.before import read_before, to_record
+from jarvis.config.fixed import check_fixed
 from jarvis.config.load import check_encrypted, field_path, host_key, with_host_keys
 from jarvis.config.openstack import OpenStack, Service
 from jarvis.config.schema import FILE, schema_text, stack_schema
+from jarvis.pki.period import today
 
 PROJECT = Path(__file__).resolve().parents[2]
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleExa"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExample0"
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
 
 Values = dict[str, Any]
 
@@ -151,7 +155,7 @@ WRONG: dict[str, tuple[Callable[[Values], None], str]] = {
     "no host key's form": (_set("servers", 0, "host_key", to="hello"), "servers[0].host_key: "),
     "dashes": (
         _set("kubernetes", "apiserver_flags", to={"--v": 2}),
-        "kubernetes.apiserver_flags: Value error, '--v'",
+        "kubernetes.apiserver_flags.--v: '--v' is not the name of a flag",
     ),
     "no replicas": (_set("openstack", "keystone", "replicas", to=0), "openstack.keystone.replicas: "),
     "port": (_set("registry", "port", to=80), "registry.port: "),
@@ -256,12 +260,12 @@ def environment(values: Values, folder: Path) -> Environment:
 
 def test_host_keys_are_read(values: Values, tmp_path: Path) -> None:
     env = environment(values, tmp_path)
-    (tmp_path / "key").write_text("a private key")
+    (tmp_path / "key").write_text(PRIVATE)
     lines = [f"{server.address},{server.name} {KEY} comment\n" for server in env.servers]
     (tmp_path / "known_hosts").write_text("# servers\n" + "".join(lines))
     read = with_host_keys(env, "x", tmp_path)
     assert [server.host_key for server in read.servers] == [KEY] * 3
-    assert private_key(key_file(read, read.servers[0]), tmp_path) == "a private key"
+    assert private_key(key_file(read, read.servers[0]), tmp_path) == PRIVATE
 
 
 def test_all_missing_files_come_at_once(values: Values, tmp_path: Path) -> None:
@@ -276,7 +280,7 @@ def test_all_missing_files_come_at_once(values: Values, tmp_path: Path) -> None:
 
 def test_a_server_without_a_line_is_named(values: Values, tmp_path: Path) -> None:
     env = environment(values, tmp_path)
-    (tmp_path / "key").write_text("a private key")
+    (tmp_path / "key").write_text(PRIVATE)
     (tmp_path / "known_hosts").write_text(f"10.88.0.11 {KEY}\n10.88.0.13 {KEY}\n")
     with pytest.raises(ConfigurationError, match=r"servers\[1\]\.host_key_file: known_hosts has no key of"):
         with_host_keys(env, "x", tmp_path)
@@ -347,6 +351,86 @@ def test_what_is_missing_is_named(artifacts: Path, tmp_path: Path) -> None:
         load_artifacts(artifacts)
     with pytest.raises(ConfigurationError, match=r"no artifacts: .* make artifacts"):
         load_artifacts(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("spoil", ["binary", "folder", "text", "list"])
+def test_a_list_of_artifacts_that_is_none_says_what_to_type(artifacts: Path, spoil: str) -> None:
+    artifacts.unlink()
+    if spoil == "folder":
+        artifacts.mkdir()
+    else:
+        artifacts.write_bytes({"binary": b"\xff\xfe\x00", "text": b"hello", "list": b"[1]"}[spoil])
+    with pytest.raises(ConfigurationError, match=r"artifacts\.json .*make artifacts"):
+        load_artifacts(artifacts)
+
+
+def test_a_folder_in_the_place_of_an_artifact_is_named(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "release.raw").unlink()
+    (tmp_path / "release.raw").mkdir()
+    with pytest.raises(ConfigurationError, match=r"release is no file: .*release\.raw; build it again"):
+        load_artifacts(artifacts)
+    (tmp_path / "release.raw").rmdir()
+    (tmp_path / "release.raw").write_bytes(b"release")
+    document = json.loads(artifacts.read_text())
+    blob = (
+        tmp_path / "image" / "blobs" / "sha256" / document["images"]["one"]["digest"].removeprefix("sha256:")
+    )
+    blob.unlink()
+    blob.mkdir()
+    with pytest.raises(ConfigurationError, match=r"image one: .* make artifacts"):
+        load_artifacts(artifacts)
+
+
+def test_a_bad_date_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JARVIS_TODAY", "tomorrow")
+    with pytest.raises(
+        ConfigurationError, match="JARVIS_TODAY is 'tomorrow', and not a date such as 2026-01-31"
+    ):
+        today()
+
+
+def test_files_of_keys_that_are_none_are_named(values: Values, tmp_path: Path) -> None:
+    env = environment(values, tmp_path)
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    (tmp_path / "known_hosts").mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        with_host_keys(env, "x", tmp_path)
+    text = str(caught.value)
+    assert "ssh.private_key_file: key is no text, and so no key" in text
+    assert "servers[0].host_key_file: known_hosts cannot be read: Is a directory" in text
+
+
+def test_garbage_as_a_host_key_is_named(values: Values, tmp_path: Path) -> None:
+    env = environment(values, tmp_path)
+    (tmp_path / "key").write_text(PRIVATE)
+    (tmp_path / "known_hosts").write_text("".join(f"{one.address} ssh-ed25519 AA!A\n" for one in env.servers))
+    with pytest.raises(ConfigurationError, match=r"servers\[2\]\.host_key_file: known_hosts: the key after"):
+        with_host_keys(env, "x", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "config: []", "config: {'jarvis:environment': 3}"])
+def test_a_stack_file_of_another_form_has_no_secret(values: Values, tmp_path: Path, text: str) -> None:
+    env = _secret_option(values, "hunter2")
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    check_encrypted(env, "Pulumi.x.yaml", encrypted=True, file=file)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "refused"), [(3, 1, True), (2, 1, True), (3, 2, False), (1, 3, False)]
+)
+def test_the_last_copy_is_not_given_up(values: Values, was: int, now: int, refused: bool) -> None:
+    values["storage"] = {"copies": was, "osd_memory_mib": 896}
+    before = read_before(to_record(parse_environment(values, "x")))
+    values["storage"]["copies"] = now
+    env = parse_environment(values, "x").after(before)
+    if refused:
+        with pytest.raises(
+            ConfigurationError, match=f"storage.copies: {was} copies of each object are deployed"
+        ):
+            check_fixed(env)
+    else:
+        check_fixed(env)
 
 
 def test_a_mistake_of_one_field_hides_none_across_fields(values: Values) -> None:

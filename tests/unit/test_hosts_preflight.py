@@ -417,3 +417,36 @@ def test_an_osd_wants_a_device_that_is_one(tmp_path: Path) -> None:
     box.wanted |= {"osd_device": "/dev/disk/by-id/none"}
     _, _, failures = box.check()
     assert failures == ["osd: /dev/disk/by-id/none is not a block device (field osd.device of the server)"]
+
+
+def _interfaces(box: Box) -> None:
+    box.commands.add(
+        "ip",
+        """case "$*" in
+  *"dev eth0") echo "2: eth0    inet 192.0.2.11/24 scope global eth0" ;;
+  *"dev eth1") echo "3: eth1    inet 192.0.2.12/24 scope global eth1" ;;
+  *dev*) echo "Device does not exist." >&2; exit 1 ;;
+  *link*) echo "1: lo: <UP>"; echo "2: eth0@if7: <UP>"; echo "3: eth1: <UP>" ;;
+  *) echo "2: eth0    inet 192.0.2.11/24 scope global eth0" ;;
+esac""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("interface", "said"),
+    [
+        ("eth0", ""),
+        ("eth1", "interface: eth1 does not have 192.0.2.11 (field interface of the server: leave it empty)"),
+        ("ens3", "interface: there is no ens3; there are lo eth0 eth1 (field interface of the server)"),
+    ],
+)
+def test_the_interface_of_the_configuration_has_the_address(box: Box, interface: str, said: str) -> None:
+    _interfaces(box)
+    box.wanted["interface"] = interface
+    assert box.check()[2] == ([said] if said else [])
+
+
+def test_memory_that_is_missing_names_the_fields_that_ask_for_it(box: Box) -> None:
+    box.wanted |= {"min_memory_mib": "100512", "memory_fields": "database.buffer_pool_mib,queue.memory_mib"}
+    (said,) = box.check()[2]
+    assert said.endswith("100512 are needed (database.buffer_pool_mib,queue.memory_mib)")

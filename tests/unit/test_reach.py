@@ -20,6 +20,7 @@ from jarvis.remote.connection import dial_limits
 from tests.unit.harness import record
 from tests.unit.test_hosts_clock import environment
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExample0"
 # The delays of pulumi's retry.Until, with which both plugins dial.
 DELAYS = [min(0.1 * 1.5 ** min(n, 20), 5.0) for n in range(2000)]
 
@@ -104,15 +105,16 @@ def test_a_bastion_has_a_host_key_or_the_file_of_one(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"ssh.bastion: .*one of host_key and host_key_file"):
             environment(ssh={"bastion": {"host": "gate", **fields}})
     env = environment(ssh={"bastion": {"host": "gate", "host_key_file": "known"}})
+    env = env.model_copy(update={"servers": []})
     with pytest.raises(ConfigurationError, match=r"ssh.bastion.host_key_file: there is no file known"):
         with_host_keys(env, "x", tmp_path)
     (tmp_path / "known").write_text("other ssh-ed25519 AAAA\n")
     with pytest.raises(ConfigurationError, match=r"ssh.bastion.host_key_file: known has no key of gate"):
         with_host_keys(env, "x", tmp_path)
-    (tmp_path / "known").write_text("gate ssh-ed25519 BBBB\n")
+    (tmp_path / "known").write_text(f"gate {KEY}\n")
     bastion = with_host_keys(env, "x", tmp_path).ssh.bastion
     assert bastion is not None
-    assert bastion.host_key == "ssh-ed25519 BBBB"
+    assert bastion.host_key == KEY
 
 
 # --- keys and agents ---
@@ -146,8 +148,10 @@ def test_a_key_is_told_from_one_with_a_passphrase(
 def test_what_is_no_private_key_is_said_to_be_none(make_key: Callable[..., Path]) -> None:
     path = make_key("one")
     half = "".join(path.read_text().splitlines(keepends=True)[:3])
-    for text in ("", "a key\n", path.with_suffix(".pub").read_text(), half):
+    for text in ("", "a key\n", half):
         assert key_problem(text) == "it is not a private key that ssh can read"
+    assert key_problem(path.with_suffix(".pub").read_text()) == "it is a public key"
+    assert key_problem("PuTTY-User-Key-File-3: ssh-ed25519\n") == "it is a key of PuTTY"
 
 
 def test_without_the_tools_of_ssh_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +184,19 @@ def test_an_agent_is_there_and_holds_a_key(agent: Path, make_key: Callable[..., 
     assert agent_problem(None) == agent_problem("") == "no SSH agent is named by SSH_AUTH_SOCK"
     add(agent, make_key("one"))
     assert agent_problem(str(agent)) == ""
+
+
+def test_the_way_out_of_a_key_of_another_kind(tmp_path: Path, make_key: Callable[..., Path]) -> None:
+    make_key("one")
+    (tmp_path / "putty").write_text("PuTTY-User-Key-File-3: ssh-ed25519\n")
+    values = environment(3).model_dump(mode="json", exclude_unset=True)
+    values["ssh"] = {"private_key_file": "one.pub"}
+    values["servers"][1]["private_key_file"] = "putty"
+    (public, putty), _ = credential_mistakes(parse_environment(values, "x"), tmp_path)
+    assert public.startswith(
+        "  ssh.private_key_file: one.pub cannot be used: it is a public key; the private one is one"
+    )
+    assert "puttygen putty -O private-openssh" in putty
 
 
 def test_every_key_that_cannot_be_used_is_named_by_its_field(

@@ -1,0 +1,85 @@
+"""Pydantic's errors in the words of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from jarvis.config.types import Place, named
+
+# By pydantic's kinds of errors (https://docs.pydantic.dev/latest/errors/validation_errors/).
+_WANTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a map of names and values",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "frozen_set_type": "a list",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of a sane size",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a map of fields",
+}
+_LIMITS = {
+    "greater_than_equal": ("less", "ge", "least"),
+    "less_than_equal": ("more", "le", "most"),
+}
+
+
+def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
+    """What is wrong, and what would be right, of the field of ``top`` that ``error`` is about. Secrets are
+    not told: no kind of error that shows its input is one of theirs."""
+    kind, value = error["type"], error["input"]
+    text: str = error["msg"]
+    if kind == "extra_forbidden":
+        return _unknown(error["loc"], top)
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_type":
+        # It may be a secret's.
+        return f"{named(value) if isinstance(value, dict | list | None) else 'this'} is not a text"
+    if kind in _WANTED:
+        # Of a whole map of secrets too no value is told.
+        told = "this" if "secret_options" in error["loc"] else named(value)
+        return f"{told} is not {_WANTED[kind]}"
+    if kind in _LIMITS:
+        word, key, bound = _LIMITS[kind]
+        return f"{value} is {word} than {error['ctx'][key]}, the {bound} there may be"
+    if kind == "too_short":
+        return "is empty, and needs one entry at least"
+    return text.removeprefix("Value error, ")
+
+
+def _unknown(place: Place, top: type[BaseModel]) -> str:
+    """Pydantic tells the place of a field that is not there, and not which there are."""
+    known = _fields(place[:-1], top)
+    near = get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    if near:
+        return f"there is no such field; the closest is {near[0]}"
+    return f"there is no such field; there are {', '.join(known)}" if known else "there is no such field"
+
+
+def _fields(place: Place, model: type[BaseModel]) -> list[str]:
+    """The fields of the section at ``place`` below ``model``."""
+    for part in place:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        found = list(_models(field.annotation)) if field else []
+        if not found:
+            return []
+        model = found[0]
+    return sorted(name for name, field in model.model_fields.items() if not field.exclude)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models(each)
