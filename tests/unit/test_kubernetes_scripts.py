@@ -196,3 +196,18 @@ def test_an_apiserver_serves_when_the_virtual_address_does(
     assert (tmp_path / "asked").read_text().split() == asked
     (tmp_path / "dead").touch()
     assert commands.run("kubernetes/apiserver-serving.sh", "10.0.0.100:6443", root=tmp_path).returncode == 1
+
+
+def test_on_a_slow_server_the_schema_is_built_before_it_is_asked_for(
+    commands: Commands, tmp_path: Path
+) -> None:
+    Holder(commands, tmp_path)
+    commands.add("systemctl", "exit 3")
+    commands.add("curl", f'echo "$*" >>"{tmp_path}/curl"')
+    serving = ("kubernetes/apiserver-serving.sh", "10.0.0.100:6443")
+    assert commands.run(*serving, root=tmp_path).returncode == 0
+    assert not (tmp_path / "curl").exists()
+    assert commands.run(*serving, root=tmp_path, JARVIS_PATIENCE_FACTOR="20").returncode == 0
+    [asked] = (tmp_path / "curl").read_text().splitlines()
+    assert "--max-time 400" in asked
+    assert asked.endswith("https://127.0.0.1:6443/openapi/v2")
