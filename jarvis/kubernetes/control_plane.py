@@ -118,7 +118,7 @@ def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> d
     configuration, not by a controller (`network.py`).
     """
     own: dict[str, Option] = {
-        **_controller("controller-manager"),
+        **_controller("controller-manager", env.patience),
         "allocate-node-cidrs": False,
         "cluster-name": env.name,
         "controllers": "*,-certificatesigningrequest-signing-controller",
@@ -130,12 +130,12 @@ def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> d
     return merge_flags(own, extra)
 
 
-def scheduler_flags(extra: Mapping[str, Option]) -> dict[str, str]:
+def scheduler_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
     """The scheduler's flags; those of ``extra`` win."""
-    return merge_flags(_controller("scheduler"), extra)
+    return merge_flags(_controller("scheduler", env.patience), extra)
 
 
-def _controller(name: str) -> dict[str, Option]:
+def _controller(name: str, patience: int) -> dict[str, Option]:
     kubeconfig = f"{CONTROLLERS}/{name}/kubeconfig"
     return {
         "authentication-kubeconfig": kubeconfig,
@@ -146,6 +146,15 @@ def _controller(name: str) -> dict[str, Option]:
         "profiling": False,
         "tls-min-version": "VersionTLS12",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
+    } | (_slow_lease(patience) if patience > 1 else {})
+
+
+def _slow_lease(patience: int) -> dict[str, Option]:
+    """Their own values (kube-scheduler --help), as many times as long: who cannot renew in time ends itself."""
+    return {
+        "leader-elect-lease-duration": f"{15 * patience}s",
+        "leader-elect-renew-deadline": f"{10 * patience}s",
+        "leader-elect-retry-period": f"{2 * patience}s",
     }
 
 
@@ -264,7 +273,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 identities.controller_manager,
                 controller_manager_flags(env, env.kubernetes.controller_manager_flags),
             ),
-            "scheduler": (identities.scheduler, scheduler_flags(env.kubernetes.scheduler_flags)),
+            "scheduler": (identities.scheduler, scheduler_flags(env, env.kubernetes.scheduler_flags)),
         }
         files: list[File | Directory] = [
             File(

@@ -43,6 +43,7 @@ def haproxy_config(
         folder=FOLDER,
         connect=str(2 * patience),
         check=str(3 * patience),
+        interval=str(patience),
         servers="\n".join(lines),
     )
 

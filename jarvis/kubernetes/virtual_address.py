@@ -60,6 +60,8 @@ def keepalived_config(
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
+        # keepalived begins the next check whether the last has ended or not.
+        interval=str(2 * patience),
         api_timeout=str(4 * patience),
         gateway_timeout=str(3 * patience),
         api_check=f"{factor}{READY} 127.0.0.1:{api_port}",

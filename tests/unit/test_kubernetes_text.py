@@ -133,13 +133,20 @@ def test_the_apiserver_lets_nobody_in_without_a_certificate_or_token() -> None:
 def test_every_part_of_the_control_plane_listens_where_it_should_and_has_no_profiling() -> None:
     env = environment(scheduler_flags={"kube-api-qps": 100})
     controllers = controller_manager_flags(env, {})
-    scheduler = scheduler_flags(env.kubernetes.scheduler_flags)
+    scheduler = scheduler_flags(env, env.kubernetes.scheduler_flags)
     for flags in (controllers, scheduler):
         assert (flags["bind-address"], flags["profiling"]) == ("127.0.0.1", "false")
     assert scheduler["kube-api-qps"] == "100"
     assert controllers["use-service-account-credentials"] == "true"
     # The authority's key never reaches a server.
     assert not [name for name in controllers if name.startswith("cluster-signing")]
+
+
+def test_on_slow_servers_who_leads_has_longer_to_renew() -> None:
+    assert "leader-elect-renew-deadline" not in scheduler_flags(environment(), {})
+    slow = environment().model_copy(update={"patience": 20})
+    for flags in (controller_manager_flags(slow, {}), scheduler_flags(slow, {})):
+        assert flags["leader-elect-renew-deadline"] == "200s"
 
 
 def test_the_apiserver_is_called_by_service_server_and_virtual_address() -> None:
@@ -412,6 +419,6 @@ def test_files_for_the_api_server_are_what_it_reads() -> None:
 def test_a_slow_servers_checks_wait_longer() -> None:
     assert "timeout check 60s" in haproxy_config([("s1", "10.0.0.11:6443")], patience=20)
     slow = keepalived(patience=20)
-    assert "timeout 80\n" in slow
+    assert "  interval 40\n  timeout 80\n" in slow
     assert 'script "/usr/bin/env JARVIS_PATIENCE_FACTOR=20 /var/lib/jarvis/bin/apiserver-ready ' in slow
     assert "JARVIS_PATIENCE_FACTOR" not in keepalived()

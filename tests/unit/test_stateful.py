@@ -23,6 +23,14 @@ ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 TEXT = option_file(name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={})
 
 
+def test_on_a_slow_server_clients_have_longer_to_log_in() -> None:
+    assert "connect_timeout" not in TEXT
+    slow = option_file(
+        name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options={}, patience=20
+    )
+    assert "\nconnect_timeout = 200\n" in slow
+
+
 def _settings(**options: str | int | bool) -> dict[str, str]:
     text = option_file(
         name="one", cluster="test", addresses=ADDRESSES, buffer_pool_mib=64, options=options

@@ -76,11 +76,13 @@ def option_file(
     addresses: Mapping[str, str],
     buffer_pool_mib: int,
     options: Mapping[str, Option],
+    patience: int = 1,
 ) -> str:
     """The text of the option file for the member ``name`` of ``cluster``, which listens on its one of the
     ``addresses`` and on the local socket.
 
     ``options`` are the operator's and win over the ones set here, but for TLS and addresses.
+    ``patience``: how many times as long as on a usual server a client may take to log in.
 
     Raises ``ValueError`` for an option of another form than a name, or a value of several lines.
     """
@@ -92,6 +94,8 @@ def option_file(
         "max_connections": 1000,
         "skip_name_resolve": 1,
         "performance_schema": 0,
+        # Ten seconds are its own (Server System Variables, connect_timeout).
+        **({"connect_timeout": 10 * patience} if patience > 1 else {}),
         **{_checked(option): value for option, value in options.items()},
         "datadir": DATA,
         "bind_address": address,

@@ -133,6 +133,7 @@ class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
             addresses=args.addresses,
             buffer_pool_mib=args.buffer_pool_mib,
             options=args.options,
+            patience=args.host.target.patience,
         )
         super().__init__(
             name,
