@@ -146,11 +146,12 @@ def _controller(name: str, patience: int) -> dict[str, Option]:
         "profiling": False,
         "tls-min-version": "VersionTLS12",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
-    } | (_slow_lease(patience) if patience > 1 else {})
+        **(_slow_lease(patience) if patience > 1 else {}),
+    }
 
 
 def _slow_lease(patience: int) -> dict[str, Option]:
-    """Their own values (kube-scheduler --help), as many times as long: who cannot renew in time ends itself."""
+    """Their own values (kube-scheduler --help), as many times as long: who cannot renew in time ends."""
     return {
         "leader-elect-lease-duration": f"{15 * patience}s",
         "leader-elect-renew-deadline": f"{10 * patience}s",

@@ -232,7 +232,7 @@ def test_every_path_and_address_that_jarvis_gives_is_its_own() -> None:
         ("etcd", "flags"): etcd_flags(server.name, str(server.address), {}),
         ("kubernetes", "apiserver_flags"): apiserver_flags(env, server, ["https://10.88.0.11:2379"], {}),
         ("kubernetes", "controller_manager_flags"): controller_manager_flags(env, {}),
-        ("kubernetes", "scheduler_flags"): scheduler_flags({}),
+        ("kubernetes", "scheduler_flags"): scheduler_flags(env, {}),
     }
     for place, flags in own.items():
         for name, value in flags.items():

@@ -332,7 +332,7 @@ def texts(env: Environment) -> None:
         for flags in (
             apiserver_flags(env, server, [], env.kubernetes.apiserver_flags),
             controller_manager_flags(env, env.kubernetes.controller_manager_flags),
-            scheduler_flags(env.kubernetes.scheduler_flags),
+            scheduler_flags(env, env.kubernetes.scheduler_flags),
         ):
             command_line("x", flags)
 
