@@ -93,13 +93,18 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     check_glance(env, known["glance"])
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
-    hosts = {
-        server.name: Host(
+    hosts: dict[str, Host] = {}
+    for server in env.present:
+        hosts[server.name] = Host(
             server.name,
-            HostArgs(server=server, env=env, release=artifacts.release, preflight=preflight),
+            HostArgs(
+                server=server,
+                env=env,
+                release=artifacts.release,
+                preflight=preflight,
+                after=env.first_alone(list(hosts.values())),
+            ),
         )
-        for server in env.present
-    }
     for lost in env.lost:
         pulumi.log.warn(
             f"{lost.name} is lost: from its own address nothing lets it in. If it was stolen, raise by one,"
@@ -120,7 +125,11 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
-        LinkProxiesArgs(hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
+        LinkProxiesArgs(
+            hosts=list(hosts.values()),
+            services=[database_link(env), queue_link(env)],
+            deployed=env.deployed,
+        ),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
     await send()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
+from typing import TypeVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -29,6 +30,7 @@ from jarvis.config.sizes import sizes
 from jarvis.config.types import DnsLabel, Place, Rotation, Section, refusal
 
 Mistake = tuple[Place, str]
+_Made = TypeVar("_Made")
 
 # Which etcd each Kubernetes minor version is released and tested with: its own changelog and
 # build/dependencies.yaml name 3.6 from 1.34 on; 3.5.24 is the oldest that 1.35 and later accept.
@@ -95,6 +97,16 @@ class Environment(Section):
     def holders_change(self) -> bool:
         """Whether this run changes which virtual addresses are held."""
         return addresses.holders_change(self.networks.virtual_address, self._before)
+
+    @property
+    def deployed(self) -> bool:
+        """Whether an earlier run is known to have deployed it."""
+        return bool(self._before.servers)
+
+    def first_alone(self, made: Sequence[_Made]) -> list[_Made]:
+        """Of what was ``made`` of one kind, one for each server, that which the next waits for: the first, so
+        that a change that breaks a server reaches no other. Nothing at a first deployment: all go at once."""
+        return list(made[:1]) if self.deployed else []
 
     @property
     def present(self) -> list[Server]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -36,12 +37,14 @@ def without_swap(env: Environment, server: Server) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
-    """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes."""
+    """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes.
+    ``after``: the host that changes before this one, if any."""
 
     server: Server
     env: Environment
     release: Release
     preflight: Preflight
+    after: Sequence[Host] = ()
 
 
 class Host(Component, token="hosts:Host"):
@@ -51,11 +54,13 @@ class Host(Component, token="hosts:Host"):
     with the host.
 
     - ``base``: the resource after which it is prepared, and lets in whom it should.
+    - ``merged``: the resource after which the release is there.
     - ``server``: its configuration. ``target``: the other end of SSH. ``release``: digest of the release,
       which a role whose units run from it names in ``inputs``.
     """
 
     base: HostService
+    merged: HostService
     server: Server
     target: Target
     release: str
@@ -95,7 +100,7 @@ class Host(Component, token="hosts:Host"):
                 timeout=_INSTALL_TIMEOUT,
                 purge=[STAGING],
             ),
-            self.child(depends_on=[tool]),
+            self.child(depends_on=[tool, *(host.base for host in args.after)]),
         )
         # Who is not root writes to a folder of its own, and the image is root's before it is looked at.
         staged = f"{SCRIPTS if self.target.sudo else STAGING}/release.raw"
@@ -107,7 +112,7 @@ class Host(Component, token="hosts:Host"):
             ),
             self.child(depends_on=[self.base]),
         )
-        HostService(
+        self.merged = HostService(
             f"{name}-release",
             "release",
             HostServiceArgs(
@@ -116,6 +121,6 @@ class Host(Component, token="hosts:Host"):
                 before=[*taken, f"{RELEASE_TOOL} activate {self.release} {staged}"],
                 undo=[f"{RELEASE_TOOL} remove"],
             ),
-            self.child(depends_on=[image]),
+            self.child(depends_on=[image, *(host.merged for host in args.after)]),
         )
         self.register_outputs({"release": self.release})

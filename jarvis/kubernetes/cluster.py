@@ -73,17 +73,21 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         env = args.env
         self._name, self._args = name, args
         self.identities = Identities(name, IdentitiesArgs(env=env), self.child())
-        proxies = {host.server.name: self._proxy(host) for host in args.nodes}
-        networks = {
-            host.server.name: PodNetwork(
-                f"{host.server.name}-pod-network", PodNetworkArgs(host=host, env=env), self.child()
+        # What runs on every node changes on the first alone, and goes on when that is well.
+        proxies: dict[str, ApiServerProxy] = {}
+        networks: dict[str, PodNetwork] = {}
+        for host in args.nodes:
+            proxies[host.server.name] = self._proxy(host, env.first_alone(list(proxies.values())))
+            networks[host.server.name] = PodNetwork(
+                f"{host.server.name}-pod-network",
+                PodNetworkArgs(host=host, env=env, after=env.first_alone(list(networks.values()))),
+                self.child(),
             )
-            for host in args.nodes
-        }
         self.control_plane = self._control_plane(proxies)
-        self.nodes = [
-            self._node(host, [networks[host.server.name], proxies[host.server.name]]) for host in args.nodes
-        ]
+        self.nodes: list[Node] = []
+        for host in args.nodes:
+            after = [networks[host.server.name], proxies[host.server.name]]
+            self.nodes.append(self._node(host, after, env.first_alone(self.nodes)))
         addresses = self._virtual_addresses(proxies)
 
         self.address = _url(env.networks.virtual_address)
@@ -146,7 +150,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         args = ForgottenNodesArgs(nodes=nodes, address=address, identities=self.identities)
         return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
 
-    def _proxy(self, host: Host) -> ApiServerProxy:
+    def _proxy(self, host: Host, after: Sequence[ApiServerProxy]) -> ApiServerProxy:
         roles = host.server.roles
         outside = Role.GATEWAY in roles and Role.CONTROL_PLANE not in roles
         servers = [(one.server.name, f"{one.server.address}:{PORT}") for one in self._args.control_plane]
@@ -157,6 +161,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 identities=self.identities,
                 servers=servers,
                 public_port=PORT if outside else None,
+                after=after,
             ),
             self.child(),
         )
@@ -192,7 +197,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             )
         return made
 
-    def _node(self, host: Host, after: Sequence[pulumi.Resource]) -> Node:
+    def _node(self, host: Host, after: Sequence[pulumi.Resource], first: Sequence[Node]) -> Node:
         args = self._args
         registries = sorted(
             args.env.with_role(Role.REGISTRY), key=lambda server: server.name != host.server.name
@@ -207,12 +212,13 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 registry_servers=[str(server.address) for server in registries],
                 registry_authority=args.registry_authority.certificate,
                 registry_client=args.registry_client,
+                after=[service for node in first for service in (node.kubelet, node.proxy)],
                 after_kubelet=[*after, self.control_plane[0].apiserver],
             ),
             self.child(),
         )
 
-    def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> dict[str, pulumi.Resource]:
+    def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> dict[str, VirtualAddress]:
         """By server: what makes it a holder of the virtual address."""
         args = self._args
         own = {
@@ -226,8 +232,10 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             if args.env.holders_change
             else []
         )
-        return {
-            host.server.name: VirtualAddress(
+        made: dict[str, VirtualAddress] = {}
+        for host in holders:
+            first = [] if args.env.holders_change else args.env.first_alone(list(made.values()))
+            made[host.server.name] = VirtualAddress(
                 f"{host.server.name}-virtual-address",
                 VirtualAddressArgs(
                     host=host,
@@ -238,12 +246,12 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                         proxies[host.server.name],
                         (own.get(host.server.name) or self.control_plane[0]).apiserver,
                         *together,
+                        *first,
                     ],
                 ),
                 self.child(),
             )
-            for host in holders
-        }
+        return made
 
 
 def _url(address: IPv4Address) -> str:

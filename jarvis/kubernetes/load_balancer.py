@@ -50,12 +50,14 @@ def haproxy_config(
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServerProxyArgs:
-    """``servers``: name and address:port of every API server. ``public_port``: see ``haproxy_config``."""
+    """``servers``: name and address:port of every API server. ``public_port``: see ``haproxy_config``.
+    ``after``: what changes before this one."""
 
     host: Host
     identities: Identities
     servers: Sequence[tuple[str, str]]
     public_port: int | None = None
+    after: Sequence[pulumi.Resource] = ()
 
 
 class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
@@ -101,5 +103,5 @@ class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
                 reload=True,
             ),
             opts,
-            depends_on=[args.host],
+            depends_on=[args.host, *args.after],
         )

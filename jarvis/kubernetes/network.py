@@ -111,10 +111,12 @@ def _either(addresses: Sequence[IPv4Address]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PodNetworkArgs:
-    """``host``: the server. ``env``: whose other servers it has routes to."""
+    """``host``: the server. ``env``: whose other servers it has routes to. ``after``: what changes
+    before this one."""
 
     host: Host
     env: Environment
+    after: Sequence[pulumi.Resource] = ()
 
 
 class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
@@ -161,5 +163,5 @@ class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
                 undo=[f"{SCRIPT} down"],
             ),
             opts,
-            depends_on=[args.host],
+            depends_on=[args.host, *args.after],
         )

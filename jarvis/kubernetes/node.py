@@ -100,6 +100,7 @@ class NodeArgs:
     - ``pause_image``: reference of every pod's first container.
     - ``registry_servers``: addresses of the registry, the nearest first. ``registry_authority`` (PEM) and
       ``registry_client``: how images are pulled from there.
+    - ``after``: what changes before anything of this node.
     - ``after_kubelet``: what the kubelet waits for: the pod network, the proxy, the first API server.
     """
 
@@ -110,6 +111,7 @@ class NodeArgs:
     registry_servers: Sequence[str]
     registry_authority: pulumi.Input[str]
     registry_client: Certificate
+    after: Sequence[pulumi.Resource] = ()
     after_kubelet: Sequence[pulumi.Resource] = ()
 
 
@@ -160,7 +162,7 @@ class Node(Component, token="kubernetes:Node"):
                 ready="ctr --connect-timeout $((2 * ${JARVIS_PATIENCE_FACTOR:-1}))s version >/dev/null",
                 purge=["/var/lib/containerd", "/run/containerd"],
             ),
-            self.child(depends_on=[args.host]),
+            self.child(depends_on=[args.host, *args.after]),
         )
 
     def _kubelet(self, name: str, args: NodeArgs) -> HostService:
@@ -260,5 +262,5 @@ class Node(Component, token="kubernetes:Node"):
                 " --output /dev/null http://127.0.0.1:10256/livez",
                 timeout=90,
             ),
-            self.child(depends_on=[args.host, *args.after_kubelet]),
+            self.child(depends_on=[args.host, *args.after, *args.after_kubelet]),
         )

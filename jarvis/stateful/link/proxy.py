@@ -25,12 +25,14 @@ UNIT = "jarvis-link.service"
 @dataclass(frozen=True, kw_only=True)
 class LinkProxiesArgs:
     """``hosts``: the servers that get a proxy. ``services``: what is linked, each under a port of its own.
+    ``deployed``: whether proxies run already; then the first changes alone.
 
     Raises ``ValueError`` for two services of one name or one port.
     """
 
     hosts: Sequence[Host]
     services: Sequence[LinkedService]
+    deployed: bool = False
 
     def __post_init__(self) -> None:
         for field in ("name", "port"):
@@ -54,8 +56,9 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
     def __init__(self, name: str, args: LinkProxiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.services = list(args.services)
-        self.applied = [
-            HostService(
+        self.applied = []
+        for host in args.hosts:
+            one = HostService(
                 f"{name}-{host.server.name}",
                 "links",
                 HostServiceArgs(
@@ -75,8 +78,7 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
                     reload=True,
                     purge=[ACTIVE],
                 ),
-                self.child(depends_on=[host]),
+                self.child(depends_on=[host, *(self.applied[:1] if args.deployed else [])]),
             )
-            for host in args.hosts
-        ]
+            self.applied.append(one)
         self.register_outputs({})
