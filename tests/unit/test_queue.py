@@ -202,3 +202,10 @@ def test_the_link_leads_to_members_that_shake_hands() -> None:
     assert (link.port, link.member_port, link.one_writer) == (5671, 5673, False)
     assert [member.name for member in link.members] == list(SERVERS)
     assert "check-ssl" in link.check.options
+
+
+def test_nodes_on_slow_servers_have_longer_to_connect() -> None:
+    assert "net_setuptime" not in environment(server="s1", address="192.0.2.1")
+    slow = environment(server="s1", address="192.0.2.1", patience=20)
+    assert slow.count("-kernel net_setuptime 120") == 2
+    assert "-kernel net_ticktime 200" in slow

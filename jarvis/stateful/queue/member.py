@@ -104,7 +104,9 @@ class QueueMember(Component, token="stateful:QueueMember"):
                     ),
                     File(
                         path=f"{rabbitmq.CONFIG}/rabbitmq-env.conf",
-                        content=rabbitmq.environment(server=server.name, address=address),
+                        content=rabbitmq.environment(
+                            server=server.name, address=address, patience=args.host.target.patience
+                        ),
                     ),
                     File(path=f"{rabbitmq.CONFIG}/distribution.config", content=rabbitmq.distribution()),
                     File(path=f"{rabbitmq.CONFIG}/enabled_plugins", content="[]."),

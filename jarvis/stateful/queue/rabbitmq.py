@@ -71,14 +71,17 @@ def configuration(*, address: str, cluster: str, memory_mib: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def environment(*, server: str, address: str) -> str:
+def environment(*, server: str, address: str, patience: int = 1) -> str:
     """rabbitmq-env.conf of the member ``server`` at ``address``, a file of shell: nodes, and the tools that
-    speak to them, do so by mutual TLS."""
+    speak to them, do so by mutual TLS. ``patience``: how many times as long as on a usual server they may
+    take to connect (kernel(6), net_setuptime: 7 s, and 120 s at most) and be silent."""
     octets = ",".join(address.split("."))
     tls = (
         f"-pa $ERL_SSL_PATH -proto_dist inet_tls -ssl_dist_optfile {CONFIG}/distribution.config"
         f" -kernel inet_dist_use_interface {{{octets}}}"
     )
+    if patience > 1:
+        tls += f" -kernel net_setuptime {min(7 * patience, 120)}"
     return "\n".join(
         (
             "# Written by Jarvis.",
@@ -91,7 +94,7 @@ def environment(*, server: str, address: str) -> str:
             f'SERVER_ADDITIONAL_ERL_ARGS="{tls}'
             # A lost leader of a queue is looked for each second, not every five (aten, poll_interval).
             # Nodes lose each other after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
-            " -aten poll_interval 1000 -kernel net_ticktime 10"
+            f" -aten poll_interval 1000 -kernel net_ticktime {10 * patience}"
             ' +S 2:2 +SDio 8 +sbwt none +sbwtdcpu none +sbwtdio none"',
             f'CTL_ERL_ARGS="{tls} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"',
             "",
