@@ -86,3 +86,30 @@ def fingerprint(parts: Iterable[str], key: str = "") -> str:
         code.update(f"{len(part.encode())}:".encode())
         code.update(part.encode())
     return code.hexdigest()[:32]
+
+
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+
+
+def patient(template: Mapping[str, Any], patience: int) -> dict[str, Any]:
+    """The pod ``template`` whose probes wait ``patience`` times as long for an answer, and for a start.
+
+    Kubernetes gives a probe one second where it names none (Probe v1, timeoutSeconds).
+    """
+    if patience == 1:
+        return dict(template)
+    spec = template["spec"]
+    containers = [{**each, **_slow_probes(each, patience)} for each in spec["containers"]]
+    return {**template, "spec": {**spec, "containers": containers}}
+
+
+def _slow_probes(container: Mapping[str, Any], patience: int) -> dict[str, Any]:
+    slow: dict[str, Any] = {}
+    for kind in _PROBES:
+        probe = container.get(kind)
+        if probe is None:
+            continue
+        slow[kind] = {**probe, "timeoutSeconds": patience * probe.get("timeoutSeconds", 1)}
+        if kind == "startupProbe":
+            slow[kind]["failureThreshold"] = patience * probe["failureThreshold"]
+    return slow

@@ -12,7 +12,7 @@ import pulumi_kubernetes as kubernetes
 from jarvis.config import Environment, Role
 from jarvis.core import objects
 from jarvis.core.component import Component
-from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, restricted_pod, selector
+from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, patient, restricted_pod, selector
 from jarvis.core.safety import guard
 from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
@@ -112,6 +112,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 port=env.gateway.https_port,
                 revision=revision,
                 passages=args.passages,
+                patience=env.patience,
             ),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
         )
@@ -162,35 +163,48 @@ def route_url(env: Environment, host: str) -> str:
 
 
 def daemon_set_spec(
-    *, image: pulumi.Input[str], port: int, revision: pulumi.Input[str], passages: Sequence[Passage] = ()
+    *,
+    image: pulumi.Input[str],
+    port: int,
+    revision: pulumi.Input[str],
+    passages: Sequence[Passage] = (),
+    patience: int = 1,
 ) -> dict[str, Any]:
-    """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods."""
+    """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods.
+    ``patience``: of the environment."""
+    template = _template(image, port, revision, passages)
     return {
         "selector": {"matchLabels": selector(_NAME, "haproxy")},
         # One server at a time; the virtual address is then on another.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "minReadySeconds": 2,
-        "template": {
-            "metadata": {
-                "labels": labels(_NAME, "haproxy", "jarvis"),
-                "annotations": {"jarvis.internal/revision": revision},
-            },
-            "spec": {
-                "nodeSelector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
-                "tolerations": [{"operator": "Exists"}],
-                "priorityClassName": "system-cluster-critical",
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                # Names of the cluster are asked for in full: no search through domains.
-                "dnsPolicy": "Default",
-                "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
-                "securityContext": restricted_pod(USER),
-                "containers": [_container(image, port, passages)],
-                "volumes": [
-                    {"name": "config", "configMap": {"name": _NAME}},
-                    {"name": "tls", "secret": {"secretName": _NAME, "defaultMode": 0o440}},
-                ],
-            },
+        "template": patient(template, patience),
+    }
+
+
+def _template(
+    image: pulumi.Input[str], port: int, revision: pulumi.Input[str], passages: Sequence[Passage]
+) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": labels(_NAME, "haproxy", "jarvis"),
+            "annotations": {"jarvis.internal/revision": revision},
+        },
+        "spec": {
+            "nodeSelector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
+            "tolerations": [{"operator": "Exists"}],
+            "priorityClassName": "system-cluster-critical",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            # Names of the cluster are asked for in full: no search through domains.
+            "dnsPolicy": "Default",
+            "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
+            "securityContext": restricted_pod(USER),
+            "containers": [_container(image, port, passages)],
+            "volumes": [
+                {"name": "config", "configMap": {"name": _NAME}},
+                {"name": "tls", "secret": {"secretName": _NAME, "defaultMode": 0o440}},
+            ],
         },
     }
 

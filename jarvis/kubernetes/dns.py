@@ -14,6 +14,7 @@ import pulumi_kubernetes as kubernetes
 from jarvis.config import Environment
 from jarvis.core import objects
 from jarvis.core.component import Component
+from jarvis.core.pods import patient
 
 NAMESPACE = "kube-system"
 DNS_PORT, HEALTH_PORT, READY_PORT, METRICS_PORT = 5353, 8080, 8181, 9153
@@ -155,7 +156,7 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
         self.daemon_set = objects.DaemonSet(
             f"{name}-daemon-set",
             metadata=_metadata(),
-            spec=daemon_set_spec(args.image, config),
+            spec=daemon_set_spec(args.image, config, args.env.patience),
             opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
         # Its await wants endpoints, which the DaemonSet makes: after it, and not beside it.
@@ -180,8 +181,9 @@ def _metadata(name: str = "coredns") -> dict[str, Any]:
     return {"name": name, "namespace": NAMESPACE, "labels": _LABELS}
 
 
-def daemon_set_spec(image: pulumi.Input[str], config: str) -> dict[str, Any]:
-    """The DaemonSet's spec; the digest of ``config`` makes a changed configuration roll the pods."""
+def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) -> dict[str, Any]:
+    """The DaemonSet's spec; the digest of ``config`` makes a changed configuration roll the pods.
+    ``patience``: of the environment."""
     digest = hashlib.sha256(config.encode()).hexdigest()
     container = {
         "name": "coredns",
@@ -214,28 +216,29 @@ def daemon_set_spec(image: pulumi.Input[str], config: str) -> dict[str, Any]:
         },
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
     }
+    template = {
+        "metadata": {"labels": _LABELS, "annotations": {"jarvis.internal/config": digest}},
+        "spec": {
+            "serviceAccountName": "coredns",
+            "priorityClassName": "system-node-critical",
+            "tolerations": [{"operator": "Exists"}],
+            # Its own name servers would be itself.
+            "dnsPolicy": "Default",
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 15,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+        },
+    }
     return {
         "selector": {"matchLabels": _LABELS},
         # The successor answers before the pod goes: its node has no other.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        "template": {
-            "metadata": {"labels": _LABELS, "annotations": {"jarvis.internal/config": digest}},
-            "spec": {
-                "serviceAccountName": "coredns",
-                "priorityClassName": "system-node-critical",
-                "tolerations": [{"operator": "Exists"}],
-                # Its own name servers would be itself.
-                "dnsPolicy": "Default",
-                "enableServiceLinks": False,
-                "terminationGracePeriodSeconds": 15,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": USER,
-                    "runAsGroup": USER,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [container],
-                "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
-            },
-        },
+        "template": patient(template, patience),
     }

@@ -17,6 +17,7 @@ from jarvis.core.pods import (
     fingerprint,
     labels,
     leave_lost_servers,
+    patient,
     restricted_pod,
     selector,
     spread_over_servers,
@@ -171,7 +172,7 @@ class Cache(Component, token="openstack:Cache"):
                 objects.Deployment(
                     f"{name}-{number}",
                     metadata=one,
-                    spec=_deployment_spec(args.service, args.image, match, revision),
+                    spec=_deployment_spec(args.service, args.image, match, revision, env.patience),
                     opts=self.in_cluster(platform.provider, depends_on=before),
                 )
             ]
@@ -179,35 +180,45 @@ class Cache(Component, token="openstack:Cache"):
 
 
 def _deployment_spec(
-    service: str, image: pulumi.Input[str], match: Mapping[str, str], revision: pulumi.Input[str]
+    service: str,
+    image: pulumi.Input[str],
+    match: Mapping[str, str],
+    revision: pulumi.Input[str],
+    patience: int,
 ) -> dict[str, Any]:
-    known_as = cache_name(service)
     return {
         "replicas": 1,
         "revisionHistoryLimit": 1,
         # Never two of which some ask the one and some the other.
         "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": match},
-        "template": {
-            "metadata": {
-                "labels": {**labels(service, _COMPONENT, "openstack"), **match},
-                "annotations": {"jarvis.internal/revision": revision},
-            },
-            "spec": {
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "securityContext": restricted_pod(USER),
-                "terminationGracePeriodSeconds": 5,
-                "tolerations": leave_lost_servers(),
-                # Each of the two has a revision of its own.
-                "topologySpreadConstraints": spread_over_servers(
-                    selector(service, _COMPONENT), each_revision=False
-                ),
-                "containers": [_container(image)],
-                "volumes": [
-                    {"name": "tls", "secret": {"secretName": f"{known_as}-server", "defaultMode": 0o440}}
-                ],
-            },
+        "template": patient(_template(service, image, match, revision), patience),
+    }
+
+
+def _template(
+    service: str, image: pulumi.Input[str], match: Mapping[str, str], revision: pulumi.Input[str]
+) -> dict[str, Any]:
+    known_as = cache_name(service)
+    return {
+        "metadata": {
+            "labels": {**labels(service, _COMPONENT, "openstack"), **match},
+            "annotations": {"jarvis.internal/revision": revision},
+        },
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": restricted_pod(USER),
+            "terminationGracePeriodSeconds": 5,
+            "tolerations": leave_lost_servers(),
+            # Each of the two has a revision of its own.
+            "topologySpreadConstraints": spread_over_servers(
+                selector(service, _COMPONENT), each_revision=False
+            ),
+            "containers": [_container(image)],
+            "volumes": [
+                {"name": "tls", "secret": {"secretName": f"{known_as}-server", "defaultMode": 0o440}}
+            ],
         },
     }
 

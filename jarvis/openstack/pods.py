@@ -12,6 +12,7 @@ from jarvis.core.pods import (
     RESTRICTED_CONTAINER,
     labels,
     leave_lost_servers,
+    patient,
     restricted_pod,
     selector,
     spread_over_servers,
@@ -149,8 +150,7 @@ def web_template(
 ) -> dict[str, Any]:
     """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
     replaces the pods, one by one. ``drain``: seconds that requests under way have. ``patience``: of the
-    environment, for the start; an answer has up to six times as long."""
-    slow = min(patience, 6)
+    environment."""
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
@@ -163,14 +163,14 @@ def web_template(
     container = _container(args, args.service, command)
     container |= {
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
-        "startupProbe": probe(1, 120 * patience, 2 * slow),
-        "readinessProbe": probe(3, 3, 5 * slow),
+        "startupProbe": probe(1, 120, 2),
+        "readinessProbe": probe(3, 3, 5),
         # Only a process that answers nothing for a whole minute is beyond waiting.
-        "livenessProbe": probe(10, 6, 10 * slow),
+        "livenessProbe": probe(10, 6, 10),
         "lifecycle": {"preStop": {"sleep": {"seconds": GOODBYE}}},
     }
     component = selector(args.service, "api")
-    return {
+    template = {
         "metadata": {
             "labels": labels(args.service, "api", "openstack"),
             "annotations": {"jarvis.internal/revision": revision},
@@ -182,6 +182,7 @@ def web_template(
             "topologySpreadConstraints": spread_over_servers(component),
         },
     }
+    return patient(template, patience)
 
 
 def job_template(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.core.pods import fingerprint
+from jarvis.core.pods import fingerprint, patient
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
 from jarvis.openstack.cache import USER as CACHE_USER
@@ -254,3 +254,14 @@ def test_the_clients_file() -> None:
     assert cloud["cacert"] == "/ca.pem"
     assert cloud["identity_endpoint_override"] == "https://192.0.2.100/identity/v3"
     assert cloud["load_balancer_endpoint_override"] == "https://x"
+
+
+def test_probes_of_slow_servers_wait_longer() -> None:
+    words: dict[str, Any] = {"command": ["x"], "port": 1, "health": "/", "revision": "1"}
+    [usual] = web_template(POD, **words)["spec"]["containers"]
+    [slow] = web_template(POD, **words, patience=20)["spec"]["containers"]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert slow[kind]["timeoutSeconds"] == 20 * usual[kind]["timeoutSeconds"]
+    assert slow["startupProbe"]["failureThreshold"] == 20 * usual["startupProbe"]["failureThreshold"]
+    bare = patient({"spec": {"containers": [{"livenessProbe": {"periodSeconds": 20}}]}}, 20)
+    assert bare["spec"]["containers"][0]["livenessProbe"] == {"periodSeconds": 20, "timeoutSeconds": 20}
