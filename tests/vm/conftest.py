@@ -96,7 +96,9 @@ def environment(facts: dict[str, object]) -> dict[str, object]:
     alone["servers"][0]["osd"] = {"device": "/dev/vdb"}
     for section in ("kubernetes", "openstack"):
         alone.pop(section, None)
-    alone["openstack"] = {"keystone": {"replicas": 1}, "glance": {"replicas": 1}}
+    # Each process loads its service by itself, which takes minutes where a processor is translated.
+    one = {"replicas": 1, "processes": 1}
+    alone["openstack"] = {"keystone": one, "glance": one}
     return alone
 
 
