@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from jarvis.hosts import clock
 ROLES = ["etcd", "control-plane", "worker", "registry", "gateway", "database", "queue", "storage"]
 PROGRAM = """
 import sys
+from ipaddress import IPv4Address
 sys.path.insert(0, root)
 from jarvis.config import parse_environment
 from jarvis.hosts.preflight import target
 from jarvis.remote import RemoteScript, RemoteScriptArgs, Transfer, TransferArgs
 
 env = parse_environment(values, "test")
+env = env.model_copy(update={"servers": [one.model_copy(update={"address": IPv4Address("127.0.0.1")})
+    for one in env.servers]})
 where = target(env, env.servers[0])
 RemoteScript("script", RemoteScriptArgs(target=where, script="reach-test.sh", arguments=[said, "a b"],
     undo=f"echo undone >{folder}/undone"))
@@ -36,11 +40,12 @@ Transfer("file", TransferArgs(target=where, source=f"{folder}/source", sha256=di
 
 
 def values(server: Server, **ssh: object) -> dict[str, Any]:
-    """An environment of one server, which is ``server``."""
-    one = {"name": "s1", "address": "127.0.0.1", "host_key": server.host_key, "roles": ROLES}
+    """An environment of one server, which is ``server`` once the program has moved it to the loopback
+    interface, where no environment may have one."""
+    one = {"name": "s1", "address": "192.0.2.11", "host_key": server.host_key, "roles": ROLES}
     return {
         "name": "test",
-        "networks": {"management": "127.0.0.0/24", "virtual_address": "127.0.0.100"},
+        "networks": {"management": "192.0.2.0/24", "virtual_address": "192.0.2.100"},
         "ssh": {"user": server.user, "port": server.port, **ssh},
         "servers": [one],
     }
@@ -172,6 +177,9 @@ def test_the_clock_is_asked_for_the_same_way(
     shutil.copy(server.folder / "id", folder / "id")
     ssh: dict[str, object] = {"private_key_file": "id", **({"bastion": through(bastion)} if jump else {})}
     env: Environment = parse_environment(values(server, **ssh), "test")
+    (one,) = env.servers
+    moved = one.model_copy(update={"address": IPv4Address("127.0.0.1")})
+    env = env.model_copy(update={"servers": [moved]})
     found = asyncio.run(clock.ask(env, 5, folder))
     assert (dict(found.ahead), dict(found.silent)) == ({"s1": 0.0}, {})
     assert (bastion.logins(), server.logins()) == (int(jump), 1)
@@ -188,6 +196,7 @@ exec {folder}/become --reuid=0 --regid=0 --clear-groups env -i PATH="$PATH" SUDO
 """
 ROLE = """
 import sys
+from ipaddress import IPv4Address
 sys.path.insert(0, root)
 from jarvis.config import parse_environment
 from jarvis.hosts.preflight import target
@@ -196,6 +205,8 @@ from jarvis.remote import (Directory, File, HostService, HostServiceArgs, Remote
 from jarvis.remote.script import read_file
 
 env = parse_environment(values, "test")
+env = env.model_copy(update={"servers": [one.model_copy(update={"address": IPv4Address("127.0.0.1")})
+    for one in env.servers]})
 where = target(env, env.servers[0])
 script = RemoteScript("script", RemoteScriptArgs(target=where, script="reach-test.sh", arguments=[said, "a b"]))
 tools = ServerTools("tools", where, [script])
