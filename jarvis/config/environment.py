@@ -14,8 +14,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from jarvis.config import addresses
 from jarvis.config.before import Before
 from jarvis.config.firewall import Firewall
-from jarvis.config.kernel import sysctls
-from jarvis.config.labels import labels
+from jarvis.config.kernel import sysctl_mistake
+from jarvis.config.labels import label_mistake
 from jarvis.config.names import names
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
@@ -25,7 +25,7 @@ from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.ports import ports
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
-from jarvis.config.server import Preflight, Role, Server, Ssh
+from jarvis.config.server import Preflight, Role, Server, Ssh, map_mistakes
 from jarvis.config.sizes import sizes
 from jarvis.config.types import DnsLabel, Place, Rotation, Section, refusal
 
@@ -148,8 +148,8 @@ class Environment(Section):
             *_rotations(self),
             *names(self),
             *ports(self),
-            *labels(self),
-            *sysctls(self),
+            *map_mistakes(self.servers, "labels", label_mistake),
+            *map_mistakes(self.servers, "sysctls", sysctl_mistake),
             *sizes(self),
             *owned(self),
         ]

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-from jarvis.config.types import Place
-
-if TYPE_CHECKING:
-    from jarvis.config.environment import Environment
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -36,15 +29,6 @@ _KUBELETS = (
     "beta.kubernetes.io/os",
     "beta.kubernetes.io/arch",
 )
-
-
-def labels(env: Environment) -> Iterator[tuple[Place, str]]:
-    """What is wrong with the labels of the servers of ``env``, one sentence for each."""
-    for at, server in enumerate(env.servers):
-        for key, value in server.labels.items():
-            why = label_mistake(key, value)
-            if why:
-                yield ("servers", at, "labels", key), why
 
 
 def label_mistake(key: str, value: str) -> str:

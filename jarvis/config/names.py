@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
 # Of Kubernetes (https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/, whose prefix
-# kube- is reserved) and of the gateway (jarvis.gateway.http).
+# kube- is reserved) and of the gateway.
 GATEWAY_NAMESPACE = "gateway"
 _NAMESPACES = {
     "default": "Kubernetes'",

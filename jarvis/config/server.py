@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from jarvis.config.types import Address, DnsLabel, HostKey, Port, Section, Spelled, Text
+from jarvis.config.types import Address, DnsLabel, HostKey, Place, Port, Section, Spelled, Text
 
 _User = Annotated[str, Spelled(r"[^\s-]\S*", "the name of a user of the server, such as root")]
 _Path = Annotated[str, Spelled(r".+", "the path of a file")]
@@ -157,3 +158,15 @@ class Server(Section):
         "its data and roles stay, and this state's keys replace its own",
     )
     osd: Osd = Field(default_factory=Osd, description="the disk of a server with the role storage")
+
+
+def map_mistakes(
+    servers: Sequence[Server], field: str, mistake: Callable[[str, str], str]
+) -> Iterator[tuple[Place, str]]:
+    """What ``mistake`` says of each name and value in the map ``field`` of each of ``servers``; it says
+    nothing of what is right."""
+    for at, server in enumerate(servers):
+        for name, value in getattr(server, field).items():
+            why = mistake(name, value)
+            if why:
+                yield ("servers", at, field, name), why

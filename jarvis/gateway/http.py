@@ -10,6 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from jarvis.config import Environment, Role
+from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, patient, restricted_pod, selector
@@ -17,7 +18,7 @@ from jarvis.core.safety import guard
 from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
-NAMESPACE = "gateway"
+NAMESPACE = GATEWAY_NAMESPACE
 # User and group of the image (images/haproxy/recipe.toml).
 USER = 42425
 PUBLIC_PORT = 8443

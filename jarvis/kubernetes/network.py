@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.config import Environment, Role, Server
+from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.kubernetes.flags import template
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -22,8 +23,8 @@ BRIDGE = "cni0"
 FOLDER = "/etc/kubernetes/pod-network"
 SCRIPT = "/var/lib/jarvis/bin/pod-network"
 ACCESS = "/var/lib/jarvis/cni/jarvis-access"
-# The namespace of the HTTP gateway, and the port that its pods listen on (jarvis.gateway.http).
-GATEWAY_NAMESPACE, GATEWAY_PORT = "gateway", 8443
+# The port that the HTTP gateway's pods listen on (jarvis.gateway.http).
+GATEWAY_PORT = 8443
 # Of Keystone, Glance and what they keep in memcached.
 API_PORTS = (5000, 9292, 11211)
 # What CoreDNS's pods listen on (jarvis.kubernetes.dns).

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from jarvis.config import Environment, parse_environment
+from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.gateway import http
 from jarvis.kubernetes.containerd import containerd_config, registry_hosts
 from jarvis.kubernetes.control_plane import (
@@ -31,7 +32,6 @@ from jarvis.kubernetes.kubeconfig import admin_kubeconfig, file_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
 from jarvis.kubernetes.network import (
     API_PORTS,
-    GATEWAY_NAMESPACE,
     GATEWAY_PORT,
     access_rules,
     cni_config,
