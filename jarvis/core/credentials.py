@@ -1,4 +1,4 @@
-"""What can be said of an SSH key or agent on the operator's machine, before any server is asked.
+"""How OpenSSH is told of keys and agents on the operator's machine, and what can be said of them at once.
 
 A server only says "Permission denied", whatever the reason, and a dial takes seconds; these answer at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 # Both tools answer within milliseconds; an agent that waits for a person (a token, a prompt) may not.
 _SECONDS = 5
@@ -15,6 +16,11 @@ _PUBLIC = ("ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC", "-----BEGIN RSA PUBLIC"
 PUBLIC = "it is a public key"
 PUTTY = "it is a key of PuTTY"
 ENCRYPTED = "it is encrypted"
+
+
+def option_path(path: str | Path) -> str:
+    """``path`` as the value of an option of OpenSSH, which splits at blanks and expands ``%``."""
+    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def key_problem(text: str) -> str:

@@ -20,6 +20,7 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.config.access import bastion_key_file, key_file, user
 from jarvis.config.load import PROJECT
+from jarvis.core.credentials import option_path
 
 # One server is asked; where it differs two more, since a majority of three says which side is off.
 ASKED = 3
@@ -171,15 +172,10 @@ def _options(alias: str, known_hosts: Path, key: Path | None) -> list[str]:
         "HostKeyAlias": alias,
         "LogLevel": "ERROR",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": _path(known_hosts),
-        **({"IdentitiesOnly": "yes", "IdentityFile": _path(key)} if key else {}),
+        "UserKnownHostsFile": option_path(known_hosts),
+        **({"IdentitiesOnly": "yes", "IdentityFile": option_path(key)} if key else {}),
     }
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-
-
-def _path(path: Path) -> str:
-    """``path`` as the value of an option of OpenSSH, which splits at blanks and expands ``%``."""
-    return '"' + str(path).replace("%", "%%") + '"'
 
 
 async def _ask(words: list[str]) -> float | str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jarvis.core.credentials import agent_problem, key_problem
+from jarvis.core.credentials import agent_problem, key_problem, option_path
 from toolchain.plugins.command.connection import UNLIMITED, Connection
 from toolchain.plugins.command.mux import memory_file
 from toolchain.plugins.common.errors import Cancelled, ProviderError
@@ -96,7 +96,7 @@ def credentials(connection: Connection) -> Credentials:
         methods += ["password", "keyboard-interactive"]
         out.environment["PLUGIN_PASSWORD_FILE"] = held("password", connection.password + "\n")
     out.arguments += ["-o", f"PreferredAuthentications={','.join(methods) or 'none'}"]
-    out.arguments += ["-o", f"IdentityAgent={_path(socket) if socket else 'none'}"]
+    out.arguments += ["-o", f"IdentityAgent={option_path(socket) if socket else 'none'}"]
     out.arguments += ["-o", f"IdentitiesOnly={'no' if socket else 'yes'}"]
     if out.environment:
         out.environment["SSH_ASKPASS"] = str(_ASKPASS)
@@ -112,11 +112,6 @@ def credentials(connection: Connection) -> Credentials:
         # As the official plugin: without `hostKey` any key will do. Configurations always set it.
         out.arguments += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     return out
-
-
-def _path(path: str | Path) -> str:
-    """A path as the value of an option of ssh, which splits at blanks and expands "%"."""
-    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def ssh_program() -> str:
@@ -177,7 +172,7 @@ def _once(
     ]
     for option in (
         "ControlMaster=yes",
-        f"ControlPath={_path(control)}",
+        f"ControlPath={option_path(control)}",
         f"ControlPersist={_IDLE_SECONDS}",
         f"ConnectTimeout={connection.per_dial_timeout or 'none'}",
         f"ServerAliveInterval={_ALIVE_SECONDS}",
