@@ -125,11 +125,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
-        LinkProxiesArgs(
-            hosts=list(hosts.values()),
-            services=[database_link(env), queue_link(env)],
-            deployed=env.deployed,
-        ),
+        LinkProxiesArgs(env=env, hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
     await send()

@@ -28,6 +28,7 @@ from jarvis.stateful.link import (
 from jarvis.stateful.link.service import fragment
 from tests.unit.fakes import FILES, Commands
 from tests.unit.harness import Graph, record
+from tests.unit.test_hosts_clock import environment
 
 MEMBERS = [LinkMember(name=f"s{at}", address=f"192.0.2.{at}") for at in (1, 2, 3)]
 
@@ -99,7 +100,7 @@ def test_a_link_that_cannot_work_is_refused(change: dict[str, Any], problem: str
 
 def test_two_links_do_not_share_a_port() -> None:
     with pytest.raises(ValueError, match="two links have the port 3306"):
-        LinkProxiesArgs(hosts=[], services=[_service(), _service(name="queue")])
+        LinkProxiesArgs(env=environment(), hosts=[], services=[_service(), _service(name="queue")])
 
 
 class Server:
@@ -167,7 +168,7 @@ class Host(Component, token="test:Host"):
 def graph() -> Graph:
     def program() -> None:
         hosts: Any = [Host(member.name, member.address) for member in MEMBERS]
-        links = LinkProxies("link", LinkProxiesArgs(hosts=hosts, services=[_service()]))
+        links = LinkProxies("link", LinkProxiesArgs(env=environment(), hosts=hosts, services=[_service()]))
         Link(
             "database",
             LinkArgs(

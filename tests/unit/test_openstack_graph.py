@@ -86,7 +86,7 @@ def _graph(**openstack: Any) -> Graph:
         hosts: Any = [Host(env)]
         database = Database("database", DatabaseArgs(hosts=hosts, env=env))
         queue = Queue("queue", QueueArgs(hosts=hosts, env=env))
-        links = LinkProxies("link", LinkProxiesArgs(hosts=hosts, services=[database_link(env)]))
+        links = LinkProxies("link", LinkProxiesArgs(env=env, hosts=hosts, services=[database_link(env)]))
         gateway = HttpGateway(
             "gateway",
             HttpGatewayArgs(

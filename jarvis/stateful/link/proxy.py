@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from jarvis.config import Environment
 from jarvis.core.component import Component
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -24,15 +25,15 @@ UNIT = "jarvis-link.service"
 
 @dataclass(frozen=True, kw_only=True)
 class LinkProxiesArgs:
-    """``hosts``: the servers that get a proxy. ``services``: what is linked, each under a port of its own.
-    ``deployed``: whether proxies run already; then the first changes alone.
+    """``hosts``: the servers of ``env`` that get a proxy. ``services``: what is linked, each under a port of
+    its own.
 
     Raises ``ValueError`` for two services of one name or one port.
     """
 
+    env: Environment
     hosts: Sequence[Host]
     services: Sequence[LinkedService]
-    deployed: bool = False
 
     def __post_init__(self) -> None:
         for field in ("name", "port"):
@@ -78,7 +79,7 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
                     reload=True,
                     purge=[ACTIVE],
                 ),
-                self.child(depends_on=[host, *(self.applied[:1] if args.deployed else [])]),
+                self.child(depends_on=[host, *args.env.first_alone(self.applied)]),
             )
             self.applied.append(one)
         self.register_outputs({})
