@@ -222,9 +222,10 @@ class Asker:
 
     def _type(self, at: Path_) -> str:
         """The type of the field ``at``, by what the program says of a value of another one."""
-        told = _TYPE.search(self._ask(at, True))
+        answer = self._ask(at, True)
+        told = _TYPE.search(answer)
         kind = told[1].lstrip("*") if told else "unknown"
-        if not told and not _REFUSED.search(self._ask(at, True)):
+        if not told and not _REFUSED.search(answer):
             return "unknown" if self._takes(at, "x") else "bool"
         if kind == "string" and not self._takes(at, "x"):
             return "duration" if "invalid duration" in self._ask(at, "x") else "unknown"
