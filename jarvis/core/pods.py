@@ -10,6 +10,7 @@ from typing import Any
 # Where a server was lost its pods are replaced after this many seconds, rather than after five minutes: time
 # for one that only restarts, and would start the same programs beside those that replace them.
 GONE_AFTER_SECONDS = 120
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 # Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
@@ -86,9 +87,6 @@ def fingerprint(parts: Iterable[str], key: str = "") -> str:
         code.update(f"{len(part.encode())}:".encode())
         code.update(part.encode())
     return code.hexdigest()[:32]
-
-
-_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def patient(template: Mapping[str, Any], patience: int) -> dict[str, Any]:

@@ -4,5 +4,6 @@
 set -euo pipefail
 
 for port in 10257 10259; do
-  curl --silent --show-error --fail --max-time $((3 * ${JARVIS_PATIENCE_FACTOR:-1})) --insecure --output /dev/null "https://127.0.0.1:$port/healthz"
+  curl --silent --show-error --fail --max-time $((3 * ${JARVIS_PATIENCE_FACTOR:-1})) --insecure --output /dev/null \
+    "https://127.0.0.1:$port/healthz"
 done

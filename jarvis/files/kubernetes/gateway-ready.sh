@@ -3,4 +3,5 @@
 # checked: it is this server's own gateway, and is told nothing.
 set -euo pipefail
 
-exec curl --silent --show-error --fail --insecure --max-time $((2 * ${JARVIS_PATIENCE_FACTOR:-1})) --output /dev/null "https://${1:?address:port}/readyz"
+exec curl --silent --show-error --fail --insecure --max-time $((2 * ${JARVIS_PATIENCE_FACTOR:-1})) --output /dev/null \
+  "https://${1:?address:port}/readyz"
