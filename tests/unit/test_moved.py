@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from ipaddress import IPv4Address
-from typing import Any
 
 import pytest
 import yaml
 
 from jarvis.config import Environment, Role
-from jarvis.config.before import read_before, to_record
-from jarvis.config.safety import Safety
-from jarvis.core.safety import begin
 from jarvis.remote.local import COMMAND
-from stacks.cloud import build
-from tests.golden.test_golden import artifacts, environment_of
-from tests.unit import harness
-from tests.unit.harness import Graph, Registered, record
+from tests.unit.harness import Graph, Registered
+from tests.unit.runs import after, graph_of
 
 REMOTE = "command:remote:Command"
 PROVIDER = "pulumi:providers:kubernetes kubernetes"
@@ -30,49 +21,11 @@ PROVIDER = "pulumi:providers:kubernetes kubernetes"
 OLD, NEW = "192.0.2.100", "192.0.2.201"
 
 
-def generated(original: Callable[..., str], name: str, inputs: Mapping[str, Any]) -> str:
-    """As the harness', with certificates that differ by the addresses they are for."""
-    made = original(name, inputs)
-    if not made.startswith("{"):
-        return made
-    addresses = json.loads(inputs["stdin"]).get("addresses", [])
-    found = json.loads(made)
-    return json.dumps({key: f"{value}{''.join(addresses)}" for key, value in found.items()})
-
-
-def graph_of(env: Environment) -> Graph:
-    original = harness.generated
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JARVIS_TODAY", "2026-11-23")
-        patch.setattr(harness, "generated", partial(generated, original))
-        try:
-            return record(lambda: build(env, artifacts()), "production")
-        finally:
-            # Other tests declare what they protect themselves.
-            begin(Safety(protect=False))
-
-
-def after(env: Environment, was: Environment) -> Environment:
-    """``env`` in the run that follows the one of ``was``."""
-    return env.after(read_before(to_record(was)))
-
-
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """With workers that are no gateways: their pods find OpenStack by the virtual address."""
-    return environment_of("production", tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def moved(env: Environment) -> Environment:
+def moved(production: Environment) -> Environment:
     """The first run."""
-    networks = env.networks.model_copy(update={"virtual_address": IPv4Address(NEW)})
-    return after(env.model_copy(update={"networks": networks}), env)
-
-
-@pytest.fixture(scope="module")
-def old(env: Environment) -> Graph:
-    return graph_of(env)
+    networks = production.networks.model_copy(update={"virtual_address": IPv4Address(NEW)})
+    return after(production.model_copy(update={"networks": networks}), production)
 
 
 @pytest.fixture(scope="module")
@@ -99,31 +52,30 @@ def names(found: dict[str, Registered], kind: str) -> set[str]:
     return {one.name for one in found.values() if one.kind == kind}
 
 
-def test_an_unchanged_environment_has_the_resources_of_a_new_stack(env: Environment, old: Graph) -> None:
-    again = graph_of(after(env, env))
-    assert changed(old, again) == {}
-    for label, one in again.resources.items():
+def test_an_unchanged_environment_has_the_resources_of_a_new_stack(deployed: Graph, unchanged: Graph) -> None:
+    assert changed(deployed, unchanged) == {}
+    for label, one in unchanged.resources.items():
         # The next run only waits for more: tests/unit/test_first_alone.py.
-        assert one.depends >= old.resources[label].depends
-        assert replace(one, depends=frozenset()) == replace(old.resources[label], depends=frozenset())
+        assert one.depends >= deployed.resources[label].depends
+        assert replace(one, depends=frozenset()) == replace(deployed.resources[label], depends=frozenset())
 
 
 def test_each_run_changes_what_knows_the_address_and_nothing_else(
-    env: Environment, old: Graph, first: Graph, second: Graph
+    production: Environment, deployed: Graph, first: Graph, second: Graph
 ) -> None:
-    control_plane = [one.name for one in env.with_role(Role.CONTROL_PLANE)]
-    holders = [one.name for one in env.with_role(Role.GATEWAY)]
-    workers = [one.name for one in env.with_role(Role.WORKER)]
+    control_plane = [one.name for one in production.with_role(Role.CONTROL_PLANE)]
+    holders = [one.name for one in production.with_role(Role.GATEWAY)]
+    workers = [one.name for one in production.with_role(Role.WORKER)]
     certificates = {*(f"kubernetes-apiserver-{name}" for name in control_plane), "gateway-certificate"}
     on_servers = {
         *(f"{name}-control-plane-apiserver" for name in control_plane),
         *(f"{name}-virtual-address" for name in holders),
         *(f"{name}-pod-network" for name in workers),
     }
-    one, two = changed(old, first), changed(first, second)
+    one, two = changed(deployed, first), changed(first, second)
     assert names(one, REMOTE) == on_servers
     # Names in /etc/hosts lead to what was held before the run began.
-    assert names(two, REMOTE) == on_servers | {f"{one.name}-base" for one in env.servers}
+    assert names(two, REMOTE) == on_servers | {f"{one.name}-base" for one in production.servers}
     for found in (one, two):
         assert {each.name for each in found.values() if each.kind == "command:local:Command"} == certificates
 
@@ -140,17 +92,17 @@ def test_each_run_changes_what_knows_the_address_and_nothing_else(
     }
     assert objects(one) == gateway | dns
     assert objects(two) == gateway
-    assert set(two) - set(one) == {PROVIDER} | {f"{REMOTE} {each.name}-base" for each in env.servers}
+    assert set(two) - set(one) == {PROVIDER} | {f"{REMOTE} {each.name}-base" for each in production.servers}
     assert PROVIDER not in one
 
 
-def test_no_authority_and_no_key_is_asked_for_anew(old: Graph, first: Graph, second: Graph) -> None:
+def test_no_authority_and_no_key_is_asked_for_anew(deployed: Graph, first: Graph, second: Graph) -> None:
     def kinds(graph: Graph, found: dict[str, Registered]) -> set[str]:
         local = [one for one in found.values() if one.kind == "command:local:Command"]
         assert all(one.inputs["create"] == COMMAND for one in local)
         return {re.findall(r'"kind": ?"([a-z-]+)"', one.inputs["stdin"])[0] for one in local}
 
-    assert kinds(first, changed(old, first)) == kinds(second, changed(first, second)) == {"certificate"}
+    assert kinds(first, changed(deployed, first)) == kinds(second, changed(first, second)) == {"certificate"}
 
 
 def server_of(graph: Graph) -> str:
@@ -160,12 +112,12 @@ def server_of(graph: Graph) -> str:
 
 
 def test_the_program_speaks_by_an_address_that_was_held_before(
-    old: Graph, first: Graph, second: Graph
+    deployed: Graph, first: Graph, second: Graph
 ) -> None:
-    assert server_of(old) == server_of(first) == f"https://{OLD}:6443"
+    assert server_of(deployed) == server_of(first) == f"https://{OLD}:6443"
     assert server_of(second) == f"https://{NEW}:6443"
     # An update of the provider, and no other cluster.
-    for graph in (old, first, second):
+    for graph in (deployed, first, second):
         assert graph.resources[PROVIDER].inputs["clusterIdentifier"] == "kubernetes"
 
 
@@ -174,16 +126,18 @@ def text(graph: Graph, label: str) -> str:
     return f"{one.get('create', '')}{one.get('stdin', '')}{one.get('data', '')}"
 
 
-def test_the_first_run_holds_both_and_the_second_the_new_one(old: Graph, first: Graph, second: Graph) -> None:
+def test_the_first_run_holds_both_and_the_second_the_new_one(
+    deployed: Graph, first: Graph, second: Graph
+) -> None:
     label = f"{REMOTE} rack1-a-virtual-address"
     told = "  virtual_ipaddress {\n|    %s/32\n|  }\n"
     beside = f"|  virtual_ipaddress_excluded {{\n|    {NEW}/32\n|  }}\n"
     ready = "/var/lib/jarvis/bin/apiserver-ready"
-    assert told % OLD in text(old, label)
+    assert told % OLD in text(deployed, label)
     # Told of the same address as by holders that have not changed yet, or they would hold it too.
     assert told % OLD + beside in text(first, label)
     assert told % NEW in text(second, label)
-    assert "excluded" not in text(old, label) + text(second, label)
+    assert "excluded" not in text(deployed, label) + text(second, label)
     assert f"\nready {ready} {OLD}:6443 && {ready} {NEW}:6443\n" in text(first, label)
     assert f"\nready {ready} {NEW}:6443\n" in text(second, label)
     assert OLD not in text(second, label)
@@ -223,11 +177,11 @@ def test_names_lead_to_what_answers(first: Graph, second: Graph) -> None:
 
 
 def test_holders_change_together_after_all_api_servers_and_before_any_object(
-    old: Graph, first: Graph, second: Graph
+    deployed: Graph, first: Graph, second: Graph
 ) -> None:
     servers = {f"{REMOTE} rack{at}-a-control-plane-apiserver" for at in (1, 2, 3)}
     holders = {f"{REMOTE} rack{at}-a-virtual-address" for at in (1, 2, 3)}
-    assert not servers <= old.before(f"{REMOTE} rack1-a-virtual-address")
+    assert not servers <= deployed.before(f"{REMOTE} rack1-a-virtual-address")
     for graph in (first, second):
         for label in holders:
             assert servers <= graph.before(label)
