@@ -67,3 +67,38 @@ def test_the_tests_above_see_what_they_look_for() -> None:
     assert len(list(links(readme))) > 5
     assert "two-commands" in anchors(readme)
     assert len(DOCUMENTS) > 40
+
+
+# What Jarvis passes on: sudo's, gRPC's, and those of Pulumi's engine.
+FOREIGN = {
+    "sudo: a password is required",
+    "sudo: command not found",
+    "failed to connect to all addresses",
+    "… cannot be deleted because it is protected",
+    "the stack is currently locked",
+}
+
+
+def test_a_message_that_operators_look_up_is_one_of_ours() -> None:
+    document = (PROJECT / "docs" / "operating.md").read_text(encoding="utf-8")
+    table = document.partition("\n## Messages\n")[2].partition("\n## ")[0]
+    messages = {
+        message
+        for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE)
+        for message in re.findall(r"`([^`]+)`", row)
+    }
+    assert messages >= FOREIGN
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("jarvis", "stacks", "toolchain")
+        for path in (PROJECT / folder).rglob("*")
+        if path.suffix in (".py", ".sh")
+    ]
+    # A sentence that Python has in several pieces is one.
+    said = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+    parts = [
+        (message, part.strip())
+        for message in sorted(messages - FOREIGN)
+        for part in re.split(r"…s?(?: mistakes)?|[:;] |'", message)
+    ]
+    assert [(message, part) for message, part in parts if len(part) > 3 and part not in said] == []
