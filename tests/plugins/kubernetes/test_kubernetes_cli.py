@@ -184,6 +184,8 @@ def test_killed_in_the_middle(deployment: Deployment) -> None:
     deployment.write()
     process = deployment.stack.start("up", "--yes", "--skip-preview", "--stack", "dev")
     until(lambda: deployment.get("apps/v1 deployments", "web") and deployment.get("batch/v1 jobs", "job"))
+    # These do not wait for pods: which of them were recorded would be chance.
+    until(lambda: {"crd", "rack"} <= set(deployment.stack.resources()))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     uid = deployment.get("apps/v1 deployments", "web")["metadata"]["uid"]
