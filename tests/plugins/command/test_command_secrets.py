@@ -55,8 +55,12 @@ def test_neither_renamed_code_nor_a_field_that_is_added_nor_another_folder_re_ke
     pki = stack.folder / "jarvis" / "pki"
     (pki / "generator.py").rename(pki / "maker.py")
     replace(pki / "issue.py", ("jarvis.pki.generator", "jarvis.pki.maker"))
-    added = '{"password": {"alphabet": "any"}, "authority": {"curve": 256}}'
-    replace(pki / "request.py", ("Mapping[str, Mapping[str, Any]] = {}", f"Mapping[str, Any] = {added}"))
+    known = '{"certificate": {"days": 365}}'
+    added = '{"certificate": {"days": 365}, "password": {"alphabet": "any"}, "authority": {"curve": 256}}'
+    replace(
+        pki / "request.py",
+        (f"Mapping[str, Mapping[str, Any]] = {known}", f"Mapping[str, Any] = {added}"),
+    )
     replace(pki / "password.py", ("rotation=args.rotation)", 'rotation=args.rotation, alphabet="any")'))
     # Even who breaks the contract itself, or gives the command another input, re-keys nothing that is there.
     local = stack.folder / "jarvis" / "remote" / "local.py"
