@@ -27,7 +27,7 @@ from jarvis.kubernetes.control_plane import (
 from jarvis.kubernetes.dns import corefile, daemon_set_spec
 from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, template
 from jarvis.kubernetes.identity import encryption_configuration, encryption_key_numbers
-from jarvis.kubernetes.kubeconfig import admin_kubeconfig, file_kubeconfig
+from jarvis.kubernetes.kubeconfig import file_kubeconfig, whole_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
 from jarvis.kubernetes.network import (
     API_PORTS,
@@ -189,8 +189,10 @@ def test_a_servers_kubeconfig_names_files_and_holds_no_secret() -> None:
     assert context["context"] == {"cluster": cluster["name"], "user": "system:kube-proxy"}
 
 
-def test_the_administrators_kubeconfig_has_everything_in_it() -> None:
-    document = yaml.safe_load(admin_kubeconfig("test", "https://10.0.0.100:6443", "CA", "CERT", "KEY"))
+def test_an_operators_kubeconfig_has_everything_in_it() -> None:
+    document = yaml.safe_load(
+        whole_kubeconfig("operator", "test", "https://10.0.0.100:6443", "CA", "CERT", "KEY")
+    )
     cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     assert cluster["server"] == "https://10.0.0.100:6443"
     found = (
