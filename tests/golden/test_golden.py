@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -227,6 +228,25 @@ def test_the_fields_of_objects_are_spelt_as_kubernetes_spells_them(stack: str, t
     assert made
     wrong = {f"{one.label}: {name}" for one in made for name in fields(one.inputs) if not name.isalnum()}
     assert not wrong
+
+
+def pods(one: Registered) -> list[dict[str, Any]]:
+    """The pods that an object of the cluster makes."""
+    spec = one.inputs.get("spec", {})
+    for name in ("jobTemplate", "spec", "template", "spec"):
+        spec = spec.get(name, spec)
+    return [spec] if "containers" in spec else []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_pod_asks_for_the_runtimes_seccomp_profile_itself(stack: str, tmp_path: Path) -> None:
+    """So the kubelet's default for those that ask for none (seccompDefault) changes nothing for them."""
+    found = 0
+    for one in graph_of(stack, tmp_path).resources.values():
+        for pod in pods(one) if one.kind.startswith("kubernetes:") else []:
+            found += 1
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, one.label
+    assert found >= 10
 
 
 @pytest.mark.parametrize("stack", STACKS)
