@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from background import Background
+
+from tests.lab.background import Background
 
 # A client gives an answer up after this time and asks again.
 PATIENCE_SECONDS = 5

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.audits.finding import Explanation, Finding, explanations, markdown, unexplained
 from tests.audits.tls import ATTEMPTS, GOOD, PORTS, script
@@ -15,6 +19,18 @@ def test_the_document_has_the_table_of_what_is_explained() -> None:
     assert markdown(explanations()) in DOCUMENT.read_text(encoding="utf-8"), (
         "put the table that `python -m tests.audits table` prints into docs/audits.md"
     )
+
+
+@pytest.mark.parametrize("tool", ["audits", "bench", "faults"])
+def test_a_tool_of_the_deployment_begins_without_pytests_path(tool: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", f"import tests.{tool}.__main__"],
+        cwd=DOCUMENT.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_what_is_explained_is_covered_by_tool_and_pattern() -> None:
@@ -32,12 +48,14 @@ def test_warnings_and_failures_of_ssh_audit_count() -> None:
         "enc": [{"algorithm": "c", "notes": {"warn": ["weak", "slow"]}}],
         "mac": [],
         "cves": [{"name": "CVE-1"}],
+        "additional_notes": ["38 connections were created in 0.214 seconds"],
     }
     assert [one.text for one in read_ssh_audit(report, "sshd")] == [
         "fail: kex a: broken",
         "warn: enc c: weak",
         "warn: enc c: slow",
         "fail: CVE-1",
+        "warn: N connections were created in N seconds",
     ]
 
 
