@@ -476,6 +476,21 @@ def test_whoever_reads_a_secret_or_enters_a_pod_is_noted(
     assert audited(*who, verb, resource) == level
 
 
+def test_the_holder_of_the_virtual_address_may_set_it_and_little_else() -> None:
+    """With these keepalived 2.2.7 took an address, ran its checks and let the address go; with one
+    capability less it complains of each check (setgroups)."""
+    lines = (FILES / "virtual-address.service").read_text().splitlines()
+    for line in (
+        "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SETGID",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "RuntimeDirectory=jarvis-virtual-address",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_UNIX",
+        "SystemCallFilter=@system-service",
+    ):
+        assert line in lines
+
+
 def test_a_slow_servers_checks_wait_longer() -> None:
     assert "timeout check 60s" in haproxy_config([("s1", "10.0.0.11:6443")], patience=20)
     slow = keepalived(patience=20)
