@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KUBELET = "/etc/kubernetes/kubelet"
 KUBE_PROXY = "/etc/kubernetes/kube-proxy"
 BIN = "/var/lib/jarvis/bin"
-# What root alone reads, though it holds no secret: CIS 4.1.1 to 4.1.9.
+# What root alone reads, though it holds no secret: CIS 4.1.3, 4.1.5, 4.1.9.
 OWN = "0600"
 ROLE_LABEL = "jarvis.internal/"
 # The file that lists the name servers a server itself uses, without systemd-resolved's own 127.0.0.53,
@@ -204,7 +204,6 @@ class Node(Component, token="kubernetes:Node"):
                     File(
                         path="/etc/systemd/system/kubelet.service",
                         content=template("kubelet.service", command=line),
-                        mode=OWN,
                     ),
                     File(
                         path=f"{KUBELET}/config.yaml",
