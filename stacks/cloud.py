@@ -240,7 +240,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         gateway_authority=authority,
         storage={pool.pool: pool.health},
         files={
-            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.provider]),
+            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.access.operators]),
             "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
             "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
         },

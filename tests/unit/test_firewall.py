@@ -87,7 +87,11 @@ def test_ssh_is_the_first_rule_and_all_else_the_last() -> None:
     env = _environment()
     text = ruleset(env, env.servers[0])
     rules = text.split("policy accept;\n")[1].split("\n")
-    assert rules[0].strip() == 'tcp dport { 22 } accept comment "SSH"'
+    assert [rule.strip().split(" {")[0] for rule in rules[:2]] == [
+        "tcp dport 22 ct state new update @ssh-ip",
+        "tcp dport 22 ct state new update @ssh-ip6",
+    ]
+    assert rules[2].strip() == 'tcp dport { 22 } accept comment "SSH"'
     assert [rule.strip() for rule in rules if rule.strip(" }")][-1].startswith("counter reject")
     assert "flush ruleset" not in text
     assert "ip saddr { 192.0.2.11, 192.0.2.12 } ip protocol 112 accept" in text
