@@ -8,7 +8,7 @@
 #
 # apply.sh writes down what a role is made of (roles/ROLE/made), and its commands add to that (JARVIS_MADE):
 #   file MODE OWNER:GROUP SHA256 PATH | dir MODE OWNER:GROUP PATH | data MODE OWNER:GROUP PATH | unit NAME | input VALUE
-#   package NAME | module NAME | sysctls PATH | hosts PATH | masked UNIT | release SHA256 | nft FAMILY TABLE PATH
+#   interrupted | package NAME | module NAME | sysctls PATH | hosts PATH | masked UNIT | release SHA256 | nft FAMILY TABLE PATH
 # Of a role that was applied before there was such a list only its paths and units are known.
 #
 # It runs in every preview, so each question is one process for all roles. It is sent with each call, and so asks the
@@ -240,6 +240,7 @@ check() {
     case $kind in
       file) check_file "$role" "$first" "$second" "$third" "$fourth" ;;
       dir | data) check_folder "$role" "$first" "$second" "$third" ;;
+      interrupted) fail "$role" "applied in part: the last run did not come to its end" ;;
       path) [ -n "${about[$ROOT$first]:-}" ] || fail "$role" "$first: removed" ;;
       unit)
         check_unit "$role" "$first"

@@ -16,6 +16,7 @@
 #
 # What a role is made of is written down in roles/ROLE/made, a line for each thing, for observe.sh to compare with:
 #   file MODE OWNER:GROUP SHA256 PATH | dir MODE OWNER:GROUP PATH | data MODE OWNER:GROUP PATH | unit NAME | input VALUE
+#   interrupted: a run has not come to its end
 # Commands of a role add what they made to the file that JARVIS_MADE names (see observe.sh for further kinds).
 set -euo pipefail
 umask 077
@@ -101,6 +102,7 @@ install_files() {
     [ -d "${path%/*}" ] || folders+=("${path%/*}")
   done
   [ ${#changed[@]} -gt 0 ] || return 0
+  [ "$stray" = 0 ] || echo "$stray" >"$home/stray"
 
   [ ${#folders[@]} -eq 0 ] || (umask 022 && mkdir -p "${folders[@]}")
   rm -f -- "${temporaries[@]}"
@@ -378,6 +380,7 @@ write_made() {
     printf '%s\n' "${made[@]}"
     cat "$JARVIS_MADE"
   } >"$home/made.new"
+  rm -f "$home/was-made" "$home/stray"
   mv -T "$home/made.new" "$home/made"
 }
 
@@ -421,12 +424,13 @@ apply() {
   cp "$stage/units" "$home/units.new"
   mv -T "$home/units.new" "$home/units"
 
-  # From here on until the end nothing is known for sure, and nothing is to be compared with.
-  touch "$home/made"
-  mv -T "$home/made" "$stage/was-made"
+  # A run that is cut off leaves word of that, and what the next one must know: it finds the files mended already.
+  if [ -e "$home/made" ] && [ ! -e "$home/was-made" ]; then mv -T "$home/made" "$home/was-made"; fi
+  echo interrupted >"$home/made"
+  stray=$(cat "$home/stray" 2>/dev/null || echo 0)
   make_directories
   install_files
-  mend_data "$stage/was-made"
+  mend_data "$home/was-made"
   while IFS= read -r path; do
     [ -n "${own[$path]:-}" ] || [ -d "$path" ] || remove_file "$path"
   done <"$known"

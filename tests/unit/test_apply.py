@@ -382,3 +382,33 @@ def test_a_role_that_is_mended_is_waited_for(mended: Role) -> None:
     state(mended, "one.service", active="inactive")
     mended.apply()
     assert (mended.base / "ready").exists()
+
+
+def test_what_a_run_that_was_cut_off_has_mended_restarts_a_unit_later(mended: Role) -> None:
+    (mended.etc / "conf").write_text("edited\n")
+    state(mended, "two.service", since=2**40)
+    well = mended.extra
+    mended.extra += "before false\n"
+    for _ in range(2):
+        assert mended.run().returncode == 1
+    assert (mended.etc / "conf").read_text() == "one\n"
+    assert acts(mended) == []
+    mended.extra = well
+    mended.apply()
+    assert acts(mended) == ["systemctl restart two.service"]
+    mended.apply()
+    assert len(acts(mended)) == 1
+
+
+def test_rights_of_data_outlive_a_run_that_was_cut_off(mended: Role) -> None:
+    data = mended.etc / "data"
+    data.mkdir(mode=0o711)
+    mended.extra += f"purge {data}\n"
+    mended.apply()
+    well = mended.extra
+    mended.extra += "after false\n"
+    assert mended.run().returncode == 1
+    data.chmod(0o777)
+    mended.extra = well
+    mended.apply()
+    assert data.stat().st_mode & 0o777 == 0o711

@@ -357,13 +357,17 @@ def test_what_was_applied_is_found_as_it_is(role: Role) -> None:
     assert f"{data.stat().st_mode & 0o777:o}" == "711"
 
 
-def test_nothing_is_compared_with_what_an_interrupted_run_left(role: Role) -> None:
+def test_a_run_that_was_cut_off_is_told_and_nothing_else(role: Role) -> None:
     path = role.file("conf", "one")
     role.apply()
     role.file("conf", "two")
     role.extra = "after false\n"
-    assert role.run().returncode == 1
-    assert path.read_text() == "two\n"
+    for _ in range(2):
+        assert role.run().returncode == 1
+        assert path.read_text() == "two\n"
+        assert look(role) == ["applied in part: the last run did not come to its end"]
+    role.extra = ""
+    role.apply()
     assert look(role) == []
 
 
