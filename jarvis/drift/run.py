@@ -27,7 +27,9 @@ class Drift:
 
     def __init__(self, env: Environment, watch: Watch, kept: Kept, ask: Look | None = None) -> None:
         self._watch = watch
-        self._known = kept
+        # A server that left has no roles any more; one of its name that comes has new ones.
+        here = {server.name for server in env.present}
+        self._known: Kept = {name: roles for name, roles in kept.items() if name in here}
         servers = [] if watch is Watch.FALSE else deployed(env)
         self._asked = asyncio.ensure_future((ask or look)(env, servers)) if servers else None
         self._told = False

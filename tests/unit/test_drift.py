@@ -241,6 +241,12 @@ def test_a_silent_server_ends_the_run_unless_it_may_be_passed_over(warnings: lis
     assert known(environment(2), {}) == {}
 
 
+def test_what_was_known_of_a_server_that_left_goes_with_it() -> None:
+    env = went(environment(2))
+    kept = {**FIRST, "s9": FIRST["s1"]}
+    assert known(env, {}, kept=kept, watch=Watch.FALSE) == FIRST
+
+
 def test_a_server_with_nothing_of_jarvis_is_told(warnings: list[str]) -> None:
     assert known(went(environment(1)), {"s1": {}}) == {}
     assert warnings[0].startswith("s1: nothing of Jarvis is on it; if its disk was wiped, see docs/")
