@@ -45,6 +45,11 @@ artifacts: bootstrap ## the host release and the container images
 lab: bootstrap ## three servers in a box
 	$(call step,lab,$(PY) -m lab up)
 
+.PHONY: drift
+drift: ## what on the servers is another than what was deployed (ARGS=--json; docs/operating.md)
+	@if [ -z "$${PULUMI_BACKEND_URL:-}" ] && [ -f .jarvis/env ]; then . .jarvis/env; fi; \
+		$(PY) -m jarvis.drift $(ARGS)
+
 .PHONY: mirror
 mirror: tools artifacts ## all built artifacts as the folder $(DIR), for JARVIS_MIRROR on another machine
 	@$(PY) -m toolchain mirror "$(or $(DIR),mirror)"

@@ -11,6 +11,7 @@ from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
 from jarvis.core.sdk import send
+from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
@@ -80,10 +81,11 @@ def check(env: Environment, artifacts: Artifacts) -> None:
         )
 
 
-async def build(env: Environment, artifacts: Artifacts) -> Cloud:
-    """All resources of the environment ``env``, which runs ``artifacts``.
+async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = None) -> Cloud:
+    """All resources of the environment ``env``, which runs ``artifacts``. ``drift``: of what is deployed.
 
-    Raises ``ConfigurationError`` where they do not go together, before there is any resource.
+    Raises ``ConfigurationError`` where they do not go together, before there is any resource, and
+    ``SilentError`` where a server cannot be asked, before anything changes on any.
     """
     check(env, artifacts)
     check_settings(env, artifacts.release)
@@ -93,6 +95,8 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     check_glance(env, known["glance"])
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
+    await send()
+    seen = await drift.known() if drift else {}
     hosts: dict[str, Host] = {}
     for server in env.present:
         hosts[server.name] = Host(
@@ -103,6 +107,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
                 release=artifacts.release,
                 preflight=preflight,
                 after=env.first_alone(list(hosts.values())),
+                seen={role: one.lines for role, one in seen.get(server.name, {}).items()},
             ),
         )
     for lost in env.lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Role:
         self.commands.add("systemctl")
         self.files: dict[str, tuple[str, str, str]] = {}
         self.extra = ""
+        self.environment: dict[str, str] = {}
 
     def file(self, name: str, content: str, mode: str = "0644", owner: str = "root:root") -> Path:
         """Asks for a file, from now on."""
@@ -41,6 +43,7 @@ class Role:
                 "PATH": f"{self.commands.folder}:{os.environ['PATH']}",
                 "JARVIS_BASE": str(self.base),
                 "BUNDLE": self.bundle(),
+                **self.environment,
             },
             input="",
             capture_output=True,
@@ -222,3 +225,190 @@ def test_all_commands_of_a_role_know_the_patience(role: Role) -> None:
     _asks(role, "patience 4", *verbs)
     role.apply()
     assert [path.read_text() for path in told] == ["4\n"] * 3
+
+
+# `systemctl` of two units, which are as the files say that have their names.
+MENDED = """
+here=$(dirname "$0")
+case $1 in
+  is-active) grep -q ActiveState=active "$here/$3" ;;
+  show) case $* in
+    *ExecStart*) echo "{ path=/usr/bin/web ; argv[]=/usr/bin/web ; }" ;;
+    *) shift 4; for unit in "$@"; do cat "$here/$unit"; echo; done ;;
+  esac ;;
+esac
+"""
+
+
+@pytest.fixture
+def mended(role: Role) -> Role:
+    """A role of two units that was applied, and of which nothing has been asked yet."""
+    for unit in ("one.service", "two.service"):
+        state(role, unit)
+    role.commands.add("systemctl", MENDED)
+    role.extra = "unit one.service\nunit two.service\ngate touch $JARVIS_BASE/gate\n"
+    role.file("conf", "one")
+    role.apply()
+    role.commands.log.write_text("")
+    return role
+
+
+def state(role: Role, unit: str, active: str = "active", enabled: str = "enabled", since: int = 1) -> None:
+    text = f"ActiveState={active}\nUnitFileState={enabled}\nStateChangeTimestamp=@{since}\nMainPID=7\n"
+    (role.commands.folder / unit).write_text(text)
+
+
+def acts(role: Role) -> list[str]:
+    """What systemd was told to do."""
+    asked = ("systemctl show", "systemctl is-active")
+    return [call for call in role.commands.calls("systemctl") if not call.startswith(asked)]
+
+
+def gated(role: Role) -> bool:
+    return (role.base / "gate").exists()
+
+
+def test_a_file_that_is_mended_restarts_no_unit_that_never_saw_it(mended: Role) -> None:
+    (mended.etc / "conf").write_text("edited\n")
+    mended.apply()
+    assert (mended.etc / "conf").read_text() == "one\n"
+    assert acts(mended) == []
+
+
+@pytest.mark.parametrize("how", ["edited", "removed", "a link"])
+def test_a_unit_that_was_started_with_an_edited_file_is_restarted(mended: Role, how: str) -> None:
+    path = mended.etc / "conf"
+    path.unlink()
+    if how == "edited":
+        path.write_text("edited\n")
+    elif how == "a link":
+        path.symlink_to("/dev/null")
+    # One of them was restarted by hand since.
+    state(mended, "two.service", since=2**40)
+    mended.apply()
+    assert path.read_text() == "one\n"
+    assert acts(mended) == ["systemctl restart two.service"]
+    assert gated(mended)
+
+
+def test_a_folder_that_was_removed_with_all_in_it_comes_back(mended: Role) -> None:
+    mended.file("deep/er/conf", "text")
+    mended.apply()
+    mended.commands.log.write_text("")
+    shutil.rmtree(mended.etc / "deep")
+    mended.apply()
+    assert (mended.etc / "deep/er/conf").read_text() == "text\n"
+    assert acts(mended) == []
+
+
+def test_rights_that_are_mended_restart_nothing(mended: Role) -> None:
+    (mended.etc / "conf").chmod(0o600)
+    state(mended, "two.service", since=2**40)
+    mended.apply()
+    assert look(mended.etc / "conf")[1] == "0644"
+    assert acts(mended) == []
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+def test_a_unit_that_was_stopped_is_started_and_no_other_touched(mended: Role, active: str) -> None:
+    state(mended, "two.service", active=active)
+    mended.apply()
+    assert acts(mended) == ["systemctl reset-failed two.service", "systemctl start two.service"]
+    assert not gated(mended)
+
+
+def test_a_unit_that_was_disabled_is_enabled(mended: Role) -> None:
+    state(mended, "one.service", enabled="disabled")
+    mended.apply()
+    assert acts(mended) == ["systemctl enable --quiet --no-reload one.service", "systemctl daemon-reload"]
+
+
+def test_a_unit_that_was_masked_is_one_again(mended: Role) -> None:
+    state(mended, "one.service", active="inactive", enabled="masked")
+    mended.apply()
+    assert acts(mended) == [
+        "systemctl unmask --quiet one.service",
+        "systemctl unmask --runtime --quiet one.service",
+        "systemctl enable --quiet --no-reload one.service",
+        "systemctl daemon-reload",
+        "systemctl reset-failed one.service",
+        "systemctl start one.service",
+    ]
+
+
+def test_a_change_restarts_a_unit_that_was_masked_too(mended: Role) -> None:
+    state(mended, "one.service", enabled="masked-runtime")
+    mended.file("conf", "two")
+    mended.apply()
+    told = acts(mended)
+    assert told.index("systemctl unmask --runtime --quiet one.service") < told.index(
+        "systemctl enable --quiet --no-reload one.service two.service"
+    )
+    assert mended.restarts() == 2
+
+
+def test_a_program_of_another_release_is_looked_for_only_where_something_was_seen(
+    mended: Role, tmp_path: Path
+) -> None:
+    """/usr/bin/env stands for what runs, and for what lies at its path by now."""
+    proc = tmp_path / "proc"
+    (proc / "7").mkdir(parents=True)
+    other = proc / "env"
+    other.write_text("another program\n")
+    (proc / "7" / "exe").symlink_to(other)
+    mended.commands.add("systemctl", MENDED.replace("/usr/bin/web", "/usr/bin/env"))
+    mended.extra = mended.extra.replace("gate", "input release\ngate")
+    mended.apply()
+    mended.commands.log.write_text("")
+    mended.environment = {"JARVIS_PROC": str(proc)}
+    mended.apply()
+    assert acts(mended) == []
+    mended.extra += "seen 1: one.service: started from another host release\n"
+    mended.apply()
+    assert acts(mended) == ["systemctl restart one.service", "systemctl restart two.service"]
+    (proc / "7" / "exe").unlink()
+    (proc / "7" / "exe").symlink_to("/usr/bin/env")
+    mended.commands.log.write_text("")
+    mended.apply()
+    assert acts(mended) == []
+
+
+def test_a_role_that_is_mended_is_waited_for(mended: Role) -> None:
+    mended.extra += "ready touch $JARVIS_BASE/ready\n"
+    mended.apply()
+    (mended.base / "ready").unlink()
+    mended.apply()
+    assert not (mended.base / "ready").exists()
+    state(mended, "one.service", active="inactive")
+    mended.apply()
+    assert (mended.base / "ready").exists()
+
+
+def test_what_a_run_that_was_cut_off_has_mended_restarts_a_unit_later(mended: Role) -> None:
+    (mended.etc / "conf").write_text("edited\n")
+    state(mended, "two.service", since=2**40)
+    well = mended.extra
+    mended.extra += "before false\n"
+    for _ in range(2):
+        assert mended.run().returncode == 1
+    assert (mended.etc / "conf").read_text() == "one\n"
+    assert acts(mended) == []
+    mended.extra = well
+    mended.apply()
+    assert acts(mended) == ["systemctl restart two.service"]
+    mended.apply()
+    assert len(acts(mended)) == 1
+
+
+def test_rights_of_data_outlive_a_run_that_was_cut_off(mended: Role) -> None:
+    data = mended.etc / "data"
+    data.mkdir(mode=0o711)
+    mended.extra += f"purge {data}\n"
+    mended.apply()
+    well = mended.extra
+    mended.extra += "after false\n"
+    assert mended.run().returncode == 1
+    data.chmod(0o777)
+    mended.extra = well
+    mended.apply()
+    assert data.stat().st_mode & 0o777 == 0o711
