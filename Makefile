@@ -85,6 +85,10 @@ bench: tools artifacts ## the figures of the documents, printed and written to .
 golden: bootstrap ## write the golden graphs anew; review the diff
 	@JARVIS_GOLDEN=write $(PY) -m pytest -q tests/golden
 
+.PHONY: openapi
+openapi: tools ## write anew what the golden tests know of Kubernetes' API, by the pinned API server
+	@$(PY) tests/plugins/kubernetes/record_openapi.py
+
 .PHONY: schema
 schema: bootstrap ## write the JSON schema of the configuration anew
 	@$(PY) -m jarvis.config.schema >jarvis/config/environment.schema.json
