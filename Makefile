@@ -53,8 +53,8 @@ mirror: tools artifacts ## all built artifacts as the folder $(DIR), for JARVIS_
 check: bootstrap ## the fast gate: format, lint, types, shellcheck, unit and golden tests
 	$(call step,format and lint,.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q --no-cache .)
 	$(call step,types,.venv/bin/mypy)
-	$(call step,shellcheck,shellcheck $$(git ls-files '*.sh' tests/run .ci/run))
-	$(call step,unit tests,$(PY) -m pytest -q tests/unit tests/golden)
+	$(call step,shellcheck,shellcheck $$(git ls-files '*.sh' tests/run tests/gate .ci/run))
+	$(call step,unit tests,tests/gate)
 
 .PHONY: test
 test: ## every test, the real deployment included

@@ -60,9 +60,15 @@ def environment_of(stack: str, folder: Path) -> Environment:
     return env.model_copy(update={"ssh": env.ssh.model_copy(update={"private_key_file": None})})
 
 
+_GRAPHS: dict[str, Graph] = {}
+
+
 def graph_of(stack: str, folder: Path) -> Graph:
-    env = environment_of(stack, folder)
-    return record(lambda: build(env, artifacts()), stack)
+    """The graph of the stack, made once for all tests, none of which changes it. ``folder`` is not in it."""
+    if stack not in _GRAPHS:
+        env = environment_of(stack, folder)
+        _GRAPHS[stack] = record(lambda: build(env, artifacts()), stack)
+    return _GRAPHS[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)
