@@ -50,10 +50,22 @@ mirror: tools artifacts ## all built artifacts as the folder $(DIR), for JARVIS_
 	@$(PY) -m toolchain mirror "$(or $(DIR),mirror)"
 
 .PHONY: check
-check: bootstrap ## the fast gate: format, lint, types, shellcheck, unit and golden tests
-	$(call step,format and lint,.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q --no-cache .)
+check: lint types shellcheck gate ## the fast gate: format, lint, types, shellcheck, unit and golden tests; without root
+
+.PHONY: lint
+lint: bootstrap ## format and lint
+	$(call step,format and lint,.venv/bin/ruff format --check -q --no-cache . && .venv/bin/ruff check -q --no-cache .)
+
+.PHONY: types
+types: bootstrap ## types, by mypy
 	$(call step,types,.venv/bin/mypy)
+
+.PHONY: shellcheck
+shellcheck: bootstrap ## shell scripts
 	$(call step,shellcheck,shellcheck $$(git ls-files '*.sh' tests/run tests/gate .ci/run))
+
+.PHONY: gate
+gate: bootstrap ## unit and golden tests
 	$(call step,unit tests,tests/gate)
 
 .PHONY: test
