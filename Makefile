@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 # Compiled modules start much faster; some machines forbid writing them by default.
 unexport PYTHONDONTWRITEBYTECODE
-# A step with its name and its time.
-step = @start=$$SECONDS; printf '==> %s\n' '$(1)'; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - start))
+# A step with its name and its time. `set -e` does not see what fails before an `&&`.
+step = @start=$$SECONDS; printf '==> %s\n' '$(1)'; $(2) || exit; printf '    %s: %d s\n' '$(1)' $$((SECONDS - start))
 
 .PHONY: help
 help: ## this list
