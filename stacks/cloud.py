@@ -10,7 +10,6 @@ from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
-from jarvis.core.sdk import send
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
@@ -80,7 +79,7 @@ def check(env: Environment, artifacts: Artifacts) -> None:
         )
 
 
-async def build(env: Environment, artifacts: Artifacts) -> Cloud:
+def build(env: Environment, artifacts: Artifacts) -> Cloud:
     """All resources of the environment ``env``, which runs ``artifacts``.
 
     Raises ``ConfigurationError`` where they do not go together, before there is any resource.
@@ -111,7 +110,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             f" twice, with an up in between: {', '.join(held(lost.roles))} (docs/operating.md)"
         )
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
-    await send()
 
     # A member that joins is let in by the others' firewalls first.
     open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
@@ -121,7 +119,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    await send()
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
@@ -132,7 +129,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
-    await send()
     routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
@@ -154,7 +150,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             | in_cluster_names(env, routes),
         ),
     )
-    await send()
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
     gateway = HttpGateway(
         "gateway",
@@ -167,7 +162,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
-    await send()
     # Where a gateway changes the virtual address moves, and who speaks with the API by it is cut off: so
     # nobody does but the gateway itself, which waits for the end of its change.
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready])
@@ -194,7 +188,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
-    await send()
     pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
     ceph = CephClient(
         "glance-ceph",

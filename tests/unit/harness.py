@@ -226,7 +226,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
     asyncio.set_event_loop(loop)
     world = Plugins()
     mocks.set_mocks(world, project="jarvis", stack=stack, preview=False, monitor=Recorder(world))
-    # As the program itself does (jarvis.core.sdk.keep_garbage), for as long as it takes.
+    # Among the objects of all tests, looking for garbage takes a third of the time.
     gc.disable()
     try:
         loop.run_until_complete(run_pulumi_func(guarded))
