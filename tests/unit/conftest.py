@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def event_loop_of_its_own() -> None:
-    """An event loop that can be used, which Outputs take without asking: `asyncio.run` of the test before has
-    left none, and others a closed one."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """An event loop that can be used, which Outputs take without asking, before any fixture is made:
+    `asyncio.run` of the test before has left none, and others a closed one."""
     try:
         # Where there has never been one, the policy makes it.
         usable = not asyncio.get_event_loop_policy().get_event_loop().is_closed()
