@@ -6,11 +6,16 @@ import asyncio
 
 import pytest
 
+from jarvis.config.safety import Safety
+from jarvis.core.safety import begin
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """An event loop that can be used, which Outputs take without asking, before any fixture is made:
-    `asyncio.run` of the test before has left none, and others a closed one."""
+    """Begins each test as a process begins, before any fixture is made: nothing is declared or protected, and
+    there is an event loop, which Outputs take without asking. Of the test before, the safety of a stack
+    would hold; and `asyncio.run` leaves no loop."""
+    begin(Safety(protect=False))
     try:
         # Where there has never been one, the policy makes it.
         usable = not asyncio.get_event_loop_policy().get_event_loop().is_closed()
