@@ -3,7 +3,6 @@
 import pulumi
 
 from jarvis.core.sdk import (
-    keep_garbage,
     keep_secrets_out_of_logs,
     keep_stack_traces_out_of_state,
     settled,
@@ -12,7 +11,6 @@ from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
 from stacks.start import begun, record
 
-keep_garbage()
 keep_secrets_out_of_logs()
 keep_stack_traces_out_of_state()
 

@@ -10,7 +10,6 @@ from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
-from jarvis.core.sdk import send
 from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
@@ -95,7 +94,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
     check_glance(env, known["glance"])
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
-    await send()
     seen = await drift.known() if drift else {}
     hosts: dict[str, Host] = {}
     for server in env.present:
@@ -116,7 +114,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             f" twice, with an up in between: {', '.join(held(lost.roles))} (docs/operating.md)"
         )
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
-    await send()
 
     # A member that joins is let in by the others' firewalls first.
     open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
@@ -126,7 +123,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    await send()
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
@@ -137,7 +133,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         ),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
-    await send()
     routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
@@ -159,7 +154,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             | in_cluster_names(env, routes),
         ),
     )
-    await send()
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
     gateway = HttpGateway(
         "gateway",
@@ -172,7 +166,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         ),
         in_cluster,
     )
-    await send()
     # Where a gateway changes the virtual address moves, and who speaks with the API by it is cut off: so
     # nobody does but the gateway itself, which waits for the end of its change.
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready])
@@ -199,7 +192,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         ),
         in_cluster,
     )
-    await send()
     pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
     ceph = CephClient(
         "glance-ceph",
