@@ -197,13 +197,13 @@ check_started() { # role unit
   fail "$1" "$2: started from another host release $(at "${time#@}")"
 }
 
-# Both as nftables itself writes them, without counters; the file's in a network of its own, gone with the command.
+# Both as nftables itself writes them, without counters and what its dynamic sets have learned; the file's in a network of its own, gone with the command.
 check_nft() { # role family table path
   local wanted now line rule before
   # shellcheck disable=SC2016  # for the other shell
-  wanted=$(unshare --net -- bash -c 'nft --file "$1" && nft --stateless list table "$2" "$3"' \
+  wanted=$(unshare --net -- bash -c 'nft --file "$1" && nft --stateless --terse list table "$2" "$3"' \
     bash "$ROOT$4" "$2" "$3" 2>/dev/null) || return 0
-  if ! now=$(nft --stateless list table "$2" "$3" 2>/dev/null); then
+  if ! now=$(nft --stateless --terse list table "$2" "$3" 2>/dev/null); then
     fail "$1" "nft table $2 $3: gone"
     return 0
   fi
