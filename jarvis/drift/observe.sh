@@ -197,7 +197,8 @@ check_started() { # role unit
   fail "$1" "$2: started from another host release $(at "${time#@}")"
 }
 
-# Both as nftables itself writes them, without counters and what its dynamic sets have learned; the file's in a network of its own, gone with the command.
+# Both as nftables itself writes them, without counters and what its dynamic sets have learned; the file's in a network
+# of its own, gone with the command.
 check_nft() { # role family table path
   local wanted now line rule before
   # shellcheck disable=SC2016  # for the other shell

@@ -38,8 +38,8 @@ check() { # networks
     || die "this connection comes from $client, which firewall.operators ($1) would lock out; add its network"
 }
 
-# As nftables itself writes them, without counters and what its dynamic sets have learned: of what is at work here, and of the file in a network of its own,
-# which is gone with the command.
+# As nftables itself writes them, without counters and what its dynamic sets have learned: of what is at work here, and
+# of the file in a network of its own, which is gone with the command.
 at_work() { nft --stateless --terse list table inet jarvis 2>/dev/null; }
 wanted() {
   # shellcheck disable=SC2016  # for the other shell
