@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 # Compiled modules start much faster; some machines forbid writing them by default.
 unexport PYTHONDONTWRITEBYTECODE
-# A step with its name and its time.
-step = @start=$$SECONDS; printf '==> %s\n' '$(1)'; $(2); printf '    %s: %d s\n' '$(1)' $$((SECONDS - start))
+# A step with its name and its time. `set -e` does not see what fails before an `&&`.
+step = @start=$$SECONDS; printf '==> %s\n' '$(1)'; $(2) || exit; printf '    %s: %d s\n' '$(1)' $$((SECONDS - start))
 
 .PHONY: help
 help: ## this list
@@ -45,16 +45,33 @@ artifacts: bootstrap ## the host release and the container images
 lab: bootstrap ## three servers in a box
 	$(call step,lab,$(PY) -m lab up)
 
+.PHONY: drift
+drift: ## what on the servers is another than what was deployed (ARGS=--json; docs/operating.md)
+	@if [ -z "$${PULUMI_BACKEND_URL:-}" ] && [ -f .jarvis/env ]; then . .jarvis/env; fi; \
+		$(PY) -m jarvis.drift $(ARGS)
+
 .PHONY: mirror
 mirror: tools artifacts ## all built artifacts as the folder $(DIR), for JARVIS_MIRROR on another machine
 	@$(PY) -m toolchain mirror "$(or $(DIR),mirror)"
 
 .PHONY: check
-check: bootstrap ## the fast gate: format, lint, types, shellcheck, unit and golden tests
-	$(call step,format and lint,.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q --no-cache .)
+check: lint types shellcheck gate ## the fast gate: format, lint, types, shellcheck, unit and golden tests; without root
+
+.PHONY: lint
+lint: bootstrap ## format and lint
+	$(call step,format and lint,.venv/bin/ruff format --check -q --no-cache . && .venv/bin/ruff check -q --no-cache .)
+
+.PHONY: types
+types: bootstrap ## types, by mypy
 	$(call step,types,.venv/bin/mypy)
-	$(call step,shellcheck,shellcheck $$(git ls-files '*.sh' tests/run .ci/run))
-	$(call step,unit tests,$(PY) -m pytest -q tests/unit tests/golden)
+
+.PHONY: shellcheck
+shellcheck: bootstrap ## shell scripts
+	$(call step,shellcheck,shellcheck $$(git ls-files '*.sh' tests/run tests/gate .ci/run))
+
+.PHONY: gate
+gate: bootstrap ## unit and golden tests
+	$(call step,unit tests,tests/gate)
 
 .PHONY: test
 test: ## every test, the real deployment included
@@ -84,6 +101,10 @@ bench: tools artifacts ## the figures of the documents, printed and written to .
 .PHONY: golden
 golden: bootstrap ## write the golden graphs anew; review the diff
 	@JARVIS_GOLDEN=write $(PY) -m pytest -q tests/golden
+
+.PHONY: openapi
+openapi: tools ## write anew what the golden tests know of Kubernetes' API, by the pinned API server
+	@$(PY) tests/plugins/kubernetes/record_openapi.py
 
 .PHONY: schema
 schema: bootstrap ## write the JSON schema of the configuration anew

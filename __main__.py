@@ -3,7 +3,6 @@
 import pulumi
 
 from jarvis.core.sdk import (
-    keep_garbage,
     keep_secrets_out_of_logs,
     keep_stack_traces_out_of_state,
     settled,
@@ -12,7 +11,6 @@ from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
 from stacks.start import begun, record
 
-keep_garbage()
 keep_secrets_out_of_logs()
 keep_stack_traces_out_of_state()
 
@@ -20,10 +18,10 @@ keep_stack_traces_out_of_state()
 async def program() -> dict[str, pulumi.Input[object]]:
     """All resources of the stack; what it exports."""
     async with begun() as run:
-        cloud = await build(run.env, run.artifacts)
+        cloud = await build(run.env, run.artifacts, run.drift)
     keep_access(cloud.files, stack_folder())
     # Without a new record, where something failed, the engine keeps the one before.
-    deployed = record(run.env) if await settled() else {}
+    deployed = record(run.env, await run.drift.known()) if await settled() else {}
     return {
         "api": cloud.api,
         "gateway": cloud.gateway,

@@ -10,7 +10,7 @@ from jarvis.config import Artifacts, ConfigurationError, Environment, Role
 from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
-from jarvis.core.sdk import send
+from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
@@ -80,10 +80,11 @@ def check(env: Environment, artifacts: Artifacts) -> None:
         )
 
 
-async def build(env: Environment, artifacts: Artifacts) -> Cloud:
-    """All resources of the environment ``env``, which runs ``artifacts``.
+async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = None) -> Cloud:
+    """All resources of the environment ``env``, which runs ``artifacts``. ``drift``: of what is deployed.
 
-    Raises ``ConfigurationError`` where they do not go together, before there is any resource.
+    Raises ``ConfigurationError`` where they do not go together, before there is any resource, and
+    ``SilentError`` where a server cannot be asked, before anything changes on any.
     """
     check(env, artifacts)
     check_settings(env, artifacts.release)
@@ -93,6 +94,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
     check_glance(env, known["glance"])
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
+    seen = await drift.known() if drift else {}
     hosts: dict[str, Host] = {}
     for server in env.present:
         hosts[server.name] = Host(
@@ -103,6 +105,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
                 release=artifacts.release,
                 preflight=preflight,
                 after=env.first_alone(list(hosts.values())),
+                seen={role: one.lines for role, one in seen.get(server.name, {}).items()},
             ),
         )
     for lost in env.lost:
@@ -111,7 +114,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             f" twice, with an up in between: {', '.join(held(lost.roles))} (docs/operating.md)"
         )
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
-    await send()
 
     # A member that joins is let in by the others' firewalls first.
     open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
@@ -121,14 +123,12 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
 
     etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
     database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    await send()
     queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
         LinkProxiesArgs(env=env, hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
     storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
-    await send()
     routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
@@ -150,7 +150,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
             | in_cluster_names(env, routes),
         ),
     )
-    await send()
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
     gateway = HttpGateway(
         "gateway",
@@ -163,7 +162,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
-    await send()
     # Where a gateway changes the virtual address moves, and who speaks with the API by it is cut off: so
     # nobody does but the gateway itself, which waits for the end of its change.
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready])
@@ -190,7 +188,6 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         ),
         in_cluster,
     )
-    await send()
     pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
     ceph = CephClient(
         "glance-ceph",
@@ -236,7 +233,7 @@ async def build(env: Environment, artifacts: Artifacts) -> Cloud:
         gateway_authority=authority,
         storage={pool.pool: pool.health},
         files={
-            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.provider]),
+            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.access.operators]),
             "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
             "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
         },

@@ -18,16 +18,19 @@ from jarvis.config.fixed import check_fixed
 from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
+from jarvis.drift import Drift, Kept, read_kept, read_watch
+from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A run: the environment of the stack ``env``, which knows what is deployed, and the ``artifacts`` it
-    runs."""
+    """A run: the environment of the stack ``env``, which knows what is deployed, the ``artifacts`` it runs,
+    and the ``drift`` of what is deployed."""
 
     env: Environment
     artifacts: Artifacts
+    drift: Drift
 
 
 @asynccontextmanager
@@ -37,10 +40,12 @@ async def begun() -> AsyncIterator[Begun]:
     Raises ``ConfigurationError`` and ``ClockError``, these before there is any resource.
     """
     env = load_environment()
+    watch = read_watch(pulumi.Config("jarvis").get("observe"))
     for warning in check_credentials(env, preview=pulumi.runtime.is_dry_run()):
         pulumi.log.warn(warning)
     # A server answers while the rest is read.
     clock = asyncio.ensure_future(check_clock(env))
+    drift = None
     try:
         deployed = await last_deployed()
         env = env.after(read_before(deployed))
@@ -49,17 +54,26 @@ async def begun() -> AsyncIterator[Begun]:
         moved = told(env.networks.virtual_address, env.before)
         if moved:
             pulumi.log.warn(moved)
+        drift = Drift(env, watch, read_kept(deployed))
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
-        yield Begun(env=env, artifacts=artifacts)
+        yield Begun(env=env, artifacts=artifacts, drift=drift)
         safety.check(deployed.get("kept", {}))
     finally:
+        if drift is not None:
+            await drift.end()
         clock.cancel()
         await asyncio.gather(clock, return_exceptions=True)
 
 
-def record(env: Environment) -> Mapping[str, pulumi.Output[Any]]:
-    """The output that tells the next run what ``env`` has deployed, once all of it is done. It is called a
-    secret only so that the CLI, which shows outputs, shows a word and no page."""
-    deployed = {"rotations": counters(env), "kept": safety.kept(), **to_record(env)}
+def record(env: Environment, known: Kept) -> Mapping[str, pulumi.Output[Any]]:
+    """The output that tells the next run what ``env`` has deployed, once all of it is done, and what is
+    ``known`` of the servers' drift. It is called a secret only so that the CLI, which shows outputs, shows a
+    word and no page."""
+    deployed = {
+        "rotations": counters(env),
+        "kept": safety.kept(),
+        **to_record(env),
+        **seen_record(known),
+    }
     return {OUTPUT: pulumi.Output.secret(deployed)}

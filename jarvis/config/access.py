@@ -100,8 +100,8 @@ def _way_out(path: str, problem: str) -> str:
 
 
 def check_credentials(env: Environment, *, preview: bool, folder: Path = PROJECT) -> list[str]:
-    """Whether servers can be asked at all. A ``preview`` asks none, and may run where there is no agent: that
-    is returned as warnings.
+    """Whether servers can be asked at all. A ``preview`` may run where there is no agent, since it need not
+    ask any (``jarvis:observe``): that is returned as warnings.
 
     Raises ``ConfigurationError`` with every key file that cannot be used, and, but for a preview, with what
     is missing of the agent.

@@ -57,6 +57,9 @@ class Kubernetes(Section):
     scheduler_flags: Flags = Field(default_factory=dict)
     kubelet: dict[str, Any] = Field(default_factory=dict)
     kube_proxy: dict[str, Any] = Field(default_factory=dict)
+    operator_days: int = Field(
+        default=30, ge=2, le=365, description="how long the certificate in the kubeconfig lives"
+    )
     containerd_restrict_oom_score_adj: bool = Field(
         default=False, description="for a server that may not lower oom_score_adj, such as one in a container"
     )

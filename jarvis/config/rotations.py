@@ -34,6 +34,7 @@ _ONCE = (
     "kubernetes-front-proxy-client",
     "kubernetes-health",
     "kubernetes-kubelet-client",
+    "kubernetes-operator",
     "kubernetes-proxy",
     "kubernetes-scheduler",
     "kubernetes-service-accounts",

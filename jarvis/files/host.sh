@@ -21,6 +21,11 @@ die() {
   exit 1
 }
 
+# What the role has beyond its own files, for observe.sh to compare with.
+made() { # lines
+  [ -z "${JARVIS_MADE:-}" ] || printf '%s\n' "$@" >>"$JARVIS_MADE"
+}
+
 replace() { # path <content: by rename, or in place where the path is a mount of its own
   local temporary
   temporary=$(mktemp "$1.XXXXXXXX")
@@ -226,15 +231,20 @@ without_swap() {
   local left
   [ "$(systemctl is-enabled swap.target 2>/dev/null || true)" = masked ] || : >"$STATE/swap-masked"
   systemctl mask --quiet swap.target
+  made "masked swap.target"
   for left in $(systemctl list-units --type=swap --state=active --plain --no-legend | awk '{print $1}'); do
     systemctl stop "$left" || die "$left cannot be turned off: is there memory enough for what is in it?"
   done
 }
 
+# Or when the file was written after the unit's last start: somebody may have started it with another one.
 restart_changed() { # unit file: only when the file is not the one that it was restarted for
-  local mark=$STATE/restarted-$1 digest
+  local mark=$STATE/restarted-$1 digest started
   digest=$(sha256sum <"$2")
-  [ "$(cat "$mark" 2>/dev/null || true)" != "$digest" ] || return 0
+  if [ "$(cat "$mark" 2>/dev/null || true)" = "$digest" ]; then
+    started=$(systemctl show --timestamp=unix --property ActiveEnterTimestamp --value "$1" 2>/dev/null || true)
+    [[ $started = @* ]] && [ "$(stat --format %Z "$2")" -gt "${started#@}" ] || return 0
+  fi
   systemctl restart "$1"
   replace "$mark" <<<"$digest"
 }
@@ -242,7 +252,11 @@ restart_changed() { # unit file: only when the file is not the one that it was r
 # Not written there by the role itself: a file that sshd refuses would keep it from its next start.
 ssh_server() {
   local file=$ROOT/etc/ssh/sshd_config.d/90-jarvis.conf problem
-  cmp -s "$STATE/sshd.conf" "$file" && return 0
+  if cmp -s "$STATE/sshd.conf" "$file"; then
+    chmod 0644 "$file"
+    chown root:root "$file"
+    return 0
+  fi
   mkdir -p "$(dirname "$file")"
   replace "$file" <"$STATE/sshd.conf"
   if ! problem=$(sshd -t 2>&1); then
@@ -262,11 +276,34 @@ setup() {
   set_sysctls "$ROOT/etc/sysctl.d/90-jarvis.conf"
   hosts_block "$STATE/hosts"
   own_name
+  reclaim systemd-resolved.service
   systemctl enable --now --quiet systemd-resolved.service
   restart_changed systemd-resolved.service "$ROOT/etc/systemd/resolved.conf.d/90-jarvis.conf"
   restart_changed systemd-journald.service "$ROOT/etc/systemd/journald.conf.d/90-jarvis.conf"
   upstream_unit
   ssh_server
+  record "$@"
+}
+
+reclaim() { # unit: no longer masked
+  case $(systemctl is-enabled "$1" 2>/dev/null || true) in
+    masked*)
+      systemctl unmask --quiet "$1"
+      systemctl unmask --runtime --quiet "$1"
+      ;;
+  esac
+}
+
+record() { # packages
+  local package name file=/etc/ssh/sshd_config.d/90-jarvis.conf
+  for package in "$@"; do made "package $package"; done
+  grep -vE '^(#|$)' "$ROOT/etc/modules-load.d/jarvis.conf" | while IFS= read -r name; do
+    [ ! -d "$ROOT/sys/module/$name" ] || made "module $name"
+  done
+  made "sysctls /etc/sysctl.d/90-jarvis.conf" "hosts /var/lib/jarvis/hosts" \
+    "file 0644 root:root $(sha256sum <"$ROOT$file" | cut -d' ' -f1) $file" \
+    "unit systemd-resolved.service"
+  [ ! -s "$STATE/upstream-dns" ] || made "unit jarvis-upstream-dns.service"
 }
 
 remove() {

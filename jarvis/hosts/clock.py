@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,17 +16,14 @@ from pathlib import Path
 import pulumi
 
 from jarvis.config import Environment, Server
-from jarvis.config.access import bastion_key_file, key_file, user
 from jarvis.config.load import PROJECT
-from jarvis.core.credentials import option_path
+from jarvis.config.openssh import last_line, openssh
 
 # One server is asked; where it differs two more, since a majority of three says which side is off.
 ASKED = 3
 # Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
 DIAL_SECONDS = 2
 PATIENCE_SECONDS = 6
-# The bastion's name among the known hosts; no server has a dot in its name.
-_BASTION = "the.bastion"
 
 
 class ClockError(pulumi.RunError):
@@ -110,17 +105,12 @@ async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
     found: dict[str, float] = {}
     silent: dict[str, str] = {}
     rest = iter(env.servers)
-    with tempfile.TemporaryDirectory(prefix="jarvis-clock-") as temporary:
-        known_hosts = Path(temporary) / "known_hosts"
-        keys = {server.name: server.host_key for server in env.servers}
-        if env.ssh.bastion:
-            keys[_BASTION] = env.ssh.bastion.host_key
-        known_hosts.write_text("".join(f"{name} {key}\n" for name, key in keys.items()))
+    with openssh(env, DIAL_SECONDS, folder) as client:
 
         async def until_one_answers(servers: Iterator[Server]) -> None:
             for server in servers:
                 silent[server.name] = f"no answer within {PATIENCE_SECONDS} s"
-                said = await _ask(command(env, server, known_hosts, folder))
+                said = await _ask(client.command(server, "exec date -u +%s"))
                 if isinstance(said, float):
                     found[server.name] = said
                     del silent[server.name]
@@ -136,46 +126,6 @@ async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
             await asyncio.wait_for(until_all_is_clear(), PATIENCE_SECONDS)
     order = [server.name for server in env.servers if server.name in found]
     return Clocks(ahead={name: found[name] for name in order}, silent=silent)
-
-
-def command(env: Environment, server: Server, known_hosts: Path, folder: Path) -> list[str]:
-    """How OpenSSH asks ``server`` for its time: by the key, port, user and bastion of the configuration, its
-    host key checked against the line of its name in the file ``known_hosts``. Nothing is asked of the
-    operator."""
-    key = key_file(env, server)
-    options = _options(server.name, known_hosts, folder / key if key else None)
-    bastion = env.ssh.bastion
-    if bastion is not None:
-        key = bastion_key_file(env)
-        hop = [
-            *("ssh", "-F", "none", "-T"),
-            *_options(_BASTION, known_hosts, folder / key if key else None),
-            *("-p", str(bastion.port), "-l", bastion.user or env.ssh.user),
-            *("-W", f"{server.address}:{server.port or env.ssh.port}", bastion.host),
-        ]
-        options += ["-o", f"ProxyCommand={shlex.join(hop).replace('%', '%%')}"]
-    return [
-        *("ssh", "-F", "none", "-T"),
-        *options,
-        *("-p", str(server.port or env.ssh.port)),
-        *("-l", user(env, server)),
-        str(server.address),
-        "exec date -u +%s",
-    ]
-
-
-def _options(alias: str, known_hosts: Path, key: Path | None) -> list[str]:
-    options = {
-        "BatchMode": "yes",
-        "ConnectTimeout": str(DIAL_SECONDS),
-        "GlobalKnownHostsFile": "none",
-        "HostKeyAlias": alias,
-        "LogLevel": "ERROR",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": option_path(known_hosts),
-        **({"IdentitiesOnly": "yes", "IdentityFile": option_path(key)} if key else {}),
-    }
-    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 async def _ask(words: list[str]) -> float | str:
@@ -200,5 +150,4 @@ async def _ask(words: list[str]) -> float | str:
             await process.wait()
     if process.returncode == 0 and output.strip().isdigit():
         return ahead(before, int(output), after)
-    lines = errors.decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no answer")
+    return last_line(errors)

@@ -12,6 +12,10 @@ from jarvis.remote.script import read_file
 TOOL = "/var/lib/jarvis/bin/firewall"
 RULES = "/etc/jarvis/firewall.nft"
 UNIT = "jarvis-firewall.service"
+# New connections to SSH that one source may open: so many at once, and then so many a second. Each makes the
+# server compute before anybody has logged in (CVE-2002-20001); ssh-audit wants fewer than 20 a second in 1.5.
+# What is more is dropped, and comes through when TCP tries again, a second later (RFC 6298).
+SSH_BURST, SSH_PER_SECOND = 16, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +105,12 @@ def ruleset(env: Environment, server: Server) -> str:
 
     One transaction, of one table of our own: neither kube-proxy's rules nor anyone else's are touched.
     """
+    port = server.port or env.ssh.port
     ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
     holders = [str(one.address) for one in env.with_role(Role.GATEWAY)]
     lines = [
         *lost_lines(env),
+        *(_ssh_limit(family, port) for family in _FAMILIES),
         ssh,
         "ct state established,related accept",
         'iifname "lo" accept',
@@ -120,12 +126,31 @@ def ruleset(env: Environment, server: Server) -> str:
         "table inet jarvis\n"
         "delete table inet jarvis\n"
         "table inet jarvis {\n"
+        f"{''.join(_ssh_sources(family) for family in _FAMILIES)}"
         "  chain input {\n"
         "    type filter hook input priority filter; policy accept;\n"
         f"{body}"
         "  }\n"
         f"{_lost_forward(env)}"
         "}\n"
+    )
+
+
+# By nftables' name of the family, and of what one source of it is: of IPv6 it has a network (RFC 6177).
+_FAMILIES = {"ip": "ip saddr", "ip6": "ip6 saddr & ffff:ffff:ffff:ffff::"}
+
+
+def _ssh_sources(family: str) -> str:
+    """The set of those who came by SSH within the minute."""
+    kind = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}[family]
+    return f"  set ssh-{family} {{\n    type {kind}; size 65535; flags dynamic,timeout; timeout 1m;\n  }}\n"
+
+
+def _ssh_limit(family: str, port: int) -> str:
+    """The rule that drops what is too much of one source."""
+    limit = f"limit rate over {SSH_PER_SECOND}/second burst {SSH_BURST} packets"
+    return (
+        f"tcp dport {port} ct state new update @ssh-{family} {{ {_FAMILIES[family]} {limit} }} counter drop"
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pulumi
 
@@ -38,13 +38,14 @@ def without_swap(env: Environment, server: Server) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
     """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes.
-    ``after``: the host that changes before this one, if any."""
+    ``after``: the host that changes before this one, if any. ``seen``: see ``Target``."""
 
     server: Server
     env: Environment
     release: Release
     preflight: Preflight
     after: Sequence[Host] = ()
+    seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Host(Component, token="hosts:Host"):
@@ -68,7 +69,7 @@ class Host(Component, token="hosts:Host"):
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         env, server = args.env, args.server
-        bare = target(env, server)
+        bare = replace(target(env, server), seen=args.seen)
         self.server = server
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
@@ -96,6 +97,7 @@ class Host(Component, token="hosts:Host"):
                 ],
                 units=[firewall.UNIT],
                 reload=True,
+                after=[f"{firewall.TOOL} keep"],
                 undo=[f"{firewall.TOOL} down", f"{TOOL} remove"],
                 timeout=_INSTALL_TIMEOUT,
                 purge=[STAGING],

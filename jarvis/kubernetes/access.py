@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -11,6 +11,8 @@ import pulumi_kubernetes as kubernetes
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.kubernetes.identity import KUBELET_CLIENT
+
+_RBAC = "rbac.authorization.k8s.io"
 
 
 def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> dict[str, str]:
@@ -24,15 +26,31 @@ def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> 
     }
 
 
+def operators_binding(group: str) -> dict[str, Any]:
+    """The ClusterRoleBinding that lets ``group``, and no former one, do anything. Deleting it takes the right
+    from all operators."""
+    return {
+        "metadata": {"name": "jarvis:operators"},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": _RBAC, "kind": "Group", "name": group}],
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """``provider``: of the cluster."""
+    """``provider``: of the cluster. ``operators``: the group of the operators' certificate."""
 
     provider: kubernetes.Provider
+    operators: str
 
 
 class Access(Component, token="kubernetes:Access"):
-    """The API servers' right to the kubelets: logs, exec, metrics."""
+    """The API servers' right to the kubelets (logs, exec, metrics), and the operators' to everything.
+
+    ``operators``: the latter, without which a kubeconfig opens nothing.
+    """
+
+    operators: objects.ClusterRoleBinding
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -40,11 +58,14 @@ class Access(Component, token="kubernetes:Access"):
             f"{name}-kubelets",
             metadata={"name": "jarvis:kube-apiserver-to-kubelet"},
             roleRef={
-                "apiGroup": "rbac.authorization.k8s.io",
+                "apiGroup": _RBAC,
                 "kind": "ClusterRole",
                 "name": "system:kubelet-api-admin",
             },
-            subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KUBELET_CLIENT}],
+            subjects=[{"apiGroup": _RBAC, "kind": "User", "name": KUBELET_CLIENT}],
             opts=self.in_cluster(args.provider),
+        )
+        self.operators = objects.ClusterRoleBinding(
+            f"{name}-operators", **operators_binding(args.operators), opts=self.in_cluster(args.provider)
         )
         self.register_outputs({})

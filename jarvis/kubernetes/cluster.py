@@ -17,7 +17,7 @@ from jarvis.kubernetes.access import Access, AccessArgs
 from jarvis.kubernetes.control_plane import PORT, ControlPlaneServer, ControlPlaneServerArgs
 from jarvis.kubernetes.dns import ClusterDns, ClusterDnsArgs
 from jarvis.kubernetes.identity import Identities, IdentitiesArgs
-from jarvis.kubernetes.kubeconfig import admin_kubeconfig
+from jarvis.kubernetes.kubeconfig import whole_kubeconfig
 from jarvis.kubernetes.load_balancer import ApiServerProxy, ApiServerProxyArgs
 from jarvis.kubernetes.lost import ForgottenNodes, ForgottenNodesArgs, lost_nodes
 from jarvis.kubernetes.network import PodNetwork, PodNetworkArgs
@@ -56,8 +56,9 @@ class KubernetesClusterArgs:
 class KubernetesCluster(Component, token="kubernetes:Cluster"):
     """The control plane, the nodes, their network and DNS.
 
-    - ``kubeconfig``: of the administrator, by the virtual address; secret. ``provider``: the same for
-      Pulumi, the only one of the stack, by an address that answers now. ``address``: URL of the API.
+    - ``kubeconfig``: of the operators, by the virtual address; secret. It is true once ``access`` is there.
+    - ``provider``: of Pulumi, the only one of the stack, by an address that answers now, as an administrator
+      whom nothing in the cluster gives its rights: it makes ``access``. ``address``: URL of the API.
     - ``ready``: what to depend on to run pods that find each other by name.
     """
 
@@ -91,12 +92,12 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         addresses = self._virtual_addresses(proxies)
 
         self.address = _url(env.networks.virtual_address)
-        self.kubeconfig = self._kubeconfig(self.address)
+        self.kubeconfig = self._kubeconfig("operator", self.identities.operator, self.address)
         self.provider = kubernetes.Provider(
             name,
             # Previews speak by it too, and nobody answers at a new address before the end of the run that
             # brings it: the provider follows in the next run.
-            kubeconfig=self._kubeconfig(_url(env.reach_address)),
+            kubeconfig=self._kubeconfig("admin", self.identities.admin, _url(env.reach_address)),
             # One cluster for the whole life of a stack, whatever address and authority it has.
             cluster_identifier=name,
             enable_config_map_mutable=True,
@@ -115,7 +116,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 ]
             ),
         )
-        self.access = Access(f"{name}-access", AccessArgs(provider=self.provider), self.child())
+        self.access = Access(
+            f"{name}-access",
+            AccessArgs(provider=self.provider, operators=self.identities.operators),
+            self.child(),
+        )
         nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
         self.dns = ClusterDns(
             f"{name}-dns",
@@ -132,13 +137,13 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.ready = [*nodes, self.access, self.dns]
         self.register_outputs({"address": self.address})
 
-    def _kubeconfig(self, address: str) -> pulumi.Output[str]:
-        """The administrator's, which leads to ``address``; secret."""
-        identities, cluster = self.identities, self._args.env.name
-        pems = pulumi.Output.all(
-            identities.authority.certificate, identities.admin.chain, identities.admin.key
+    def _kubeconfig(self, user: str, pair: Certificate, address: str) -> pulumi.Output[str]:
+        """That of ``user``, who has ``pair``, which leads to ``address``; secret."""
+        authority, cluster = self.identities.authority.certificate, self._args.env.name
+        pems = pulumi.Output.all(authority, pair.chain, pair.key)
+        return pulumi.Output.secret(
+            pems.apply(lambda known: whole_kubeconfig(user, cluster, address, *known))
         )
-        return pulumi.Output.secret(pems.apply(lambda known: admin_kubeconfig(cluster, address, *known)))
 
     def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,

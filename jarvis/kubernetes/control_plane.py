@@ -39,6 +39,10 @@ HAND_OVER = "/var/lib/jarvis/bin/hand-over"
 SERVING = "/var/lib/jarvis/bin/apiserver-serving"
 AUTHORIZATION, NOBODY = f"{APISERVER}/authorization.json", f"{APISERVER}/nobody.kubeconfig"
 
+# Beside those that are on by default. Nothing here takes an address from outside by `externalIPs`, by which
+# a Service could take another's traffic (CVE-2020-8554); admission.yaml has the limits of events.
+ADMISSION = ("NodeRestriction", "DenyServiceExternalIPs", "EventRateLimit")
+
 # A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
 # EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
 # of NODE_LEASE, so that four renewals must be missed.
@@ -58,7 +62,7 @@ def apiserver_flags(
 ) -> dict[str, str]:
     """The API server's flags on ``server``; those of ``extra`` win.
 
-    Numbers without a name here are from the CIS Kubernetes Benchmark 1.10, section 1.2 (audit log).
+    Numbers without a name here are from the CIS Kubernetes Benchmark 1.12, section 1.2 (audit log).
     """
     own: dict[str, Option] = {
         "advertise-address": str(server.address),
@@ -70,7 +74,7 @@ def apiserver_flags(
             if lost_nodes(env)
             else {"authorization-mode": "Node,RBAC"}
         ),
-        "enable-admission-plugins": "NodeRestriction",
+        "enable-admission-plugins": ",".join(ADMISSION),
         "admission-control-config-file": f"{APISERVER}/admission.yaml",
         "audit-policy-file": f"{APISERVER}/audit-policy.yaml",
         "audit-log-path": f"{LOGS}/audit.log",
@@ -87,6 +91,8 @@ def apiserver_flags(
         "etcd-certfile": f"{APISERVER}/etcd/client.crt",
         "etcd-keyfile": f"{APISERVER}/etcd/client.key",
         "encryption-provider-config": f"{APISERVER}/encryption.json",
+        # Pods get tokens of an hour, and read the next in time. Extended, a stolen one held for a year.
+        "service-account-extend-token-expiration": False,
         "service-account-issuer": f"https://kubernetes.default.svc.{env.networks.cluster_domain}",
         "service-account-key-file": f"{APISERVER}/service-accounts.pub",
         "service-account-signing-key-file": f"{APISERVER}/service-accounts.key",

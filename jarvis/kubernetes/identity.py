@@ -21,13 +21,21 @@ from jarvis.pki import (
     RandomKey,
     RandomKeyArgs,
 )
+from jarvis.pki.period import LEAF_DAYS
 from jarvis.remote import File
 
 # The user as which the API server calls kubelets; `access.py` gives it its rights.
 KUBELET_CLIENT = "jarvis:kube-apiserver"
 FRONT_PROXY_CLIENT = "front-proxy-client"
-# Members may do anything, whatever RBAC says (kubernetes.io/docs/reference/access-authn-authz/rbac).
+# Members may do anything, whatever RBAC says, while their certificate lives: the program alone, which makes
+# what gives others their rights. https://kubernetes.io/docs/reference/access-authn-authz/rbac
 ADMINISTRATORS = "system:masters"
+
+
+def operators_group(rotation: int) -> str:
+    """The group of the operators' certificate, which `access.py` lets do anything: one of its own for each
+    ``rotation``, so that those of before have no right any more, though Kubernetes revokes no certificate."""
+    return f"jarvis:operators:{rotation}" if rotation else "jarvis:operators"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +53,9 @@ class Identities(Component, token="kubernetes:Identities"):
     - ``service_accounts``: the key pair that signs the tokens of service accounts.
     - ``encryption``: the EncryptionConfiguration of Secrets at rest, secret.
     - ``kubelet_client``, ``front_proxy_client``, ``controller_manager``, ``scheduler``, ``proxy``,
-      ``health``, ``admin``: certificates of clients. ``health`` has no right but that of every client to
-      ask whether an API server is ready.
+      ``health``, ``admin``, ``operator``: certificates of clients. ``health`` has no right but that of every
+      client to ask whether an API server is ready. ``admin`` is the program itself. ``operator`` is of the
+      group ``operators``.
     """
 
     def __init__(self, name: str, args: IdentitiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -78,6 +87,13 @@ class Identities(Component, token="kubernetes:Identities"):
         self.proxy = self.client("proxy", "system:kube-proxy")
         self.health = self.client("health", "jarvis:health")
         self.admin = self.client("admin", "jarvis:admin", organizations=[ADMINISTRATORS])
+        self.operators = operators_group(self._rotation("operator"))
+        self.operator = self.client(
+            "operator",
+            "jarvis:operator",
+            organizations=[self.operators],
+            days=args.env.kubernetes.operator_days,
+        )
         self.register_outputs({})
 
     def _rotation(self, item: str) -> int:
@@ -90,8 +106,10 @@ class Identities(Component, token="kubernetes:Identities"):
         *,
         organizations: Sequence[str] = (),
         authority: Authority | None = None,
+        days: int = LEAF_DAYS,
     ) -> Certificate:
-        """A client's certificate for ``user``, called ``<name>-<item>`` in the stack and in ``rotations``."""
+        """A client's certificate for ``user``, called ``<name>-<item>`` in the stack and in ``rotations``,
+        that lives ``days``."""
         return Certificate(
             f"{self._name}-{item}",
             CertificateArgs(
@@ -99,6 +117,7 @@ class Identities(Component, token="kubernetes:Identities"):
                 common_name=user,
                 organizations=organizations,
                 rotation=self._rotation(item),
+                days=days,
             ),
             self.child(),
         )

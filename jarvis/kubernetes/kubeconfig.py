@@ -24,14 +24,14 @@ def file_kubeconfig(user: str, folder: str, server: str = LOCAL_SERVER) -> str:
     )
 
 
-def admin_kubeconfig(cluster: str, server: str, authority: str, certificate: str, key: str) -> str:
-    """The kubeconfig of an operator, with everything in it; the PEM texts as they are.
+def whole_kubeconfig(user: str, cluster: str, server: str, authority: str, certificate: str, key: str) -> str:
+    """The kubeconfig of ``user`` of ``cluster``, with everything in it; the PEM texts as they are.
 
     It holds a private key: a secret.
     """
     return to_yaml(
         _document(
-            f"{cluster}-admin",
+            f"{cluster}-{user}",
             {"server": server, "certificate-authority-data": _base64(authority)},
             {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)},
             cluster,

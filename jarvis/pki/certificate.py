@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.pki.authority import Authority
-from jarvis.pki.period import LEAF_RENEWAL, period, today
+from jarvis.pki.period import LEAF_DAYS, period, renewal, today
 from jarvis.pki.request import request
 from jarvis.remote import LocalSecret, LocalSecretArgs
 
@@ -21,6 +21,7 @@ class CertificateArgs:
     - ``authority``: who signs. ``common_name``: at most 64 characters. ``organizations``: as Kubernetes
       reads a user's groups. ``dns_names``, ``addresses``: what a server is called.
     - ``client``, ``server``: what it is good for. ``rotation``: raised by one to make it anew.
+    - ``days``: how long it lives, 2 at least.
 
     Raises ``ValueError`` for one that is good for nothing, and for a server without name or address.
     """
@@ -33,6 +34,7 @@ class CertificateArgs:
     client: bool = True
     server: bool = False
     rotation: int = 0
+    days: int = LEAF_DAYS
 
     def __post_init__(self) -> None:
         if not (self.client or self.server):
@@ -42,7 +44,7 @@ class CertificateArgs:
 
 
 class Certificate(LocalSecret, once_in="pki:Certificate"):
-    """A certificate of one year, made anew every half of one, with its authority, or by ``rotation``.
+    """A certificate, made anew every half of its life, with its authority, or by ``rotation``.
 
     - ``certificate``: in PEM. ``chain``: the same followed by its issuer's. ``key``: private key in PEM
       (PKCS #8), secret.
@@ -62,8 +64,9 @@ class Certificate(LocalSecret, once_in="pki:Certificate"):
             addresses=list(args.addresses),
             client=args.client,
             server=args.server,
-            period=period(name, LEAF_RENEWAL, today()),
+            period=period(name, renewal(args.days), today()),
             rotation=args.rotation,
+            days=args.days,
         )
         super().__init__(name, LocalSecretArgs(request=asked), opts)
         made = self.value.apply(json.loads)

@@ -25,7 +25,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from jarvis.pki.request import complete
 
 AUTHORITY_DAYS = 3650
-LEAF_DAYS = 365
 # A server whose clock is behind must not take a new certificate for one of the future.
 BACKDATED = timedelta(hours=1)
 # RFC 5280, appendix A: ub-common-name.
@@ -55,7 +54,7 @@ def certificate(request: Request) -> str:
     """A leaf signed by ``authority`` (an object with ``common_name`` and ``key``): JSON as for an authority.
 
     ``common_name`` and ``organizations`` name the subject; ``dns_names`` and ``addresses`` are those of a
-    ``server``; ``client`` and ``server`` say what it is good for.
+    ``server``; ``client`` and ``server`` say what it is good for; it lives ``days``.
 
     Raises ``ValueError`` for a server without a name or address, and for one that is good for nothing.
     """
@@ -73,7 +72,7 @@ def certificate(request: Request) -> str:
     subject = _name(request["common_name"], request["organizations"])
     issuer = _name(request["authority"]["common_name"])
     builder = (
-        _builder(subject, issuer, key.public_key(), LEAF_DAYS)
+        _builder(subject, issuer, key.public_key(), request["days"])
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -166,11 +165,19 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
     ).decode()
 
 
+def generate(asked: Request) -> str:
+    """The secret that ``asked`` asks for, which may leave fields out (``jarvis.pki.request``).
+
+    Raises ``KeyError``, ``ValueError`` or ``TypeError`` for a request that is none.
+    """
+    request = complete(asked)
+    return KINDS[request["kind"]](request)
+
+
 def main() -> int:
     """Reads the request, writes the result; 1 and one line on stderr for a mistake."""
     try:
-        request = complete(json.load(sys.stdin))
-        result = KINDS[request["kind"]](request)
+        result = generate(json.load(sys.stdin))
     except KeyError as error:
         print(f"error: jarvis.pki.issue: the request lacks or does not know {error}", file=sys.stderr)
         return 1

@@ -13,10 +13,10 @@ from datetime import UTC, date, datetime
 
 from jarvis.config.errors import ConfigurationError
 
-# Days. A leaf lives a year and is made anew every half of one: whoever runs `pulumi up` twice a year never
-# meets an expired one. An authority lives ten years: it is made one period before it signs, signs for one,
-# and is trusted for one more, which is nine.
-LEAF_RENEWAL = 182
+# Days. A leaf lives a year, where nothing else is asked for, and is made anew every half of its life: whoever
+# runs `pulumi up` twice in that time never meets an expired one. An authority lives ten years: it is made one
+# period before it signs, signs for one, and is trusted for one more, which is nine.
+LEAF_DAYS = 365
 AUTHORITY_RENEWAL = 3 * 365
 
 
@@ -32,6 +32,11 @@ def today() -> date:
         return date.fromisoformat(fixed)
     except ValueError:
         raise ConfigurationError(f"JARVIS_TODAY is {fixed!r}, and not a date such as 2026-01-31") from None
+
+
+def renewal(days: int) -> int:
+    """After how many days a leaf that lives ``days``, 2 at least, is made anew: half of them."""
+    return days // 2
 
 
 def period(name: str, length: int, day: date) -> int:

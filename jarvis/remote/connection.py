@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pulumi
 import pulumi_command as command
@@ -61,6 +62,8 @@ class Target:
     - ``keep_limits``: a resource that exists keeps the limits it has. They are inputs of each remote
       resource: other defaults would otherwise show as a change of all of a stack that nobody changed.
     - ``gone_with``: the resource that stands for the server; when it is deleted, nothing is run there.
+    - ``seen``: by role, lines of what was last found on the server that is another than what was deployed.
+      They stand in the text of the role's command, which so changes when there is something new.
     """
 
     server: str
@@ -76,6 +79,7 @@ class Target:
     wait: int = 60
     keep_limits: bool = True
     gone_with: pulumi.Resource | None = None
+    seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def ending_with(self, resource: pulumi.Resource) -> Target:
         """The same target, whose commands are forgotten rather than undone once ``resource`` is deleted."""

@@ -80,11 +80,13 @@ def directives(args: HostServiceArgs) -> str:
 
 
 def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
-    """The command that applies ``role``: the script, and its directives and files as what it reads.
+    """The command that applies ``role``: the script, and as what it reads what was found of it on the server
+    (``Target.seen``), its directives and files.
 
     Raises ``ValueError`` for more than a server can be given at once.
     """
-    text = args.target.as_root(f"exec {APPLY} {role} 3<<'{_END}'\n{directives(args)}{bundle}{_END}\n")
+    seen = "".join(f"seen {line}\n" for line in args.target.seen.get(role, ()))
+    text = args.target.as_root(f"exec {APPLY} {role} 3<<'{_END}'\n{seen}{directives(args)}{bundle}{_END}\n")
     size = len(text.encode())
     if size > _COMMAND_BYTES:
         raise ValueError(

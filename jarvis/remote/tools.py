@@ -42,7 +42,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
     ``after`` are the resources that must exist first, such as the preflight of every server.
     ``refusal`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
     line that removes all into one that knows where it may. It is protected: what is deleted with it is the
-    server with its data.
+    server with its data. What was found of ``APPLY`` itself is the target's ``seen`` of the role ``apply``.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         )
         digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
         folder = APPLY.rpartition("/")[0]
+        seen = "".join(f"\n# seen {line}" for line in target.seen.get("apply", ()))
         command.remote.Command(
             name,
             connection=target.connection(),
@@ -94,6 +95,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
                         scripts=SCRIPTS,
                         digest=digest,
                     )
+                    + seen
                 )
             ),
             delete=undo(f"[ ! -x {APPLY} ] || {APPLY} --remove-all; rm -rf {SCRIPTS}").apply(target.as_root),

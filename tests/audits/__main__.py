@@ -1,6 +1,7 @@
 """``python -m tests.audits``: others' tools look at a deployment in the tests' lab; fails on what is new.
 
-``python -m tests.audits NAME...`` runs those tools only, ``table`` prints the table of docs/audits.md.
+``python -m tests.audits NAME...`` runs those tools only; ``table`` and ``controls`` print the tables of
+docs/audits.md.
 JARVIS_KEEP_LAB=1 keeps the deployment, and uses one that is there.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.audits import tls, tools
+from tests.audits import cis, tls, tools
 from tests.audits.finding import Finding, explanations, markdown, unexplained
 from tests.bench.measure import STATE, say
 from tests.faults.__main__ import deployment
@@ -21,6 +22,7 @@ from tests.lab.deployment import Cloud
 
 FILE = STATE / "audits.json"
 TOOLS: dict[str, Callable[[Cloud], Iterator[Finding]]] = {
+    "cis": cis.findings,
     "openssl": tls.findings,
     "ssh-audit": tools.ssh_audit,
     "etcdctl": tools.check_perf,
@@ -67,6 +69,9 @@ def run(names: list[str]) -> int:
 def main(words: list[str]) -> int:
     if words == ["table"]:
         print(markdown(explanations()), end="")
+        return 0
+    if words == ["controls"]:
+        print(cis.markdown(cis.controls()), end="")
         return 0
     unknown = [word for word in words if word not in TOOLS]
     if unknown:

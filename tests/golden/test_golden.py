@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,8 +18,11 @@ from jarvis.config import Artifacts, Environment, parse_environment
 from jarvis.config.artifacts import Image, Release
 from jarvis.config.load import with_host_keys
 from jarvis.config.rotations import secret_names
+from jarvis.hosts.firewall import SSH_BURST
 from jarvis.remote.local import COMMAND
+from jarvis.remote.script import read_file
 from stacks.cloud import IMAGES, build
+from tests.golden.openapi import Api
 from tests.unit.harness import Graph, Registered, record
 
 HERE = Path(__file__).parent
@@ -59,9 +63,15 @@ def environment_of(stack: str, folder: Path) -> Environment:
     return env.model_copy(update={"ssh": env.ssh.model_copy(update={"private_key_file": None})})
 
 
+_GRAPHS: dict[str, Graph] = {}
+
+
 def graph_of(stack: str, folder: Path) -> Graph:
-    env = environment_of(stack, folder)
-    return record(lambda: build(env, artifacts()), stack)
+    """The graph of the stack, made once for all tests, none of which changes it. ``folder`` is not in it."""
+    if stack not in _GRAPHS:
+        env = environment_of(stack, folder)
+        _GRAPHS[stack] = record(lambda: build(env, artifacts()), stack)
+    return _GRAPHS[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -125,6 +135,39 @@ def test_each_remote_command_checks_the_host_key_and_ends_with_its_server(stack:
         assert one.delete_before_replace, one.name
         if one.kind.endswith("Command"):
             assert one.inputs["addPreviousOutputInEnv"] is False, one.name
+
+
+def at_once(graph: Graph, labels: set[str]) -> int:
+    """How many of ``labels`` may be at work at the same time: the most of which none waits for another.
+
+    By Dilworth's theorem: their number, less the pairs of a largest matching of waiting and waited for.
+    """
+    waiting = {label: graph.before(label) & labels for label in labels}
+    taken: dict[str, str] = {}
+
+    def pairs(label: str, seen: set[str]) -> bool:
+        for each in sorted(waiting[label] - seen):
+            seen.add(each)
+            if each not in taken or pairs(taken[each], seen):
+                taken[each] = label
+                return True
+        return False
+
+    return len(labels) - sum(pairs(label, set()) for label in sorted(labels))
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_server_takes_all_connections_that_a_deployment_opens_at_once(stack: str, tmp_path: Path) -> None:
+    """The official plugin opens one for each command, and by a bastion several operators are one source."""
+    graph = graph_of(stack, tmp_path)
+    by_server: dict[str, set[str]] = {}
+    for label, one in graph.resources.items():
+        if one.kind.startswith("command:remote:"):
+            by_server.setdefault(one.inputs["connection"]["host"], set()).add(label)
+    most = max(at_once(graph, labels) for labels in by_server.values())
+    options = dict(line.split(" ", 1) for line in read_file("sshd.conf").splitlines() if line[0] != "#")
+    assert 2 * most <= int(options["PerSourceMaxStartups"]) < int(options["MaxStartups"].split(":")[0])
+    assert most <= SSH_BURST
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -194,39 +237,41 @@ def test_a_renamed_resource_keeps_its_object(stack: str, tmp_path: Path) -> None
         )
 
 
-# Whose keys are names that people chose.
-NAMED = (
-    "annotations",
-    "data",
-    "labels",
-    "limits",
-    "matchLabels",
-    "nodeSelector",
-    "requests",
-    "selector",
-    "stringData",
-)
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_pinned_api_server_knows_every_field_of_every_object(stack: str, tmp_path: Path) -> None:
+    """Its OpenAPI document does; a field that it does not know it would refuse, or drop without a word."""
+    api = Api.pinned()
+    made = [one for one in graph_of(stack, tmp_path).resources.values() if one.kind.startswith("kubernetes:")]
+    assert len(made) > 50
+    wrong = [f"{one.label}: {each}" for one in made for each in api.mistakes(one.inputs)]
+    # The plugin takes the kind from the type of the resource, the API from the object.
+    wrong += [f"{one.label}: is {identity(one)}" for one in made if one.kind != token(one.inputs)]
+    assert wrong == []
 
 
-def fields(value: object) -> Iterator[str]:
-    """The names of all fields below ``value``."""
-    if isinstance(value, dict):
-        for name, below in value.items():
-            yield name
-            if name not in NAMED:
-                yield from fields(below)
-    elif isinstance(value, list):
-        for each in value:
-            yield from fields(each)
+def token(made: Mapping[str, str]) -> str:
+    """The type of the resource that makes an object."""
+    version = made["apiVersion"] if "/" in made["apiVersion"] else f"core/{made['apiVersion']}"
+    return f"kubernetes:{version}:{made['kind']}"
+
+
+def pods(one: Registered) -> list[dict[str, Any]]:
+    """The pods that an object of the cluster makes."""
+    spec = one.inputs.get("spec", {})
+    for name in ("jobTemplate", "spec", "template", "spec"):
+        spec = spec.get(name, spec)
+    return [spec] if "containers" in spec else []
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_fields_of_objects_are_spelt_as_kubernetes_spells_them(stack: str, tmp_path: Path) -> None:
-    graph = graph_of(stack, tmp_path)
-    made = [one for one in graph.resources.values() if one.kind.startswith("kubernetes:")]
-    assert made
-    wrong = {f"{one.label}: {name}" for one in made for name in fields(one.inputs) if not name.isalnum()}
-    assert not wrong
+def test_each_pod_asks_for_the_runtimes_seccomp_profile_itself(stack: str, tmp_path: Path) -> None:
+    """So the kubelet's default for those that ask for none (seccompDefault) changes nothing for them."""
+    found = 0
+    for one in graph_of(stack, tmp_path).resources.values():
+        for pod in pods(one) if one.kind.startswith("kubernetes:") else []:
+            found += 1
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, one.label
+    assert found >= 10
 
 
 @pytest.mark.parametrize("stack", STACKS)

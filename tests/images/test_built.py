@@ -263,8 +263,9 @@ def test_keystone_keeps_what_it_read_in_its_memcached_and_goes_on_without(
     signer = json.loads(generator.authority({"common_name": "cache", "generation": 0}))
     client, own = (
         json.loads(
-            generator.certificate(
+            generator.generate(
                 {
+                    "kind": "certificate",
                     "authority": {"common_name": "cache", "key": signer["key"]},
                     "common_name": "one",
                     "organizations": [],

@@ -50,8 +50,9 @@ def program() -> str:
 
 def leaf(authority: dict[str, str], name: str, *, server: bool) -> dict[str, str]:
     made: dict[str, str] = json.loads(
-        generator.certificate(
+        generator.generate(
             {
+                "kind": "certificate",
                 "authority": {"common_name": "test authority", "key": authority["key"]},
                 "common_name": name,
                 "organizations": [],

@@ -12,6 +12,11 @@ from types import ModuleType
 FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files"
 
 
+def owner_of(path: Path) -> str:
+    """``user:group``; of a folder that a test made: the ones that it may give files to without being root."""
+    return f"{path.owner()}:{path.group()}"
+
+
 def load_script(path: str) -> ModuleType:
     """The Python script ``jarvis/files/<path>`` as a module.
 
@@ -50,6 +55,12 @@ class Commands:
         text = self.folder / f"{name}.out"
         text.write_text(output)
         self.add(name, f'cat "{text}"; exit {status}')
+
+    def stage_here(self) -> None:
+        """apply.sh stages what it gets below /run, which is root's; here it does so in this folder."""
+        path = self.folder / "mktemp"
+        path.write_text(f'#!/bin/bash\nexec /usr/bin/mktemp "$1" "{self.folder}/${{2##*/}}"\n')
+        path.chmod(0o755)
 
     def calls(self, name: str = "") -> list[str]:
         """The calls so far, or those of ``name``."""

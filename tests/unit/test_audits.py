@@ -48,12 +48,14 @@ def test_warnings_and_failures_of_ssh_audit_count() -> None:
         "enc": [{"algorithm": "c", "notes": {"warn": ["weak", "slow"]}}],
         "mac": [],
         "cves": [{"name": "CVE-1"}],
+        "additional_notes": ["38 connections were created in 0.214 seconds"],
     }
     assert [one.text for one in read_ssh_audit(report, "sshd")] == [
         "fail: kex a: broken",
         "warn: enc c: weak",
         "warn: enc c: slow",
         "fail: CVE-1",
+        "warn: N connections were created in N seconds",
     ]
 
 

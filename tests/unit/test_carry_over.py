@@ -48,7 +48,9 @@ class Server:
     """A MariaDB of its own, configured as a member's is, without a cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.client = folder, f"mariadb --socket={folder}/socket"
+        self.folder, self.client = folder, f"mariadb --user=root --socket={folder}/socket"
+        # Who runs this has no server of another user, unless it is root.
+        self.user = f"--user={folder.owner()}"
         text = option_file(
             name="one", cluster="x", addresses={"one": "127.0.0.1"}, buffer_pool_mib=64, options={}
         )
@@ -59,7 +61,7 @@ class Server:
         (folder / "options").write_text("\n".join([*lines, f"tmpdir = {folder}/tmp"]) + "\n")
         shown = subprocess.run(
             ["mariadb-install-db", f"--defaults-file={folder}/options", f"--datadir={folder}/data",
-             "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db"],
+             self.user, "--auth-root-authentication-method=normal", "--skip-test-db"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -68,7 +70,7 @@ class Server:
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             ["/usr/sbin/mariadbd", f"--defaults-file={self.folder}/options", f"--datadir={self.folder}/data",
-             "--user=root", "--skip-networking", f"--socket={self.folder}/socket",
+             self.user, "--skip-networking", f"--socket={self.folder}/socket",
              f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log"],
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_SECONDS

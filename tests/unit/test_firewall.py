@@ -87,7 +87,11 @@ def test_ssh_is_the_first_rule_and_all_else_the_last() -> None:
     env = _environment()
     text = ruleset(env, env.servers[0])
     rules = text.split("policy accept;\n")[1].split("\n")
-    assert rules[0].strip() == 'tcp dport { 22 } accept comment "SSH"'
+    assert [rule.strip().split(" {")[0] for rule in rules[:2]] == [
+        "tcp dport 22 ct state new update @ssh-ip",
+        "tcp dport 22 ct state new update @ssh-ip6",
+    ]
+    assert rules[2].strip() == 'tcp dport { 22 } accept comment "SSH"'
     assert [rule.strip() for rule in rules if rule.strip(" }")][-1].startswith("counter reject")
     assert "flush ruleset" not in text
     assert "ip saddr { 192.0.2.11, 192.0.2.12 } ip protocol 112 accept" in text
@@ -121,3 +125,29 @@ def test_rules_that_nftables_refuses_are_not_begun_with(commands: Commands, tmp_
     done = _check(commands, tmp_path, "198.51.100.9 40000 192.0.2.11 22")
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
+
+
+@pytest.mark.parametrize(("live", "loads"), [("wanted", 1), ("another", 2), ("", 2)])
+def test_rules_are_loaded_again_where_others_are_at_work(tmp_path: Path, live: str, loads: int) -> None:
+    """Once into a network of its own, to be compared with."""
+    commands = Commands(tmp_path / "bin")
+    commands.add("unshare", 'shift 2; FRESH=yes exec "$@"')
+    commands.add(
+        "nft",
+        f'[ "$1" != --file ] || exit 0; if [ -n "${{FRESH:-}}" ]; then echo wanted; else echo "{live}"; fi',
+    )
+    made = tmp_path / "made"
+    made.write_text("")
+    run = commands.run("firewall/firewall.sh", "keep", root=tmp_path, JARVIS_MADE=str(made))
+    assert run.returncode == 0, run.stderr
+    loaded = [call for call in commands.calls("nft") if call.startswith("nft --file")]
+    assert loaded == [f"nft --file {tmp_path}/etc/jarvis/firewall.nft"] * loads
+    assert made.read_text() == "nft inet jarvis /etc/jarvis/firewall.nft\n"
+
+
+def test_where_rules_cannot_be_compared_they_stay(tmp_path: Path) -> None:
+    commands = Commands(tmp_path / "bin")
+    commands.say("unshare", "", 1)
+    commands.add("nft")
+    assert commands.run("firewall/firewall.sh", "keep", root=tmp_path).returncode == 0
+    assert commands.calls("nft") == []

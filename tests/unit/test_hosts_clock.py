@@ -24,6 +24,11 @@ for word in "$@"; do
   case $word in
     HostKeyAlias=*) server=${word#*=} ;;
     UserKnownHostsFile=*) known=${word#*=} ;;
+    IdentityFile=*)
+      key=${word#*=}
+      key=${key//\\"/}
+      { stat --printf '%a ' "$key"; cat "$key"; } >"$here/key"
+      ;;
   esac
 done
 known=${known//\\"/}
@@ -174,11 +179,21 @@ def test_no_ssh_is_no_mistake(tmp_path: Path, warnings: list[str], monkeypatch: 
     assert "ssh: No such file or directory" in warnings[0]
 
 
-def test_ssh_is_told_what_the_configuration_says(servers: Servers) -> None:
+def test_ssh_is_told_what_the_configuration_says(servers: Servers, tmp_path: Path) -> None:
     folder = servers("0")
+    (tmp_path / "keys").mkdir()
+    # As a checkout has it, or whoever pasted it: others may read it, and its last line has no end.
+    (tmp_path / "keys/id").write_text("-----BEGIN KEY-----\r\ntext\r\n-----END KEY-----")
+    (tmp_path / "keys/id").chmod(0o644)
     env = environment(1, ssh={"user": "admin", "port": 2222, "private_key_file": "keys/id"})
-    asyncio.run(clock.check_clock(env, Path("/project")))
+    asyncio.run(clock.check_clock(env, tmp_path))
     (call,) = (folder / "calls").read_text().splitlines()
-    for words in ("BatchMode=yes", "StrictHostKeyChecking=yes", 'IdentityFile="/project/keys/id"'):
+    for words in ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"):
         assert words in call
     assert call.endswith("-p 2222 -l admin 192.0.2.1 exec date -u +%s")
+    assert (folder / "key").read_text() == "600 -----BEGIN KEY-----\ntext\n-----END KEY-----\n"
+    assert not Path(call.partition('IdentityFile="')[2].partition('"')[0]).exists()
+    (tmp_path / "keys/id").write_text("text\n")
+    (tmp_path / "keys/id").chmod(0o600)
+    asyncio.run(clock.check_clock(env, tmp_path))
+    assert f'IdentityFile="{tmp_path}/keys/id"' in (folder / "calls").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fakes import FILES, Commands
+from tests.unit.fakes import FILES, Commands, owner_of
 
 
 class Roles:
@@ -20,6 +20,7 @@ class Roles:
         self.commands = Commands(folder / "bin")
         self.commands.say("systemctl", "")
         self.commands.say("journalctl", "")
+        self.commands.stage_here()
         self.done = folder / "done"
 
     def run(self, *words: str, bundle: str = "") -> subprocess.CompletedProcess[str]:
@@ -40,7 +41,7 @@ class Roles:
         data.mkdir(exist_ok=True)
         bundle = (
             f"unit {role}.service\nundo echo {role} >>{self.done}\npurge {data}\n{extra}"
-            f"file 0644 root:root {file}\n|text\n"
+            f"file 0644 {owner_of(data)} {file}\n|text\n"
         )
         run = self.run(role, bundle=bundle)
         assert run.returncode == 0, run.stderr
@@ -53,8 +54,6 @@ class Roles:
 
 @pytest.fixture
 def roles(tmp_path: Path) -> Roles:
-    if os.getuid() != 0:
-        pytest.fail("apply.sh gives files to owners: run these tests as root")
     return Roles(tmp_path)
 
 

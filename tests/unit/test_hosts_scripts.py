@@ -472,3 +472,73 @@ def test_removing_leaves_the_server_as_it_was(server: Server) -> None:
     assert (server.root / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
     assert not (server.root / "etc/systemd/resolved.conf.d/90-jarvis.conf").exists()
     assert server.commands.calls("userdel") == ["userdel etcd"]
+
+
+def test_what_the_base_is_made_of_is_written_down(server: Server) -> None:
+    _settled(server)
+    (server.root / "sys/module/overlay").mkdir(parents=True)
+    made = server.write("made", "")
+    for _ in range(2):
+        made.write_text("")
+        run = server.commands.run("host.sh", "setup", "jq", root=server.root, JARVIS_MADE=str(made))
+        assert run.returncode == 0, run.stderr
+    digest = hashlib.sha256(b"Ciphers new\n").hexdigest()
+    assert made.read_text().splitlines() == [
+        "package jq",
+        "module overlay",
+        "sysctls /etc/sysctl.d/90-jarvis.conf",
+        "hosts /var/lib/jarvis/hosts",
+        f"file 0644 root:root {digest} /{SSHD}",
+        "unit systemd-resolved.service",
+    ]
+    made.write_text("")
+    assert (
+        server.commands.run("host.sh", "without-swap", root=server.root, JARVIS_MADE=str(made)).returncode
+        == 0
+    )
+    assert made.read_text() == "masked swap.target\n"
+
+
+def test_rights_of_what_sshd_reads_are_put_back(server: Server) -> None:
+    _settled(server)
+    assert server.host("setup", "jq").returncode == 0
+    (server.root / SSHD).chmod(0o666)
+    assert server.host("setup", "jq").returncode == 0
+    assert (server.root / SSHD).stat().st_mode & 0o777 == 0o644
+    assert len([call for call in server.commands.calls("systemctl") if "ssh.service" in call]) == 1
+
+
+def test_a_resolver_that_somebody_masked_is_back(server: Server) -> None:
+    _settled(server)
+    server.commands.add("systemctl", '[ "$1" != is-enabled ] || echo masked')
+    assert server.host("setup", "jq").returncode == 0
+    told = server.commands.calls("systemctl")
+    assert told.index("systemctl unmask --quiet systemd-resolved.service") < told.index(
+        "systemctl enable --now --quiet systemd-resolved.service"
+    )
+
+
+def test_a_service_that_was_started_with_an_edited_file_is_restarted(server: Server) -> None:
+    _settled(server)
+    assert server.host("setup", "jq").returncode == 0
+    assert len(_restarts(server)) == 2
+    # It runs since after the file was written, and since before.
+    for since, restarts in ((2**40, 2), (1, 4)):
+        server.commands.say("systemctl", f"@{since}\n")
+        assert server.host("setup", "jq").returncode == 0
+        assert len(_restarts(server)) == restarts
+
+
+def test_the_release_that_was_asked_for_is_written_down(server: Server) -> None:
+    made = server.write("made", "")
+    digest, staged = server.send("one")
+    run = server.commands.run(
+        "release.sh", "activate", digest, staged, root=server.root, JARVIS_MADE=str(made)
+    )
+    assert run.returncode == 0, run.stderr
+    other, staged = server.send("two")
+    assert server.release("activate", other, staged).returncode == 0
+    assert (
+        server.commands.run("release.sh", "rollback", root=server.root, JARVIS_MADE=str(made)).returncode == 0
+    )
+    assert made.read_text() == f"release {digest}\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
+from jarvis.pki.period import period, renewal
 from tests.unit.harness import PRIVATE, Graph, Registered, record
 from tests.unit.test_kubernetes_text import environment
 
 REMOTE = "command:remote:Command"
+BINDING = "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding kubernetes-access-operators"
 
 
 def cluster(env: Environment) -> Graph:
@@ -134,6 +138,47 @@ def test_private_keys_travel_by_stdin_alone_and_as_secrets(graph: Graph) -> None
 def test_the_kubeconfig_is_a_secret_of_the_provider(graph: Graph) -> None:
     provider = graph.resources["pulumi:providers:kubernetes kubernetes"]
     assert "kubeconfig" in provider.secrets
+
+
+def subject(graph: Graph, name: str) -> tuple[str, list[str], int]:
+    """User, groups and days of the client ``name``."""
+    request = json.loads(graph.resources[f"command:local:Command kubernetes-{name}"].inputs["stdin"])
+    return request["common_name"], request["organizations"], request.get("days", 365)
+
+
+def test_an_operators_certificate_is_short_lived_and_of_a_group_whose_right_can_be_taken(
+    graph: Graph,
+) -> None:
+    assert subject(graph, "operator") == ("jarvis:operator", ["jarvis:operators"], 30)
+    assert subject(graph, "admin") == ("jarvis:admin", ["system:masters"], 365)
+    masters = [
+        one.name
+        for one in graph.resources.values()
+        if "system:masters" in str(one.inputs.get("stdin", "")) and one.kind == "command:local:Command"
+    ]
+    assert masters == ["kubernetes-admin"]
+    [bound] = graph.resources[BINDING].inputs["subjects"]
+    assert (bound["kind"], bound["name"]) == ("Group", "jarvis:operators")
+
+
+def test_a_rotation_takes_the_right_from_the_certificates_of_before(graph: Graph) -> None:
+    env = environment()
+    turned = cluster(env.model_copy(update={"rotations": {"kubernetes-operator": 2}}))
+    assert changed(graph, turned) == ["kubernetes-access-operators", "kubernetes-operator"]
+    [bound] = turned.resources[BINDING].inputs["subjects"]
+    assert subject(turned, "operator") == ("jarvis:operator", [bound["name"]], 30)
+    assert bound["name"] == "jarvis:operators:2"
+
+
+def test_a_renewal_of_the_operators_certificate_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2026, 11, 1) + timedelta(days=number) for number in range(renewal(30) + 1)]
+    due = {day: period("kubernetes-operator", renewal(30), day) for day in days}
+    [before, after] = next(pair for pair in pairwise(days) if due[pair[0]] != due[pair[1]])
+    graphs = []
+    for day in (before, after):
+        monkeypatch.setenv("JARVIS_TODAY", day.isoformat())
+        graphs.append(cluster(environment()))
+    assert changed(*graphs) == ["kubernetes-operator"]
 
 
 def test_no_authoritys_key_reaches_a_server(graph: Graph) -> None:

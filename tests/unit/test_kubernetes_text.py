@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from jarvis.kubernetes.control_plane import (
 from jarvis.kubernetes.dns import corefile, daemon_set_spec
 from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, template
 from jarvis.kubernetes.identity import encryption_configuration, encryption_key_numbers
-from jarvis.kubernetes.kubeconfig import admin_kubeconfig, file_kubeconfig
+from jarvis.kubernetes.kubeconfig import file_kubeconfig, whole_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
 from jarvis.kubernetes.network import (
     API_PORTS,
@@ -121,7 +122,8 @@ def test_the_apiserver_lets_nobody_in_without_a_certificate_or_token() -> None:
     )
     assert flags["anonymous-auth"] == "false"
     assert flags["authorization-mode"] == "Node,RBAC"
-    assert flags["enable-admission-plugins"] == "NodeRestriction"
+    assert flags["enable-admission-plugins"] == "NodeRestriction,DenyServiceExternalIPs,EventRateLimit"
+    assert flags["service-account-extend-token-expiration"] == "false"
     assert flags["tls-min-version"] == "VersionTLS12"
     assert flags["advertise-address"] == "10.0.0.12"
     assert flags["etcd-servers"] == "https://10.0.0.11:2379,https://10.0.0.12:2379"
@@ -189,8 +191,10 @@ def test_a_servers_kubeconfig_names_files_and_holds_no_secret() -> None:
     assert context["context"] == {"cluster": cluster["name"], "user": "system:kube-proxy"}
 
 
-def test_the_administrators_kubeconfig_has_everything_in_it() -> None:
-    document = yaml.safe_load(admin_kubeconfig("test", "https://10.0.0.100:6443", "CA", "CERT", "KEY"))
+def test_an_operators_kubeconfig_has_everything_in_it() -> None:
+    document = yaml.safe_load(
+        whole_kubeconfig("operator", "test", "https://10.0.0.100:6443", "CA", "CERT", "KEY")
+    )
     cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     assert cluster["server"] == "https://10.0.0.100:6443"
     found = (
@@ -314,6 +318,10 @@ def test_the_kubelet_asks_the_apiserver_who_may_do_what() -> None:
     assert config["readOnlyPort"] == 0
     assert config["clusterDNS"] == ["10.96.0.10"]
     assert config["failSwapOn"] is False
+    assert config["seccompDefault"] is True
+    # The most that a pod of today has is some dozens of processes.
+    assert config["podPidsLimit"] >= 4096
+    assert kubelet_config(environment(), {"podPidsLimit": 32768})["podPidsLimit"] == 32768
 
 
 def test_kube_proxy_writes_nftables_for_traffic_from_outside_the_pods() -> None:
@@ -404,9 +412,12 @@ def test_a_rolling_change_of_dns_leaves_no_node_without_it() -> None:
 
 def test_files_for_the_api_server_are_what_it_reads() -> None:
     admission = yaml.safe_load((FILES / "admission.yaml").read_text())
-    [plugin] = admission["plugins"]
-    assert plugin["configuration"]["defaults"]["enforce"] == "baseline"
-    assert plugin["configuration"]["exemptions"] == {"namespaces": ["kube-system"]}
+    pods, events = (plugin["configuration"] for plugin in admission["plugins"])
+    assert pods["defaults"]["enforce"] == "baseline"
+    assert pods["exemptions"] == {"namespaces": ["kube-system"]}
+    # https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/: eventRecordQPS, eventBurst
+    [limit] = events["limits"]
+    assert (limit["type"], limit["qps"] >= 50, limit["burst"] >= 100) == ("User", True, True)
     rules = yaml.safe_load((FILES / "audit-policy.yaml").read_text())["rules"]
     bodies = [rule for rule in rules if rule["level"] in ("Request", "RequestResponse")]
     for rule in bodies:
@@ -414,6 +425,70 @@ def test_files_for_the_api_server_are_what_it_reads() -> None:
             assert resource["group"] not in ("", "authentication.k8s.io"), (
                 "bodies of secrets in the audit log"
             )
+
+
+def audited(user: str, groups: Sequence[str], verb: str, resource: str, group: str = "") -> str:
+    """The level of the first rule that matches a request for ``resource`` of the API ``group``."""
+    for rule in yaml.safe_load((FILES / "audit-policy.yaml").read_text())["rules"]:
+        who = {*rule.get("users", []), *rule.get("userGroups", [])}
+        what = rule.get("resources", [])
+        if (
+            "nonResourceURLs" not in rule
+            and (not who or who & {user, *groups})
+            and verb in rule.get("verbs", [verb])
+            and (
+                not what
+                or any(
+                    each["group"] == group and resource in each.get("resources", [resource]) for each in what
+                )
+            )
+        ):
+            return str(rule["level"])
+    return "None"
+
+
+KUBELET = ("system:node:s1", ["system:nodes", "system:authenticated"])
+CONTROLLER = ("system:serviceaccount:kube-system:job-controller", ["system:serviceaccounts:kube-system"])
+
+
+@pytest.mark.parametrize(
+    ("who", "verb", "resource", "level"),
+    [
+        (KUBELET, "get", "secrets", "Metadata"),
+        (KUBELET, "watch", "configmaps", "Metadata"),
+        (KUBELET, "create", "serviceaccounts/token", "Metadata"),
+        (("system:kube-controller-manager", []), "list", "secrets", "Metadata"),
+        (CONTROLLER, "get", "secrets", "Metadata"),
+        (CONTROLLER, "get", "pods/exec", "Metadata"),
+        (("system:apiserver", []), "list", "secrets", "Metadata"),
+        (("jarvis:operator", ["jarvis:operators"]), "create", "pods/portforward", "Metadata"),
+        (("jarvis:operator", ["jarvis:operators"]), "get", "services/proxy", "Metadata"),
+        (("jarvis:operator", ["jarvis:operators"]), "get", "pods", "Metadata"),
+        (KUBELET, "list", "pods", "None"),
+        (KUBELET, "patch", "nodes/status", "None"),
+        (CONTROLLER, "watch", "pods", "None"),
+        (CONTROLLER, "create", "pods", "Metadata"),
+    ],
+)
+def test_whoever_reads_a_secret_or_enters_a_pod_is_noted(
+    who: tuple[str, list[str]], verb: str, resource: str, level: str
+) -> None:
+    assert audited(*who, verb, resource) == level
+
+
+def test_the_holder_of_the_virtual_address_may_set_it_and_little_else() -> None:
+    """With these keepalived 2.2.7 took an address, ran its checks and let the address go; with one
+    capability less it complains of each check (setgroups)."""
+    lines = (FILES / "virtual-address.service").read_text().splitlines()
+    for line in (
+        "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SETGID",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "RuntimeDirectory=jarvis-virtual-address",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_UNIX",
+        "SystemCallFilter=@system-service",
+    ):
+        assert line in lines
 
 
 def test_a_slow_servers_checks_wait_longer() -> None:

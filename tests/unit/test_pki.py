@@ -22,7 +22,7 @@ from jarvis.pki import generator
 from jarvis.pki.authority import generation
 from jarvis.pki.certificate import CertificateArgs
 from jarvis.pki.password import PasswordArgs
-from jarvis.pki.period import AUTHORITY_RENEWAL, LEAF_RENEWAL, period, today
+from jarvis.pki.period import AUTHORITY_RENEWAL, LEAF_DAYS, period, renewal, today
 
 
 def _authority(number: int = 0) -> dict[str, str]:
@@ -44,7 +44,7 @@ def _request(authority: dict[str, str], **changes: Any) -> dict[str, Any]:
 
 
 def _leaf(authority: dict[str, str], **changes: Any) -> tuple[x509.Certificate, dict[str, str]]:
-    made = json.loads(generator.certificate(_request(authority, **changes)))
+    made = json.loads(generator.generate(_request(authority, **changes)))
     return x509.load_pem_x509_certificate(made["certificate"].encode()), made
 
 
@@ -98,6 +98,14 @@ def test_a_leaf_is_good_for_what_was_asked(
 ) -> None:
     leaf, _ = _leaf(_authority(), **uses)
     assert set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == expected
+
+
+def test_a_leaf_lives_as_long_as_asked_and_a_year_otherwise() -> None:
+    authority = _authority()
+    for changes, days in (({}, 365), ({"days": 30}, 30)):
+        leaf, _ = _leaf(authority, **changes)
+        life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        assert life == timedelta(days=days) + generator.BACKDATED
 
 
 def test_a_certificate_is_valid_for_a_clock_that_is_behind() -> None:
@@ -185,6 +193,9 @@ def test_a_mistake_is_one_line_without_the_request(request_text: str) -> None:
     assert "hunter2" not in run.stderr
 
 
+LEAF_RENEWAL = renewal(LEAF_DAYS)
+
+
 def test_a_period_holds_for_its_whole_length_and_then_changes_once() -> None:
     first = date(2026, 1, 1)
     numbers = [period("etcd-peer", LEAF_RENEWAL, first + timedelta(days=n)) for n in range(2 * LEAF_RENEWAL)]
@@ -209,9 +220,12 @@ def test_items_are_not_all_renewed_in_one_week() -> None:
 
 def test_an_authority_outlives_its_use() -> None:
     """Made one period early, signing for one, trusted for one more, with leaves of a year at its end."""
-    assert 2 * AUTHORITY_RENEWAL + generator.LEAF_DAYS < generator.AUTHORITY_DAYS
+    assert 2 * AUTHORITY_RENEWAL + LEAF_DAYS < generator.AUTHORITY_DAYS
     assert 3 * AUTHORITY_RENEWAL < generator.AUTHORITY_DAYS
-    assert 2 * LEAF_RENEWAL < generator.LEAF_DAYS
+    for days in (2, 3, 30, LEAF_DAYS):
+        assert 0 < 2 * renewal(days) <= days
+    # What deployed stacks have: another number would renew all their certificates at once.
+    assert LEAF_RENEWAL == 182
 
 
 def test_the_date_can_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Generator(pulumi.runtime.Mocks):
             if "key" in text and self.requests[args.name]["kind"] == "certificate":
                 assert isinstance(stdin, dict), "a request with an authority's key is a secret"
             assert args.name not in outputs["create"]
-            outputs["stdout"] = generator.KINDS[self.requests[args.name]["kind"]](self.requests[args.name])
+            outputs["stdout"] = generator.generate(self.requests[args.name])
         return f"{args.name}-id", outputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], None]:

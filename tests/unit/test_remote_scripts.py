@@ -15,7 +15,7 @@ from jarvis.core.sdk import keep_stack_traces_out_of_state
 from jarvis.remote import File
 from jarvis.remote.files import render_entry, script_of
 from jarvis.remote.script import read_file
-from tests.unit.fakes import FILES, Commands
+from tests.unit.fakes import FILES, Commands, owner_of
 
 PATH = "/var/lib/jarvis/bin/etcd"
 
@@ -42,13 +42,14 @@ class Server:
         self.target = folder / "bin" / "tool"
         self.commands = Commands(folder / "commands")
         self.commands.add("systemctl")
+        self.commands.stage_here()
         (self.scripts / "a").mkdir(parents=True)
         (self.scripts / "a" / "tool.sh").write_text("echo one\n")
 
     def apply(self, content: str) -> subprocess.CompletedProcess[str]:
         """Applies a role that wants the script with ``content``."""
         digest = hashlib.sha256(content.encode()).hexdigest()
-        bundle = f"script 0755 root:root {digest} a/tool.sh {self.target}\n"
+        bundle = f"script 0755 {owner_of(self.scripts)} {digest} a/tool.sh {self.target}\n"
         return subprocess.run(
             ["bash", "-c", f'exec bash {FILES}/apply.sh role 3<<<"$0"', bundle],
             env={

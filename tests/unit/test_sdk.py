@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import mocks, rpc
+from pulumi.runtime import mocks, resource, rpc
 from pulumi.runtime.settings import SETTINGS
 
 from jarvis.core.component import Component
-from jarvis.core.sdk import send, settled
+from jarvis.core.sdk import (
+    file_asset,
+    keep_secrets_out_of_logs,
+    keep_stack_traces_out_of_state,
+    settled,
+)
 from jarvis.pki import Password, PasswordArgs
 from jarvis.remote import (
     HostService,
@@ -76,29 +82,67 @@ def test_a_file_whose_digest_is_known_is_not_read() -> None:
     }
 
 
-def test_what_is_registered_is_sent_before_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    arrived = threading.Event()
+def test_the_engine_gets_what_it_gets_of_the_sdks_own_asset_and_the_digest() -> None:
+    own = asyncio.run(rpc.serialize_property(pulumi.FileAsset("/nowhere/a"), [], "source", None))
+    assert file_asset("/nowhere/a", "5" * 64) == {**own, "hash": "5" * 64}
 
-    class Told(mocks.MockMonitor):
-        def RegisterResource(self, request: Any) -> Any:
-            if request.name == "a":
-                arrived.set()
-            return super().RegisterResource(request)
 
-    monkeypatch.setattr(mocks, "MockMonitor", Told)
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The lines that the SDK logs from now on, by the engine of the mocks."""
+    lines: list[Any] = []
 
-    async def program() -> None:
-        target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA")
-        HostService("a", "role", HostServiceArgs(target=target, units=["a.service"]))
-        await send()
-        # The loop stands still meanwhile: what is not on its way by now does not arrive.
-        assert arrived.wait(10)
+    class Engine(mocks.MockEngine):
+        def Log(self, request: Any) -> None:
+            lines.append(request)
 
-    record(program)
+    monkeypatch.setattr(mocks, "MockEngine", Engine)
+    return lines
+
+
+def some() -> None:
+    pulumi.log.info("a line of the program")
+    Outer("a")
+    Password("c", PasswordArgs())
+
+
+def test_the_debug_log_is_empty_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulumi.log, "debug", pulumi.log.debug)
+    lines = logged(monkeypatch)
+    record(some)
+    assert len(lines) > 10
+    lines.clear()
+    keep_secrets_out_of_logs()
+    record(some)
+    assert [line.message for line in lines] == ["a line of the program"]
+
+
+@pytest.mark.parametrize(
+    ("trick", "module", "name"),
+    [
+        (keep_secrets_out_of_logs, pulumi.log, "debug"),
+        (keep_stack_traces_out_of_state, resource, "_get_stack_trace"),
+    ],
+)
+def test_the_graph_is_the_same_and_another_sdk_is_told(
+    monkeypatch: pytest.MonkeyPatch, trick: Callable[[], None], module: ModuleType, name: str
+) -> None:
+    monkeypatch.setattr(module, name, getattr(module, name))
+    before = record(some)
+    trick()
+    assert record(some).resources == before.resources
+    monkeypatch.delattr(module, name)
+    with pytest.raises(AttributeError, match="this SDK of Pulumi"):
+        trick()
+
+
+def test_an_sdk_that_marks_assets_otherwise_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(rpc, "_special_asset_sig")
+    with pytest.raises(AttributeError, match="_special_asset_sig"):
+        file_asset("/nowhere/a", "5" * 64)
 
 
 @pytest.fixture
-def outputs() -> set[asyncio.Task[int]]:
+def outputs() -> Iterator[set[asyncio.Task[int]]]:
     """The SDK's own list, empty before and after."""
     listed: set[asyncio.Task[int]] = SETTINGS.outputs
     listed.clear()

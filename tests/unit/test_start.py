@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
 import pulumi
 import pytest
 
-from jarvis.config import ConfigurationError, Environment
+from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.before import to_record
 from jarvis.core.deployed import OUTPUT
+from jarvis.drift import Kept, Seen
+from jarvis.drift.ask import Looked
 from stacks import start
 from tests.golden.test_golden import artifacts
 from tests.unit.test_hosts_clock import environment
@@ -20,11 +23,15 @@ from tests.unit.test_hosts_clock import environment
 
 class Stack:
     """A stack with the configuration ``env`` and the record ``deployed``. ``read``: whether a run came as far
-    as the artifacts. ``warnings``: what it told."""
+    as the artifacts. ``warnings``: what it told. ``asked``: the servers that were asked what is on them,
+    ``found``: what that is on the first, in its role etcd; ``known``: what the run knows of them."""
 
     def __init__(self, env: Environment, deployed: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
         self.read = False
         self.warnings: list[str] = []
+        self.asked: list[str] = []
+        self.found: list[str] = []
+        self.known: Kept = {}
 
         async def last_deployed() -> dict[str, Any]:
             return deployed
@@ -36,6 +43,11 @@ class Stack:
             self.read = True
             return artifacts()
 
+        async def look(_: Environment, servers: Sequence[Server]) -> Looked:
+            self.asked = [one.name for one in servers]
+            return Looked(found={self.asked[0]: {"etcd": self.found}})
+
+        patch.setattr("jarvis.drift.run.look", look)
         patch.setattr(start, "load_environment", lambda: env)
         patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
@@ -48,16 +60,17 @@ class Stack:
 
         async def program() -> Environment:
             async with start.begun() as run:
+                self.known = await run.drift.known()
                 return run.env
 
         return asyncio.run(program())
 
 
-def recorded(env: Environment) -> dict[str, Any]:
-    """What the run of ``env`` leaves for the next one."""
+def recorded(env: Environment, known: Kept = {}) -> dict[str, Any]:  # noqa: B006
+    """What the run of ``env`` leaves for the next one, with what is ``known`` of its servers."""
 
     async def value() -> Any:
-        return await start.record(env)[OUTPUT].future()
+        return await start.record(env, known)[OUTPUT].future()
 
     found: dict[str, Any] = json.loads(json.dumps(asyncio.run(value())))
     return found
@@ -71,7 +84,7 @@ def moved(env: Environment, address: str) -> Environment:
 def test_a_run_leaves_what_the_next_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     env = environment(2)
     record = recorded(env)
-    assert record.keys() == {"rotations", "kept", *to_record(env)}
+    assert record.keys() == {"rotations", "kept", "seen", *to_record(env)}
     stack = Stack(moved(env, "192.0.2.101"), record, monkeypatch)
     found = stack.run()
     assert [str(one) for one in found.held_addresses] == ["192.0.2.100", "192.0.2.101"]
@@ -100,3 +113,30 @@ def test_what_cannot_change_ends_a_run_before_anything_is_read(monkeypatch: pyte
     assert not stack.read
     # Nothing is deployed any more after `pulumi destroy`.
     Stack(env.model_copy(update={"name": "other"}), {}, monkeypatch).run()
+
+
+def test_what_is_on_the_servers_is_known_and_left_for_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    stack = Stack(env, {}, monkeypatch)
+    stack.run()
+    assert (stack.asked, stack.known) == ([], {})
+    stack = Stack(env, recorded(env), monkeypatch)
+    stack.found = ["etcd.service: stopped"]
+    stack.run()
+    found = Seen(count=1, sentences=("etcd.service: stopped",))
+    assert (stack.asked, stack.known) == (["s1", "s2"], {"s1": {"etcd": found}})
+    assert stack.warnings == ["s1: etcd: etcd.service: stopped"]
+    # The run after the one that mended it, where it is stopped again.
+    stack = Stack(env, recorded(env, stack.known), monkeypatch)
+    stack.found = ["etcd.service: stopped"]
+    stack.run()
+    assert stack.known["s1"]["etcd"].count == 2
+
+
+def test_a_word_that_jarvis_observe_does_not_know_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    stack = Stack(env, recorded(env), monkeypatch)
+    monkeypatch.setattr(pulumi.Config, "get", lambda *_: "yes")
+    with pytest.raises(ConfigurationError, match="jarvis:observe is 'yes'"):
+        stack.run()
+    assert not stack.read

@@ -4,6 +4,7 @@
 #   firewall check [NETWORK,...]  whether nftables takes the rules, and SSH stays open to whoever is connected now:
 #                                 NETWORKs are those that SSH is open to, none for all
 #   firewall up                   the rules take effect, all at once; other tables are not touched
+#   firewall keep                 they take effect again where others are at work, such as one that somebody added
 #   firewall down                 they are gone
 set -euo pipefail
 
@@ -37,9 +38,29 @@ check() { # networks
     || die "this connection comes from $client, which firewall.operators ($1) would lock out; add its network"
 }
 
+# As nftables itself writes them, without counters and what its dynamic sets have learned: of what is at work here, and
+# of the file in a network of its own, which is gone with the command.
+at_work() { nft --stateless --terse list table inet jarvis 2>/dev/null; }
+wanted() {
+  # shellcheck disable=SC2016  # for the other shell
+  unshare --net -- bash -c 'nft --file "$1" && nft --stateless --terse list table inet jarvis' bash "$RULES" 2>/dev/null
+}
+
+keep() {
+  local text
+  # Where no such network can be made nothing is compared, now and later.
+  text=$(wanted) || return 0
+  if [ "$(at_work || true)" != "$text" ]; then
+    nft --file "$RULES"
+    echo "the rules of $RULES are at work again" >&2
+  fi
+  [ -z "${JARVIS_MADE:-}" ] || echo "nft inet jarvis ${RULES#"${JARVIS_ROOT:-}"}" >>"$JARVIS_MADE"
+}
+
 case ${1:-} in
   check) check "${2:-}" ;;
   up) nft --file "$RULES" ;;
+  keep) keep ;;
   down) nft delete table inet jarvis 2>/dev/null || true ;;
-  *) die "usage: firewall check [NETWORK,...] | up | down" ;;
+  *) die "usage: firewall check [NETWORK,...] | up | keep | down" ;;
 esac

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from pulumi_cli import ROOT, Stack
+
+from jarvis.kubernetes.break_glass import kubeconfig
 
 PROGRAM = """
 from jarvis.pki import (Authority, AuthorityArgs, Certificate, CertificateArgs, KeyPair, KeyPairArgs,
@@ -55,8 +59,12 @@ def test_neither_renamed_code_nor_a_field_that_is_added_nor_another_folder_re_ke
     pki = stack.folder / "jarvis" / "pki"
     (pki / "generator.py").rename(pki / "maker.py")
     replace(pki / "issue.py", ("jarvis.pki.generator", "jarvis.pki.maker"))
-    added = '{"password": {"alphabet": "any"}, "authority": {"curve": 256}}'
-    replace(pki / "request.py", ("Mapping[str, Mapping[str, Any]] = {}", f"Mapping[str, Any] = {added}"))
+    known = '{"certificate": {"days": 365}}'
+    added = '{"certificate": {"days": 365}, "password": {"alphabet": "any"}, "authority": {"curve": 256}}'
+    replace(
+        pki / "request.py",
+        (f"Mapping[str, Mapping[str, Any]] = {known}", f"Mapping[str, Any] = {added}"),
+    )
     replace(pki / "password.py", ("rotation=args.rotation)", 'rotation=args.rotation, alphabet="any")'))
     # Even who breaks the contract itself, or gives the command another input, re-keys nothing that is there.
     local = stack.folder / "jarvis" / "remote" / "local.py"
@@ -88,3 +96,24 @@ def test_a_rotation_makes_anew_what_it_names_and_nothing_else(stack: Stack) -> N
         "certificate",
     }
     assert set(after) - set(before) == {"authority-21"}
+
+
+CLUSTER = """
+import pulumi
+from jarvis.pki import Authority, AuthorityArgs
+Authority("kubernetes-ca", AuthorityArgs(common_name="kubernetes-ca"))
+pulumi.export("api", "https://192.0.2.100:6443")
+"""
+
+
+def test_the_exported_state_is_a_way_into_the_cluster(stack: Stack) -> None:
+    stack.write(CLUSTER)
+    stack.up()
+    exported = stack.run("stack", "export", "--show-secrets", "--stack", stack.name).output
+    found = yaml.safe_load(kubeconfig(json.loads(exported)))
+    assert found["clusters"][0]["cluster"]["server"] == "https://192.0.2.100:6443"
+    leaf = base64.b64decode(found["users"][0]["user"]["client-certificate-data"])
+    assert b"BEGIN CERTIFICATE" in leaf
+    encrypted = stack.run("stack", "export", "--stack", stack.name).output
+    with pytest.raises(ValueError, match="--show-secrets"):
+        kubeconfig(json.loads(encrypted))

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,30 @@ def kubeconfig(port: int, user: str = "admin") -> str:
 class ApiServer:
     """A control plane in a folder of its own.
 
+    Args:
+        folder: of all its files.
+        tools: the folder with what was built for Pulumi.
+        policy: the file with the audit policy; by default everything is noted, without bodies.
+        flags: of the API server, further ones.
+        users: those who come with their own name as token, each with its groups.
+
     Attributes:
         port: of the API, on 127.0.0.1.
         kubeconfig: its content, of an administrator.
         audit: the file with one line a request.
     """
 
-    def __init__(self, folder: Path, tools: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tools: Path,
+        *,
+        policy: Path | None = None,
+        flags: Sequence[str] = (),
+        users: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.folder, self._tools = folder, tools
+        self._policy, self._flags, self._users = policy, flags, users or {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self.port = free_port()
         self.audit = folder / "audit.log"
@@ -87,7 +103,8 @@ class ApiServer:
         etcd, peer = free_port(), free_port()
         keys = self.folder / "service-accounts.key"
         subprocess.run(["openssl", "genrsa", "-out", str(keys), "2048"], check=True, capture_output=True)
-        (self.folder / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
+        others = [f'{user},{user},{user},"{",".join(groups)}"\n' for user, groups in self._users.items()]
+        (self.folder / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n" + "".join(others))
         (self.folder / "audit.yaml").write_text(
             json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]})
         )
@@ -115,8 +132,9 @@ class ApiServer:
             f"--service-account-signing-key-file={keys}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--endpoint-reconciler-type=none",
-            f"--audit-policy-file={self.folder / 'audit.yaml'}",
+            f"--audit-policy-file={self._policy or self.folder / 'audit.yaml'}",
             f"--audit-log-path={self.audit}",
+            *self._flags,
         )
         until(lambda: self._status("get", "--raw=/readyz") == 0)
         self._run(
@@ -160,6 +178,20 @@ class ApiServer:
         done = subprocess.run(self._command(*arguments), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def status(self, user: str, method: str, path: str, body: Any = None) -> int:
+        """The status of the answer to one request of ``user``, one of ``users``."""
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Authorization": f"Bearer {user}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, context=ssl._create_unverified_context()) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def call(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Any:
         """One request to the API; the answer, or None for an object that is not there."""

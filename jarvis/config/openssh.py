@@ -1,0 +1,106 @@
+"""OpenSSH's client, told what the configuration says of each server: for what the program itself asks them.
+
+Everything else reaches servers by Pulumi's plugin, which has its own client.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jarvis.config.access import bastion_key_file, key_file, private_key, user
+from jarvis.config.environment import Environment
+from jarvis.config.load import PROJECT
+from jarvis.config.server import Server
+from jarvis.core.credentials import option_path
+
+# The bastion's name among the known hosts; no server has a dot in its name.
+_BASTION = "the.bastion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """Makes the command lines of ``ssh`` for the servers of ``env``.
+
+    - ``private``: a folder of the user's alone, with the known hosts, and copies of keys.
+    - ``project``: what the paths of keys are relative to.
+    - ``seconds``: within which a server, and the bastion, must accept the connection.
+    """
+
+    env: Environment
+    private: Path
+    project: Path
+    seconds: int
+    _copies: dict[str, Path] = field(default_factory=dict)
+
+    def command(self, server: Server, line: str) -> list[str]:
+        """The words that run the command line ``line`` on ``server``: by the key or agent, port, user and
+        bastion of the configuration, its host key checked. Nothing is asked of the operator."""
+        env = self.env
+        options = self._options(server.name, key_file(env, server))
+        port = str(server.port or env.ssh.port)
+        bastion = env.ssh.bastion
+        if bastion is not None:
+            hop = [
+                *("ssh", "-F", "none", "-T"),
+                *self._options(_BASTION, bastion_key_file(env)),
+                *("-p", str(bastion.port), "-l", bastion.user or env.ssh.user),
+                *("-W", f"{server.address}:{port}", bastion.host),
+            ]
+            options += ["-o", f"ProxyCommand={shlex.join(hop).replace('%', '%%')}"]
+        return [
+            *("ssh", "-F", "none", "-T"),
+            *options,
+            *("-p", port, "-l", user(env, server), str(server.address), line),
+        ]
+
+    def _options(self, alias: str, key: str | None) -> list[str]:
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": str(self.seconds),
+            "GlobalKnownHostsFile": "none",
+            "HostKeyAlias": alias,
+            "LogLevel": "ERROR",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": option_path(self.private / "known_hosts"),
+            **({"IdentitiesOnly": "yes", "IdentityFile": option_path(self._key(key))} if key else {}),
+        }
+        return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+    def _key(self, key: str) -> Path:
+        """The key file, or a copy of it, as the plugin takes it: OpenSSH refuses one that others may read, or
+        that lacks the end of its last line."""
+        path = self.project / key
+        text = private_key(key, self.project) or ""
+        whole = text.replace("\r\n", "\n").rstrip("\n") + "\n"
+        if text == whole and not path.stat().st_mode & 0o077:
+            return path
+        if key not in self._copies:
+            copy = self.private / f"key-{len(self._copies)}"
+            copy.touch(mode=0o600)
+            copy.write_text(whole, encoding="utf-8")
+            self._copies[key] = copy
+        return self._copies[key]
+
+
+@contextmanager
+def openssh(env: Environment, seconds: int, project: Path = PROJECT) -> Iterator[Client]:
+    """A client for the servers of ``env``; its private folder is gone afterwards. See ``Client``."""
+    with tempfile.TemporaryDirectory(prefix="jarvis-ssh-") as folder:
+        keys = {server.name: server.host_key for server in env.servers}
+        if env.ssh.bastion:
+            keys[_BASTION] = env.ssh.bastion.host_key
+        client = Client(env=env, private=Path(folder), project=project, seconds=seconds)
+        known_hosts = client.private / "known_hosts"
+        known_hosts.write_text("".join(f"{name} {key}\n" for name, key in keys.items()), encoding="utf-8")
+        yield client
+
+
+def last_line(errors: bytes) -> str:
+    """What ``ssh`` wrote last to standard error: why it failed."""
+    lines = errors.decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no answer")

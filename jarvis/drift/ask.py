@@ -1,0 +1,149 @@
+"""Asks servers what is another than what was deployed, all side by side, by one connection each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+import pulumi
+
+from jarvis.config import ConfigurationError, Environment, Server
+from jarvis.config.access import sudo, wait_seconds
+from jarvis.config.load import PROJECT
+from jarvis.config.openssh import Client, last_line, openssh
+from jarvis.drift.seen import parse
+from jarvis.remote.sudo import as_root
+
+# Connections that are being made at once. sshd refuses some of those that have not logged in yet beyond ten
+# (sshd_config(5), MaxStartups), and all of those that go through a bastion are made there.
+_AT_ONCE, _THROUGH_BASTION = 32, 8
+# Seconds that a server has for its answer, beyond those for the connection. It takes less than one.
+_ANSWER_SECONDS = 30
+
+
+class Watch(StrEnum):
+    """The value of ``jarvis:observe``: whether servers are asked, and whether the run ends where one does not
+    answer."""
+
+    TRUE = "true"
+    FALSE = "false"
+    LENIENT = "lenient"
+
+
+class SilentError(pulumi.RunError):
+    """Servers could not be asked; the message names each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What servers said.
+
+    - ``found``: by server and role, sentences; each role that is there is named.
+    - ``silent``: why a server could not be asked, by server.
+    """
+
+    found: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Each finding with its server and role, for a person."""
+        return [
+            f"{server}: {role}: {sentence}"
+            for server, roles in self.found.items()
+            for role, sentences in roles.items()
+            for sentence in sentences
+        ]
+
+    def error(self) -> str:
+        """That servers could not be asked, and what to type; empty where all have answered."""
+        if not self.silent:
+            return ""
+        lines = "\n".join(f"  {server}: {why}" for server, why in self.silent.items())
+        return (
+            f"what is on these servers could not be looked at; nothing has been changed:\n{lines}\n"
+            "mend that (for a server that is gone for good: lost: true, docs/operating.md), or go on without"
+            " them: pulumi config set jarvis:observe lenient"
+        )
+
+
+def read_watch(text: str | None) -> Watch:
+    """The value of ``jarvis:observe``, ``text`` as the configuration has it; ``None`` is ``true``.
+
+    Raises ``ConfigurationError`` for any other text.
+    """
+    try:
+        return Watch((text or Watch.TRUE).strip().lower())
+    except ValueError:
+        raise ConfigurationError(
+            f"jarvis:observe is {text!r}; it is true, false, or lenient, with which a server that does not"
+            " answer is passed over. Type: pulumi config set jarvis:observe true"
+        ) from None
+
+
+@cache
+def script() -> str:
+    """The script that is run on each server."""
+    return (Path(__file__).parent / "observe.sh").read_text(encoding="utf-8")
+
+
+def deployed(env: Environment) -> list[Server]:
+    """The servers of ``env`` that the last finished ``up`` has deployed, and that are not lost."""
+    there = {one.name for one in env.before.servers if not one.lost}
+    return [server for server in env.present if server.name in there]
+
+
+async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJECT) -> Looked:
+    """What ``servers`` of ``env`` say of themselves. A server is waited for as long as everywhere else
+    (``ssh.wait_seconds``). ``folder``: what the paths of keys are relative to."""
+    seconds = wait_seconds(env)
+    places = asyncio.Semaphore(_THROUGH_BASTION if env.ssh.bastion else _AT_ONCE)
+    with openssh(env, seconds, folder) as client:
+
+        async def one(server: Server) -> dict[str, list[str]] | str:
+            async with places:
+                try:
+                    return await asyncio.wait_for(
+                        _ask(client, server), seconds + _ANSWER_SECONDS * env.patience
+                    )
+                except TimeoutError:
+                    return "no answer in time"
+
+        said = await asyncio.gather(*map(one, servers))
+    answers = dict(zip((server.name for server in servers), said, strict=True))
+    return Looked(
+        found={name: answer for name, answer in answers.items() if not isinstance(answer, str)},
+        silent={name: answer for name, answer in answers.items() if isinstance(answer, str)},
+    )
+
+
+async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
+    """What ``server`` says, or why it cannot be asked."""
+    line = "exec bash -s"
+    if sudo(client.env, server):
+        line = as_root(line)
+    words = client.command(server, line)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return f"{words[0]}: {error.strerror}"
+    try:
+        output, errors = await process.communicate(script().encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        return last_line(errors)
+    try:
+        return parse(output)
+    except ValueError:
+        return f"it said something else than a list of roles: {output[:80]!r}"

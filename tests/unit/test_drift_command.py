@@ -1,0 +1,108 @@
+"""``python -m jarvis.drift``: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jarvis.config.before import to_record
+from jarvis.drift.__main__ import main
+from tests.unit.test_drift import SSH, answer
+from tests.unit.test_hosts_clock import environment
+
+# What the CLI prints, by its first word. Of what it is asked secrets are a part.
+PULUMI = """#!/bin/bash
+here=$(dirname "$0")
+printf '%s\\n' "$*" >>"$here/pulumi.calls"
+[ -e "$here/$1.json" ] || { echo "error: no stack named 'gone' found" >&2; exit 255; }
+cat "$here/$1.json"
+"""
+
+_BLOB = b"\0\0\0\x0bssh-ed25519\0\0\0 " + b"k" * 32
+KEY = f"ssh-ed25519 {base64.b64encode(_BLOB).decode()}"
+
+Made = Callable[..., Path]
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A function that makes a deployed stack of servers s1, s2, … that say what it is told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def make(*said: str, observe: str = "", deployed: bool = True) -> Path:
+        env = environment(len(said))
+        values = json.loads(env.model_dump_json(exclude_unset=True))
+        for server in values["servers"]:
+            server["host_key"] = KEY
+        config: dict[str, Any] = {"jarvis:environment": {"value": json.dumps(values), "secret": False}}
+        if observe:
+            config["jarvis:observe"] = {"value": observe, "secret": False}
+        outputs = {"api": "https://…", **({"deployed": to_record(env)} if deployed else {})}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "stack.json").write_text(json.dumps(outputs))
+        for name, script in (("ssh", SSH), ("pulumi", PULUMI)):
+            (folder / name).write_text(script)
+            (folder / name).chmod(0o755)
+        for at, text in enumerate(said, 1):
+            (folder / f"s{at}").write_text(text)
+        return folder
+
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return make
+
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_where_nothing_is_found_it_says_so(stack: Made, capsys: Output) -> None:
+    folder = stack(answer(base=[]), answer(base=[], etcd=[]))
+    assert main([]) == 0
+    assert capsys.readouterr().out == "all is as it was deployed: 2 servers\n"
+    assert sorted((folder / "pulumi.calls").read_text().splitlines()) == [
+        "config --json --show-secrets --non-interactive",
+        "stack output --json --show-secrets --non-interactive",
+    ]
+
+
+def test_what_is_found_is_a_line_each(stack: Made, capsys: Output) -> None:
+    stack(answer(base=["a: removed", "b: edited"]), answer(base=[]))
+    assert main(["--stack", "other"]) == 2
+    assert capsys.readouterr().out == "s1: base: a: removed\ns1: base: b: edited\n"
+    assert main(["--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "found": {"s1": {"base": ["a: removed", "b: edited"]}, "s2": {}},
+        "silent": {},
+    }
+
+
+@pytest.mark.parametrize(("observe", "status"), [("", 1), ("false", 1), ("lenient", 0)])
+def test_a_server_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
+    stack: Made, capsys: Output, observe: str, status: int
+) -> None:
+    stack(answer(base=[]), "refuse", observe=observe)
+    assert main(["--json"]) == status
+    said = capsys.readouterr()
+    why = "ssh: connect to host s2 port 22: Connection refused"
+    assert json.loads(said.out) == {"found": {"s1": {}}, "silent": {"s2": why}}
+    assert said.err == f"s2: not looked at: {why}\n"
+
+
+def test_what_cannot_be_told_is_an_error(stack: Made, capsys: Output) -> None:
+    stack(answer(), observe="maybe")
+    assert main([]) == 1
+    assert "error: jarvis:observe is 'maybe'" in capsys.readouterr().err
+    folder = stack(answer(), deployed=False)
+    assert main([]) == 1
+    assert "no finished `pulumi up` has deployed the configuration of" in capsys.readouterr().err
+    (folder / "config.json").write_text("{}")
+    assert main([]) == 1
+    assert "has no jarvis:environment" in capsys.readouterr().err
+    (folder / "stack.json").unlink()
+    assert main([]) == 1
+    assert capsys.readouterr().err == "error: pulumi stack: error: no stack named 'gone' found\n"
