@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.bench.many import MEMORY, SERVERS, look_at_many
 from tests.bench.path import by_component, critical_path, gates, steps
 from tests.bench.peers.measure import compare
 from tests.bench.throughput import throughput
@@ -71,12 +72,13 @@ def lab(verb: str, *words: str) -> str:
 
 
 @contextmanager
-def fresh_servers() -> Iterator[dict[str, Any]]:
-    """Three bare servers, as ``python -m lab config`` describes them. They are gone at the end."""
+def fresh_servers(*words: str) -> Iterator[dict[str, Any]]:
+    """Three bare servers, or as the options ``words`` of the lab say, as ``python -m lab config`` describes
+    them. They are gone at the end."""
     lab("down")
     shutil.rmtree(STATE / "bench", ignore_errors=True)
     try:
-        lab("up", "--owner", str(os.getpid()))
+        lab("up", "--owner", str(os.getpid()), *words)
         yield json.loads(lab("config"))
     finally:
         lab("down")
@@ -229,10 +231,19 @@ def measure() -> dict[str, Any]:
         previews = unchanged(cloud, "preview")
         ups = unchanged(cloud, "up", "--yes")
         skipping = unchanged(cloud, "up", "--yes", "--skip-preview")
+        cloud.tool("pulumi", "config", "set", "jarvis:observe", "false", "--stack", workspace.stack)
+        blind = unchanged(cloud, "preview")
+        cloud.tool("pulumi", "config", "rm", "jarvis:observe", "--stack", workspace.stack)
         figures["preview_seconds"] = statistics.median(previews)
+        figures["preview_blind_seconds"] = statistics.median(blind)
         figures["up_unchanged_seconds"] = statistics.median(ups)
         figures["up_unchanged_skip_preview_seconds"] = statistics.median(skipping)
-        figures["runs"] = {"preview": previews, "up": ups, "up --skip-preview": skipping}
+        figures["runs"] = {
+            "preview": previews,
+            "preview, observe false": blind,
+            "up": ups,
+            "up --skip-preview": skipping,
+        }
         stored = next((workspace.folder / "state" / ".pulumi" / "stacks").rglob("bench.json"))
         count, size = len(cloud.stack.state()), stored.stat().st_size
         figures["state"] = {"bytes": size, "resources": count, "bytes_per_resource": round(size / count)}
@@ -242,8 +253,17 @@ def measure() -> dict[str, Any]:
         except (OSError, Refused) as error:
             raise BenchError(f"a request under load was not answered: {error}") from error
         figures["option_change"] = option_change(cloud, *OPTION)
-        say("the same role of one server by Jarvis, Ansible and pyinfra: five minutes")
+        say("the same role of one server by Jarvis, Ansible and pyinfra: ten minutes")
         figures["peers"] = compare(
             facts, STATE / "bench-peers", STATE, lambda command: cloud.ssh(cloud.servers[0], command), say
+        )
+    with fresh_servers("--count", str(SERVERS), "--memory", MEMORY) as facts:
+        say(f"{SERVERS} servers are up")
+        figures["many"] = look_at_many(
+            facts,
+            STATE / "bench-peers",
+            STATE,
+            lambda command: lab("ssh", facts["servers"][0]["name"], command),
+            say,
         )
     return figures

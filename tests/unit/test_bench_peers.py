@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.peers.measure import PeerError, verify
+from jarvis.config import Role, parse_environment
+from tests.bench.peers.measure import PeerError, Tool, environment_on, verify, verify_looking
 from tests.bench.peers.role import FILES, read_role, write_role
 from tests.bench.report import peer_rows
 
@@ -40,12 +41,58 @@ def test_files_or_units_that_are_not_there_are_an_error(tmp_path: Path) -> None:
 def test_ratios_stand_beside_what_was_aimed_at() -> None:
     peers = {
         "seconds": {
-            "jarvis": {"first_seconds": 5.0, "unchanged_seconds": 1.0},
-            "ansible": {"first_seconds": 70.0, "unchanged_seconds": 68.0},
+            "jarvis": {"first_seconds": 5.0, "unchanged_seconds": 1.0, "looking_seconds": 2.0},
+            "ansible": {"first_seconds": 70.0, "unchanged_seconds": 68.0, "looking_seconds": 50.0},
         },
-        "ratios": {"ansible": {"first_seconds": 0.071, "unchanged_seconds": 0.015}},
+        "ratios": {
+            "ansible": {"first_seconds": 0.071, "unchanged_seconds": 0.015, "looking_seconds": 0.04},
+        },
     }
     assert list(peer_rows(peers)) == [
-        ("jarvis", "5.0 s", "", "1.0 s", ""),
-        ("ansible", "70.0 s", "0.071 (aim 0.15)", "68.0 s", "0.015 (aim 0.05)"),
+        ("jarvis", "5.0 s", "", "1.0 s", "", "2.0 s", ""),
+        (
+            *("ansible", "70.0 s", "0.071 (aim 0.15)", "68.0 s", "0.015 (aim 0.05)"),
+            *("50.0 s", "0.040 (aim 0.05)"),
+        ),
     ]
+
+
+def looking(edited: list[str]) -> Tool:
+    """As Jarvis' preview: it fails where something was ``edited``."""
+
+    def look() -> None:
+        if edited:
+            raise PeerError("error: no changes were expected but changes were proposed")
+
+    return Tool(once=lambda: None, look=look)
+
+
+def test_a_preview_that_does_not_find_an_edited_file_is_an_error(tmp_path: Path) -> None:
+    role, edited = write_role("one", tmp_path / "one"), list[str]()
+
+    def do(command: str) -> str:
+        if command.startswith("mv"):
+            edited.clear()
+        else:
+            edited.append(command)
+        return ""
+
+    verify_looking(role, looking(edited), do)
+    assert not edited
+    with pytest.raises(PeerError, match=r"\.conf was edited, and the preview did not find it"):
+        verify_looking(role, looking([]), do)
+
+
+def test_the_first_three_of_many_servers_have_the_roles_of_a_lab() -> None:
+    servers = [{"name": f"many-{number}", "address": f"10.94.0.{10 + number}"} for number in range(1, 31)]
+    facts = {
+        "network": "10.94.0.0/24",
+        "virtual_address": "10.94.0.5",
+        "private_key_path": "key",
+        "known_hosts_path": "known_hosts",
+        "servers": servers,
+    }
+    env = parse_environment(environment_on(facts), "many")
+    assert len(env.present) == 30
+    assert env.present[2].roles == env.present[0].roles
+    assert env.present[3].roles == {Role.WORKER}

@@ -1,4 +1,5 @@
-"""The three tools, timed one after the other on the same servers: the first time, and with nothing to do."""
+"""The three tools, timed one after the other on the same servers: the first time, with nothing to do, and
+looking only."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench.peers.role import Role, write_role
+from tests.lab.deployment import lab_environment
 from toolchain.workspace.model import Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -63,8 +66,17 @@ def run(words: list[str], variables: Mapping[str, str], cwd: Path = ROOT) -> Non
         raise PeerError(f"{' '.join(words[:3])} ended with status {done.returncode}:\n{done.stdout[-3000:]}")
 
 
-def ansible(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) -> Callable[[], None]:
-    """One run of the playbook."""
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """``once`` does the work; ``look`` tells what it would do, from what is on the servers, and changes
+    nothing."""
+
+    once: Callable[[], None]
+    look: Callable[[], None]
+
+
+def ansible(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) -> Tool:
+    """The playbook."""
     inventory, values = folder / "inventory.json", folder / "ansible.json"
     ssh = f"-o UserKnownHostsFile={facts['known_hosts_path']} -o StrictHostKeyChecking=yes -F none"
     shared = {
@@ -82,11 +94,12 @@ def ansible(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) 
         "ANSIBLE_HOME": str(folder / "home"),
         "PATH": f"{binaries}:{os.environ['PATH']}",
     }
-    return lambda: run([*words, str(HERE / "playbook.yml")], own)
+    words.append(str(HERE / "playbook.yml"))
+    return Tool(once=lambda: run(words, own), look=lambda: run([*words, "--check"], own))
 
 
-def pyinfra(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) -> Callable[[], None]:
-    """One run of the deploy."""
+def pyinfra(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) -> Tool:
+    """The deploy."""
     inventory = folder / "inventory.py"
     data = {
         "ssh_user": "root",
@@ -96,15 +109,21 @@ def pyinfra(role: Role, facts: Mapping[str, Any], folder: Path, binaries: Path) 
     }
     hosts = [(one["address"], data) for one in facts["servers"]]
     inventory.write_text(f"servers = {hosts!r}\n", encoding="utf-8")
-    words = [str(binaries / "pyinfra"), "--yes", str(inventory), str(HERE / "deploy.py")]
+    program, deploy = str(binaries / "pyinfra"), [str(inventory), str(HERE / "deploy.py")]
     own = {"JARVIS_ROLE": f"{role.folder}/role.json"}
-    return lambda: run(words, own)
+    return Tool(
+        once=lambda: run([program, "--yes", *deploy], own),
+        look=lambda: run([program, "--dry", *deploy], own),
+    )
 
 
-def jarvis(role: Role, facts: Mapping[str, Any], folder: Path, state: Path) -> Callable[[], None]:
-    """One run of ``pulumi up`` with the product's own resources."""
+def jarvis(role: Role, facts: Mapping[str, Any], folder: Path, state: Path) -> Tool:
+    """``pulumi up`` and ``pulumi preview`` with the product's own resources. A preview asks the servers, and
+    fails where it finds anything."""
     servers = folder / "servers.json"
     servers.write_text(json.dumps(facts), encoding="utf-8")
+    asked = folder / "environment.json"
+    asked.write_text(json.dumps(environment_on(facts)), encoding="utf-8")
     workspace = Workspace(stack="peers", config=folder / "Pulumi.peers.yaml", state=state)
     workspace.prepare()
     shutil.rmtree(workspace.folder / "state")
@@ -118,8 +137,44 @@ def jarvis(role: Role, facts: Mapping[str, Any], folder: Path, state: Path) -> C
     pulumi, program = str(state / "bin" / "pulumi"), HERE / "program"
     run([pulumi, "stack", "init", "peers"], own, program)
     (program / "Pulumi.peers.yaml").unlink(missing_ok=True)
-    up = [pulumi, "up", "--yes", "--skip-preview", "--non-interactive", "--stack", "peers"]
-    return lambda: run(up, own, program)
+    common = ["--non-interactive", "--stack", "peers"]
+    up = [pulumi, "up", "--yes", "--skip-preview", *common]
+    preview = [pulumi, "preview", "--expect-no-changes", *common]
+    asking = {**own, "JARVIS_ENVIRONMENT": str(asked)}
+    return Tool(once=lambda: run(up, own, program), look=lambda: run(preview, asking, program))
+
+
+def environment_on(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment of the stack dev on the first three of the servers that ``facts`` describe, with all
+    others as workers."""
+    environment = lab_environment({**facts, "servers": facts["servers"][:3]})
+    environment["servers"] += [
+        {
+            "name": one["name"],
+            "address": one["address"],
+            "host_key_file": facts["known_hosts_path"],
+            "roles": ["worker"],
+        }
+        for one in facts["servers"][3:]
+    ]
+    return environment
+
+
+def verify_looking(role: Role, tool: Tool, do: Callable[[str], str]) -> None:
+    """Whether ``tool``, of Jarvis, finds a file that somebody edited, and nothing once it is as it was;
+    ``do`` runs a command on one server. Raises ``PeerError`` where it does not."""
+    path = next(path for path in role.files.values() if path.endswith(".conf"))
+    do(f"cp -p {path} /tmp/as-it-was && echo >>{path}")
+    try:
+        tool.look()
+    except PeerError as error:
+        if "no changes were expected" not in str(error):
+            raise
+    else:
+        raise PeerError(f"{path} was edited, and the preview did not find it")
+    finally:
+        do(f"mv /tmp/as-it-was {path}")
+    tool.look()
 
 
 def verify(role: Role, look: Callable[[str], str]) -> None:
@@ -136,15 +191,20 @@ def verify(role: Role, look: Callable[[str], str]) -> None:
         raise PeerError(f"{role.name}: units are not active: {found[1:]}")
 
 
-def timed(name: str, once: Callable[[], None], say: Callable[[str], None]) -> dict[str, float]:
-    """The seconds of the first run, and of one with nothing to do."""
-    seconds = []
-    for _ in range(1 + RUNS):
-        began = time.monotonic()
-        once()
-        seconds.append(round(time.monotonic() - began, 2))
-    say(f"{name}: {seconds[0]:.1f} s, unchanged {', '.join(f'{each:.1f}' for each in seconds[1:])} s")
-    return {"first_seconds": seconds[0], "unchanged_seconds": min(seconds[1:])}
+def timed(name: str, tool: Tool, say: Callable[[str], None]) -> dict[str, float]:
+    """The seconds of the first run, of one with nothing to do, and of looking only."""
+    first, *unchanged = [seconds(tool.once) for _ in range(1 + RUNS)]
+    looking = [seconds(tool.look) for _ in range(RUNS)]
+    told = (", ".join(f"{each:.1f}" for each in several) for several in (unchanged, looking))
+    say("{}: {:.1f} s, unchanged {} s, looking only {} s".format(name, first, *told))
+    return {"first_seconds": first, "unchanged_seconds": min(unchanged), "looking_seconds": min(looking)}
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """How long ``run`` takes."""
+    began = time.monotonic()
+    run()
+    return round(time.monotonic() - began, 2)
 
 
 def compare(
@@ -162,11 +222,13 @@ def compare(
     for name in ("jarvis", *PEERS):
         role = write_role(f"{name}-role", folder / name)
         if name == "jarvis":
-            once = jarvis(role, facts, folder, state)
+            tool = jarvis(role, facts, folder, state)
         else:
-            once = {"ansible": ansible, "pyinfra": pyinfra}[name](role, facts, folder, binaries)
-        found["seconds"][name] = timed(name, once, say)
+            tool = {"ansible": ansible, "pyinfra": pyinfra}[name](role, facts, folder, binaries)
+        found["seconds"][name] = timed(name, tool, say)
         verify(role, look)
+        if name == "jarvis":
+            verify_looking(role, tool, look)
         found["files"], found["units"], found["packages"] = (
             len(role.files),
             len(role.units),
