@@ -20,14 +20,22 @@ from jarvis.config.names import names
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.owned import owned
-from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
+from jarvis.config.platform import (
+    DatabaseSettings,
+    Etcd,
+    Kubernetes,
+    QueueSettings,
+    RegistrySettings,
+    StorageSettings,
+    Versions,
+)
 from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.ports import ports
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
-from jarvis.config.server import Preflight, Role, Server, Ssh, map_mistakes
+from jarvis.config.server import PreflightSettings, Server, ServerRole, Ssh, map_mistakes
 from jarvis.config.sizes import sizes
-from jarvis.config.types import DnsLabel, Place, Rotation, Section, refusal
+from jarvis.config.types import DnsLabel, Place, RotationCounter, Section, refusal
 
 Mistake = tuple[Place, str]
 _Made = TypeVar("_Made")
@@ -54,20 +62,20 @@ class Environment(Section):
         le=100,
         description="how many times as long as on a usual server a deployment waits for anything to come up",
     )
-    preflight: Preflight = Field(default_factory=Preflight)
+    preflight: PreflightSettings = Field(default_factory=PreflightSettings)
     safety: Safety = Field(default_factory=Safety)
     servers: list[Server] = Field(min_length=1)
     versions: Versions = Field(default_factory=Versions)
     etcd: Etcd = Field(default_factory=Etcd)
     kubernetes: Kubernetes = Field(default_factory=Kubernetes)
-    registry: Registry = Field(default_factory=Registry)
-    database: Database = Field(default_factory=Database)
-    storage: Storage = Field(default_factory=Storage)
-    queue: Queue = Field(default_factory=Queue)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
-    rotations: dict[str, Rotation] = Field(
+    rotations: dict[str, RotationCounter] = Field(
         default_factory=dict, description="how often each secret was made anew, by the secret's name"
     )
     _before: Before = PrivateAttr(default_factory=Before)
@@ -118,11 +126,11 @@ class Environment(Section):
         """The servers that are gone for good."""
         return [server for server in self.servers if server.lost]
 
-    def with_role(self, role: Role) -> list[Server]:
+    def with_role(self, role: ServerRole) -> list[Server]:
         """The servers that have ``role`` and are not lost, in the order of the configuration."""
         return [server for server in self.present if role in server.roles]
 
-    def declared(self, role: Role) -> list[Server]:
+    def declared(self, role: ServerRole) -> list[Server]:
         """The servers that were given ``role``, lost ones too: what a part is told that would have to restart
         to forget one of them, while it can be spared least."""
         return [server for server in self.servers if role in server.roles]
@@ -130,7 +138,7 @@ class Environment(Section):
     @property
     def copies(self) -> int:
         """How many copies of each object the storage keeps, on as many servers."""
-        return self.storage.copies or min(3, len(self.declared(Role.STORAGE)))
+        return self.storage.copies or min(3, len(self.declared(ServerRole.STORAGE)))
 
     def pod_subnet(self, server: Server) -> IPv4Network:
         """The pod network of ``server``, which it keeps as long as it is deployed."""
@@ -195,11 +203,11 @@ def _networks(env: Environment) -> Iterator[Mistake]:
 
 
 # What goes on as long as more than half of its members do.
-_QUORUM = (Role.ETCD, Role.DATABASE, Role.QUEUE, Role.STORAGE)
+_QUORUM = (ServerRole.ETCD, ServerRole.DATABASE, ServerRole.QUEUE, ServerRole.STORAGE)
 
 
 def _roles(env: Environment) -> Iterator[Mistake]:
-    for role in Role:
+    for role in ServerRole:
         count, left = len(env.declared(role)), len(env.with_role(role))
         if count == 0:
             yield ("servers",), f"no server has the role {role.value}"
@@ -209,14 +217,14 @@ def _roles(env: Environment) -> Iterator[Mistake]:
         if role in _QUORUM and count and count % 2 == 0:
             text = "an even number adds no safety: use 1, 3 or 5"
             yield ("servers",), f"{count} servers have the role {role.value}; {text}"
-        if role is Role.STORAGE and (env.storage.copies or 0) > count > 0:
+        if role is ServerRole.STORAGE and (env.storage.copies or 0) > count > 0:
             text = f"{env.storage.copies} copies need as many servers of the role storage; there are {count}"
             yield ("storage", "copies"), text
     for at, server in enumerate(env.servers):
-        if "osd" in server.model_fields_set and Role.STORAGE not in server.roles:
+        if "osd" in server.model_fields_set and ServerRole.STORAGE not in server.roles:
             yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"
-        for role in (Role.CONTROL_PLANE, Role.GATEWAY):
-            if role in server.roles and Role.WORKER not in server.roles:
+        for role in (ServerRole.CONTROL_PLANE, ServerRole.GATEWAY):
+            if role in server.roles and ServerRole.WORKER not in server.roles:
                 text = f"{server.name} has the role {role.value} and so needs the role worker"
                 yield ("servers", at, "roles"), text
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.keys import host_key_mistake
-from jarvis.config.openstack import Service
+from jarvis.config.openstack import ServiceSettings
 from jarvis.config.server import Server
 from jarvis.config.types import Place
 from jarvis.config.words import in_words
@@ -114,7 +114,7 @@ def check_encrypted(env: Environment, source: str, *, encrypted: bool, file: Pat
     services = {
         name: list(settings.secret_options)
         for name, settings in env.openstack
-        if isinstance(settings, Service) and settings.secret_options
+        if isinstance(settings, ServiceSettings) and settings.secret_options
     }
     if not services:
         return

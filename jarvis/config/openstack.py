@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jarvis.config.types import DnsLabel, Option, Secret, Section, Spelled
 
-Rotation = Literal["daily", "weekly", "monthly"]
+RotationSchedule = Literal["daily", "weekly", "monthly"]
 
 
 def _refused(_: object) -> NoReturn:
@@ -24,7 +24,7 @@ def _refused(_: object) -> NoReturn:
 _NoThreads = Annotated[SkipJsonSchema[int], BeforeValidator(_refused)]
 
 
-class Service(Section):
+class ServiceSettings(Section):
     """What every OpenStack service has.
 
     ``options`` are named ``group.option`` as in the service's own reference, and checked against its list.
@@ -55,13 +55,13 @@ class Service(Section):
         return max(1, self.processes * self.threads - left)
 
 
-class Keystone(Service):
+class KeystoneSettings(ServiceSettings):
     """The identity service."""
 
     admin_user: Annotated[str, Spelled(".{1,255}", "a name of 1 to 255 characters")] = "admin"
     admin_project: Annotated[str, Spelled(".{1,64}", "a name of 1 to 64 characters")] = "admin"
-    fernet_rotation: Rotation = Field(default="daily", description="of the keys that encrypt tokens")
-    credential_rotation: Rotation = Field(default="monthly", description="of those for credentials")
+    fernet_rotation: RotationSchedule = Field(default="daily", description="of the keys that encrypt tokens")
+    credential_rotation: RotationSchedule = Field(default="monthly", description="of those for credentials")
 
 
 class ImageQuotas(Section):
@@ -76,7 +76,7 @@ class ImageQuotas(Section):
     image_count_uploading: int = Field(default=32, ge=-1, description="images uploaded at once")
 
 
-class Glance(Service):
+class GlanceSettings(ServiceSettings):
     """The image service."""
 
     quotas: ImageQuotas = Field(default_factory=ImageQuotas)
@@ -105,5 +105,5 @@ class OpenStack(Section):
         ),
     ] = "RegionOne"
     namespace: DnsLabel = "openstack"
-    keystone: Keystone = Field(default_factory=Keystone)
-    glance: Glance = Field(default_factory=Glance)
+    keystone: KeystoneSettings = Field(default_factory=KeystoneSettings)
+    glance: GlanceSettings = Field(default_factory=GlanceSettings)

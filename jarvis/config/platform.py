@@ -65,14 +65,14 @@ class Kubernetes(Section):
     )
 
 
-class Database(Section):
+class DatabaseSettings(Section):
     """MariaDB's options beyond those that Jarvis sets, by their names in the section [mariadbd]."""
 
     options: _DatabaseOptions = Field(default_factory=dict)
     buffer_pool_mib: int = Field(default=256, ge=16)
 
 
-class Storage(Section):
+class StorageSettings(Section):
     """Ceph on the servers with the role storage: its options beyond those that Jarvis sets have their names
     in the section [global] of ceph.conf."""
 
@@ -85,7 +85,7 @@ class Storage(Section):
     options: _StorageOptions = Field(default_factory=dict)
 
 
-class Queue(Section):
+class QueueSettings(Section):
     """RabbitMQ's options."""
 
     memory_mib: int = Field(
@@ -93,7 +93,7 @@ class Queue(Section):
     )
 
 
-class Registry(Section):
+class RegistrySettings(Section):
     """The registry of images on the servers."""
 
     port: int = Field(default=5000, ge=1024, le=65535)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jarvis.config.server import Role, Server
+from jarvis.config.server import Server, ServerRole
 from jarvis.config.types import Place
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Use:
 
     first: int
     whose: str
-    roles: frozenset[Role] = frozenset()
+    roles: frozenset[ServerRole] = frozenset()
     last: int = 0
     always: bool = True
 
@@ -31,7 +31,7 @@ class Use:
         return self.first <= port <= (self.last or self.first)
 
 
-def _uses(whose: str, *ports: int, roles: Sequence[Role] = (), always: bool = True) -> list[Use]:
+def _uses(whose: str, *ports: int, roles: Sequence[ServerRole] = (), always: bool = True) -> list[Use]:
     return [Use(first=port, whose=whose, roles=frozenset(roles), always=always) for port in ports]
 
 
@@ -44,24 +44,26 @@ USES = [
     *_uses("the proxy to the database", 3306),
     *_uses("the proxy to the queue", 5671),
     *_uses("systemd-resolved", 53, always=False),
-    *_uses("etcd", 2379, 2380, 2381, roles=[Role.ETCD]),
-    *_uses("the API server", 6443, roles=[Role.CONTROL_PLANE]),
+    *_uses("etcd", 2379, 2380, 2381, roles=[ServerRole.ETCD]),
+    *_uses("the API server", 6443, roles=[ServerRole.CONTROL_PLANE]),
     # Gateways hold the virtual address, where it serves the API.
-    *_uses("the proxy to the API servers", 6443, roles=[Role.GATEWAY], always=False),
-    *_uses("the controller manager", 10257, roles=[Role.CONTROL_PLANE]),
-    *_uses("the scheduler", 10259, roles=[Role.CONTROL_PLANE]),
-    *_uses("the proxy to the API servers", 7443, roles=[Role.WORKER]),
-    *_uses("the kubelet", 10248, 10250, roles=[Role.WORKER]),
-    *_uses("kube-proxy", 10249, 10256, roles=[Role.WORKER]),
-    *_uses("the database", 3307, 3308, 3309, 4567, roles=[Role.DATABASE]),
+    *_uses("the proxy to the API servers", 6443, roles=[ServerRole.GATEWAY], always=False),
+    *_uses("the controller manager", 10257, roles=[ServerRole.CONTROL_PLANE]),
+    *_uses("the scheduler", 10259, roles=[ServerRole.CONTROL_PLANE]),
+    *_uses("the proxy to the API servers", 7443, roles=[ServerRole.WORKER]),
+    *_uses("the kubelet", 10248, 10250, roles=[ServerRole.WORKER]),
+    *_uses("kube-proxy", 10249, 10256, roles=[ServerRole.WORKER]),
+    *_uses("the database", 3307, 3308, 3309, 4567, roles=[ServerRole.DATABASE]),
     # Only while a member gets what it missed.
-    *_uses("the database", 4444, 4568, roles=[Role.DATABASE], always=False),
-    *_uses("the storage", 3300, roles=[Role.STORAGE]),
-    *_uses("the storage", 6789, roles=[Role.STORAGE], always=False),
-    Use(first=6800, last=7300, whose="the storage", roles=frozenset([Role.STORAGE]), always=False),
-    *_uses("the queue", 5673, 25672, roles=[Role.QUEUE]),
-    *_uses("the queue", 4369, roles=[Role.QUEUE], always=False),
-    Use(first=35672, last=35682, whose="the queue's tools", roles=frozenset([Role.QUEUE]), always=False),
+    *_uses("the database", 4444, 4568, roles=[ServerRole.DATABASE], always=False),
+    *_uses("the storage", 3300, roles=[ServerRole.STORAGE]),
+    *_uses("the storage", 6789, roles=[ServerRole.STORAGE], always=False),
+    Use(first=6800, last=7300, whose="the storage", roles=frozenset([ServerRole.STORAGE]), always=False),
+    *_uses("the queue", 5673, 25672, roles=[ServerRole.QUEUE]),
+    *_uses("the queue", 4369, roles=[ServerRole.QUEUE], always=False),
+    Use(
+        first=35672, last=35682, whose="the queue's tools", roles=frozenset([ServerRole.QUEUE]), always=False
+    ),
 ]
 
 
@@ -92,11 +94,11 @@ def choices(env: Environment, server: Server) -> list[Choice]:
             usual=22,
         )
     ]
-    if Role.REGISTRY in server.roles:
+    if ServerRole.REGISTRY in server.roles:
         found.append(
             Choice(place=("registry", "port"), port=env.registry.port, whose="the registry", usual=5000)
         )
-    if Role.WORKER in server.roles:
+    if ServerRole.WORKER in server.roles:
         found.append(
             Choice(
                 place=("gateway", "https_port"), port=env.gateway.https_port, whose="the gateway", usual=443

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.server import Role
+from jarvis.config.server import ServerRole
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
@@ -47,12 +47,12 @@ _ONCE = (
 )
 # One for each server that has the role, as <prefix>-<server>.
 _BY_SERVER = {
-    "database": Role.DATABASE,
-    "etcd": Role.ETCD,
-    "kubernetes-apiserver": Role.CONTROL_PLANE,
-    "kubernetes-kubelet": Role.WORKER,
-    "queue": Role.QUEUE,
-    "registry": Role.REGISTRY,
+    "database": ServerRole.DATABASE,
+    "etcd": ServerRole.ETCD,
+    "kubernetes-apiserver": ServerRole.CONTROL_PLANE,
+    "kubernetes-kubelet": ServerRole.WORKER,
+    "queue": ServerRole.QUEUE,
+    "registry": ServerRole.REGISTRY,
 }
 
 
@@ -95,23 +95,23 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
 
 # What a server of each role holds that others hold too, or that an authority's next but one makes worthless.
 _HELD = {
-    Role.WORKER: ("kubernetes-ca", "registry-authority"),
-    Role.CONTROL_PLANE: (
+    ServerRole.WORKER: ("kubernetes-ca", "registry-authority"),
+    ServerRole.CONTROL_PLANE: (
         "kubernetes-ca",
         "kubernetes-front-proxy-ca",
         "kubernetes-encryption",
         "kubernetes-service-accounts",
         "etcd-authority",
     ),
-    Role.ETCD: ("etcd-authority",),
-    Role.REGISTRY: ("registry-authority",),
-    Role.DATABASE: ("database",),
-    Role.QUEUE: ("queue", "queue-cookie"),
-    Role.STORAGE: ("glance-ceph", "storage-admin"),
+    ServerRole.ETCD: ("etcd-authority",),
+    ServerRole.REGISTRY: ("registry-authority",),
+    ServerRole.DATABASE: ("database",),
+    ServerRole.QUEUE: ("queue", "queue-cookie"),
+    ServerRole.STORAGE: ("glance-ceph", "storage-admin"),
 }
 
 
-def held(roles: Iterable[Role]) -> list[str]:
+def held(roles: Iterable[ServerRole]) -> list[str]:
     """The counters that are raised twice, with an ``up`` in between, so that what a stolen server with
     ``roles`` holds opens nothing, from wherever."""
     return sorted({name for role in roles for name in _HELD.get(role, ())})

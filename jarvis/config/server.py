@@ -14,7 +14,7 @@ _User = Annotated[str, Spelled(r"[^\s-]\S*", "the name of a user of the server, 
 _Path = Annotated[str, Spelled(r".+", "the path of a file")]
 
 
-class Role(StrEnum):
+class ServerRole(StrEnum):
     """What a server is for. A server may have any number of roles."""
 
     ETCD = "etcd"
@@ -31,7 +31,7 @@ _HOST_KEY = "the server's public key, as ssh-keyscan prints it"
 _HOST_KEY_FILE = "known_hosts file with that key, relative to the project"
 
 
-class Bastion(Section):
+class BastionSettings(Section):
     """The server through which all others are reached by SSH (``ssh -J``). Its host key is checked too."""
 
     host: Annotated[str, Spelled(r"[A-Za-z0-9][A-Za-z0-9.-]*", "an address or a name")] = Field(
@@ -46,7 +46,7 @@ class Bastion(Section):
     )
 
     @model_validator(mode="after")
-    def _one(self) -> Bastion:
+    def _one(self) -> BastionSettings:
         if (self.host_key is None) == (self.host_key_file is None):
             raise ValueError("the bastion needs one of host_key and host_key_file")
         return self
@@ -71,10 +71,10 @@ class Ssh(Section):
         description="how long a server that does not answer is waited for at most; without it, 60 times"
         " patience, and for what is deployed already as long as when it was deployed",
     )
-    bastion: Bastion | None = None
+    bastion: BastionSettings | None = None
 
 
-class Preflight(Section):
+class PreflightSettings(Section):
     """What a server must have before anything changes there. Memory in MiB, disk in GiB, clock in seconds."""
 
     min_cores: int = Field(default=2, ge=1)
@@ -133,7 +133,7 @@ class Server(Section):
         str,
         Spelled(r"([A-Za-z0-9_.-][A-Za-z0-9_.:@-]{0,14})?", "the name of a network interface, such as eth0"),
     ] = Field(default="", description="network interface of the address; empty: found by address")
-    roles: frozenset[Role] = Field(min_length=1)
+    roles: frozenset[ServerRole] = Field(min_length=1)
     labels: dict[str, Text] = Field(default_factory=dict, description="labels of its Kubernetes node")
     sysctls: dict[str, Text] = Field(
         default_factory=dict, description="kernel settings, by the names that sysctl(8) has with dots"

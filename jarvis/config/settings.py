@@ -44,7 +44,7 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class SettingsList:
     """What the programs of one host release can be told.
 
     - ``flags``: the type of each, by program. ``gates``: the features that can be switched, by program.
@@ -184,7 +184,7 @@ def _near(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"; the closest is {close[0]}" if close else ""
 
 
-def read_settings(release: Release) -> Settings | None:
+def read_settings(release: Release) -> SettingsList | None:
     """The list of ``release``; None where it was built before there were lists.
 
     Raises ``ConfigurationError`` where it is missing or of another form.
@@ -194,7 +194,7 @@ def read_settings(release: Release) -> Settings | None:
     file = Path(release.settings)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        found = Settings(flags=document["flags"], gates=document["gates"], fields=document["fields"])
+        found = SettingsList(flags=document["flags"], gates=document["gates"], fields=document["fields"])
         if not (FLAGS.keys() <= found.flags.keys() and FIELDS.keys() <= found.fields.keys()):
             raise KeyError(str(file))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jarvis.config.server import Role, Server
+from jarvis.config.server import Server, ServerRole
 from jarvis.config.types import Place
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ def taken_mib(env: Environment, server: Server) -> dict[str, int]:
     """What parts of ``server`` take of its memory for good, in MiB by field. An osd keeps to its target only
     as well as it can, and so is none of them."""
     found = {}
-    if Role.DATABASE in server.roles:
+    if ServerRole.DATABASE in server.roles:
         found["database.buffer_pool_mib"] = env.database.buffer_pool_mib
-    if Role.QUEUE in server.roles:
+    if ServerRole.QUEUE in server.roles:
         found["queue.memory_mib"] = env.queue.memory_mib
     return found
 

@@ -243,4 +243,4 @@ Secret = Annotated[
         }
     ),
 ]
-Rotation = Annotated[int, Field(ge=0, description="raise it by one to make the secret anew")]
+RotationCounter = Annotated[int, Field(ge=0, description="raise it by one to make the secret anew")]

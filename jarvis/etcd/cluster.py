@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMember, EtcdMemberArgs
@@ -37,7 +37,7 @@ class EtcdCluster(Component, token="etcd:Cluster"):
 
     endpoints: list[str]
     authority: Authority
-    members: list[EtcdMember]
+    ready: list[EtcdMember]
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -50,12 +50,12 @@ class EtcdCluster(Component, token="etcd:Cluster"):
         )
         addresses = [str(host.server.address) for host in args.hosts]
         # A lost server keeps its number, so that nothing of the others changes that would restart them.
-        declared = [server.name for server in args.env.declared(Role.ETCD)]
-        lost = [str(one.address) for one in args.env.lost if Role.ETCD in one.roles]
-        self.members = []
+        declared = [server.name for server in args.env.declared(ServerRole.ETCD)]
+        lost = [str(one.address) for one in args.env.lost if ServerRole.ETCD in one.roles]
+        self.ready = []
         for at, host in enumerate(args.hosts):
             member = f"{name}-{host.server.name}"
-            self.members.append(
+            self.ready.append(
                 EtcdMember(
                     member,
                     EtcdMemberArgs(
@@ -66,12 +66,12 @@ class EtcdCluster(Component, token="etcd:Cluster"):
                         authority=self.authority,
                         flags=args.env.etcd.flags,
                         rotation=self._rotations.get(member, 0),
-                        after=self.members[-1:],
+                        after=self.ready[-1:],
                     ),
                     self.child(),
                 )
             )
-        self.endpoints = [unit.client_url(str(one.address)) for one in args.env.declared(Role.ETCD)]
+        self.endpoints = [unit.client_url(str(one.address)) for one in args.env.declared(ServerRole.ETCD)]
         self.register_outputs({"endpoints": self.endpoints})
 
     def client(self, name: str) -> Certificate:

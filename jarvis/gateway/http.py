@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.core import objects
 from jarvis.core.component import Component
@@ -147,7 +147,7 @@ def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str
     """The cluster's own name under which pods reach each route, by the name of its host: the gateway of their
     node, so that a lost server takes nobody else's way with it. Where there are nodes without one it is the
     virtual address for all, and this is empty."""
-    if any(Role.GATEWAY not in server.roles for server in env.with_role(Role.WORKER)):
+    if any(ServerRole.GATEWAY not in server.roles for server in env.with_role(ServerRole.WORKER)):
         return {}
     return dict.fromkeys((route.host for route in routes), gateway_host(env))
 
@@ -192,7 +192,7 @@ def _template(
             "annotations": {"jarvis.internal/revision": revision},
         },
         "spec": {
-            "nodeSelector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
+            "nodeSelector": {f"jarvis.internal/{ServerRole.GATEWAY.value}": "true"},
             "tolerations": [{"operator": "Exists"}],
             "priorityClassName": "system-cluster-critical",
             "automountServiceAccountToken": False,

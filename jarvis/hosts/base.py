@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.kernel import NEEDED
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
@@ -35,12 +35,12 @@ _PACKAGES = (
     "systemd-resolved",
 )
 _ROLE_PACKAGES = {
-    Role.WORKER: ("ethtool", "iptables", "jq"),
-    Role.CONTROL_PLANE: ("keepalived",),
-    Role.GATEWAY: ("keepalived",),
-    Role.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
-    Role.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
-    Role.QUEUE: ("rabbitmq-server",),
+    ServerRole.WORKER: ("ethtool", "iptables", "jq"),
+    ServerRole.CONTROL_PLANE: ("keepalived",),
+    ServerRole.GATEWAY: ("keepalived",),
+    ServerRole.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
+    ServerRole.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
+    ServerRole.QUEUE: ("rabbitmq-server",),
 }
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
 _SYSCTLS = {
@@ -94,7 +94,7 @@ def hosts_lines(env: Environment, server: Server) -> str:
     """The lines of hosts(5) for all servers, the registry nearest to ``server``, the endpoints, and the
     stateful services, which are reached through the server's own proxy."""
     lines = [f"{one.address} {one.name}" for one in env.present]
-    registries = env.with_role(Role.REGISTRY)
+    registries = env.with_role(ServerRole.REGISTRY)
     if registries:
         nearest = server if server in registries else registries[0]
         lines.append(f"{nearest.address} registry.{env.networks.domain}")

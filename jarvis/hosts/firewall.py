@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.remote import File
 from jarvis.remote.script import read_file
 
@@ -51,7 +51,7 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     operators = [str(one) for one in firewall.operators] or None
     own = server.roles
 
-    def having(*roles: Role) -> list[str]:
+    def having(*roles: ServerRole) -> list[str]:
         return [str(one.address) for one in env.present if one.roles & set(roles)]
 
     found = [
@@ -62,36 +62,38 @@ def openings(env: Environment, server: Server) -> list[Opening]:
             sources=[*servers, pods, *map(str, firewall.clients)],
         ),
     ]
-    if Role.ETCD in own:
+    if ServerRole.ETCD in own:
         found += [
-            Opening(use="etcd clients", ports=[2379], sources=having(Role.ETCD, Role.CONTROL_PLANE)),
-            Opening(use="etcd members", ports=[2380], sources=having(Role.ETCD)),
+            Opening(
+                use="etcd clients", ports=[2379], sources=having(ServerRole.ETCD, ServerRole.CONTROL_PLANE)
+            ),
+            Opening(use="etcd members", ports=[2380], sources=having(ServerRole.ETCD)),
         ]
-    if own & {Role.CONTROL_PLANE, Role.GATEWAY}:
+    if own & {ServerRole.CONTROL_PLANE, ServerRole.GATEWAY}:
         found.append(Opening(use="Kubernetes API", ports=[6443], sources=None))
-    if Role.GATEWAY in own:
+    if ServerRole.GATEWAY in own:
         found.append(Opening(use="HTTP gateway", ports=[env.gateway.https_port], sources=None))
-    if Role.WORKER in own:
-        found.append(Opening(use="kubelet", ports=[10250], sources=having(Role.CONTROL_PLANE)))
-    if Role.REGISTRY in own:
+    if ServerRole.WORKER in own:
+        found.append(Opening(use="kubelet", ports=[10250], sources=having(ServerRole.CONTROL_PLANE)))
+    if ServerRole.REGISTRY in own:
         sources = None if operators is None else [*servers, *operators]
         found.append(Opening(use="registry", ports=[env.registry.port], sources=sources))
-    if Role.DATABASE in own:
+    if ServerRole.DATABASE in own:
         found += [
             Opening(use="MariaDB and its health", ports=[3307, 3308], sources=servers),
-            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(Role.DATABASE)),
+            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(ServerRole.DATABASE)),
         ]
-    if Role.QUEUE in own:
+    if ServerRole.QUEUE in own:
         found += [
             Opening(use="RabbitMQ", ports=[5673], sources=servers),
             # Members answer their tools directly, on the ports that those listen on while they run.
             Opening(
                 use="RabbitMQ members and tools",
                 ports=[4369, 25672, "35672-35682"],
-                sources=having(Role.QUEUE),
+                sources=having(ServerRole.QUEUE),
             ),
         ]
-    if Role.STORAGE in own:
+    if ServerRole.STORAGE in own:
         found.append(Opening(use="Ceph", ports=[3300, 6789, "6800-7300"], sources=[*servers, pods]))
     found += [
         Opening(use="configuration, firewall.ports", ports=[port], sources=[str(one) for one in networks])
@@ -107,7 +109,7 @@ def ruleset(env: Environment, server: Server) -> str:
     """
     port = server.port or env.ssh.port
     ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
-    holders = [str(one.address) for one in env.with_role(Role.GATEWAY)]
+    holders = [str(one.address) for one in env.with_role(ServerRole.GATEWAY)]
     lines = [
         *lost_lines(env),
         *(_ssh_limit(family, port) for family in _FAMILIES),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.artifacts import Release
 from jarvis.core.component import Component
 from jarvis.hosts import firewall
@@ -32,7 +32,7 @@ _INSTALL_TIMEOUT = 900
 
 def without_swap(env: Environment, server: Server) -> bool:
     """Whether ``server`` must have no swap: where there is a kubelet, unless it is told to bear that."""
-    return Role.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
+    return ServerRole.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ class Host(Component, token="hosts:Host"):
       which a role whose units run from it names in ``inputs``.
     """
 
-    base: HostService
-    merged: HostService
+    base_ready: HostService
+    release_ready: HostService
     server: Server
     target: Target
     release: str
@@ -79,12 +79,12 @@ class Host(Component, token="hosts:Host"):
         tool = ServerTools(
             f"{name}-apply",
             bare,
-            (args.preflight.passed,),
+            (args.preflight.ready,),
             self.child(),
             refusal=deployment.apply(lambda known: refusal(name, known, accepted)),
             undo=lambda line: deployment.apply(lambda known: unless_foreign(known, line)),
         )
-        self.base = HostService(
+        self.base_ready = HostService(
             f"{name}-base",
             "base",
             HostServiceArgs(
@@ -102,7 +102,7 @@ class Host(Component, token="hosts:Host"):
                 timeout=_INSTALL_TIMEOUT,
                 purge=[STAGING],
             ),
-            self.child(depends_on=[tool, *(host.base for host in args.after)]),
+            self.child(depends_on=[tool, *(host.base_ready for host in args.after)]),
         )
         # Who is not root writes to a folder of its own, and the image is root's before it is looked at.
         staged = f"{SCRIPTS if self.target.sudo else STAGING}/release.raw"
@@ -112,9 +112,9 @@ class Host(Component, token="hosts:Host"):
             TransferArgs(
                 target=self.target, source=args.release.path, sha256=args.release.sha256, path=staged
             ),
-            self.child(depends_on=[self.base]),
+            self.child(depends_on=[self.base_ready]),
         )
-        self.merged = HostService(
+        self.release_ready = HostService(
             f"{name}-release",
             "release",
             HostServiceArgs(
@@ -123,6 +123,6 @@ class Host(Component, token="hosts:Host"):
                 before=[*taken, f"{RELEASE_TOOL} activate {self.release} {staged}"],
                 undo=[f"{RELEASE_TOOL} remove"],
             ),
-            self.child(depends_on=[image, *(host.merged for host in args.after)]),
+            self.child(depends_on=[image, *(host.release_ready for host in args.after)]),
         )
         self.register_outputs({"release": self.release})

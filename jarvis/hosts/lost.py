@@ -45,6 +45,6 @@ class LostServer(Component, token="hosts:Host"):
             connection=target.connection(),
             create=f"exec true # {args.server.name} is lost",
             add_previous_output_in_env=False,
-            opts=place.child(**command_options(target), depends_on=[args.survivor.base]),
+            opts=place.child(**command_options(target), depends_on=[args.survivor.base_ready]),
         )
         self.register_outputs({})

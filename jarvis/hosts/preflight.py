@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, user, wait_seconds
 from jarvis.config.ports import choices, uses
 from jarvis.config.sizes import least_memory_mib, taken_mib
@@ -78,7 +78,7 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         **({"patience": str(env.patience)} if env.patience > 1 else {}),
         **({"take_over": server.take_over} if server.take_over else {}),
         **({"interface": server.interface} if server.interface else {}),
-        **(_disk(server) if Role.STORAGE in server.roles else {}),
+        **(_disk(server) if ServerRole.STORAGE in server.roles else {}),
     }
 
 
@@ -112,7 +112,7 @@ class Preflight(Component, token="hosts:Preflight"):
     ``deployment``: the id of this state's deployment, by which its servers know it.
     """
 
-    passed: pulumi.Resource
+    ready: pulumi.Resource
     deployment: pulumi.Output[str]
 
     def __init__(self, name: str, args: PreflightArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -144,7 +144,7 @@ class Preflight(Component, token="hosts:Preflight"):
             )
             outputs[server.name] = check.stdout
         skew = env.preflight.max_clock_skew_seconds
-        self.passed = LocalCheck(
+        self.ready = LocalCheck(
             name,
             LocalCheckArgs(
                 command="exec python3 jarvis/hosts/agreement.py",

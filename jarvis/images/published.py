@@ -28,7 +28,7 @@ class PublishedImages(Component, token="images:Published"):
     changes nothing. ``pushed``: the resources after which all is there.
     """
 
-    pushed: list[pulumi.Resource]
+    ready: list[pulumi.Resource]
 
     def __init__(
         self, name: str, args: PublishedImagesArgs, opts: pulumi.ResourceOptions | None = None
@@ -37,7 +37,7 @@ class PublishedImages(Component, token="images:Published"):
         self._images = args.images
         registry = args.registry
         digests = {each: image.digest for each, image in sorted(args.images.items())}
-        self.pushed = [
+        self.ready = [
             LocalCheck(
                 f"{name}-{server}",
                 LocalCheckArgs(
@@ -54,7 +54,7 @@ class PublishedImages(Component, token="images:Published"):
                 ),
                 self.child(depends_on=[service]),
             )
-            for server, service in registry.services.items()
+            for server, service in registry.ready.items()
         ]
         self.register_outputs({})
 

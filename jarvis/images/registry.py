@@ -63,7 +63,7 @@ class Registry(Component, token="images:Registry"):
     client: Certificate
     pusher: Certificate
     endpoints: dict[str, str]
-    services: dict[str, HostService]
+    ready: dict[str, HostService]
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -75,7 +75,7 @@ class Registry(Component, token="images:Registry"):
         )
         self.client = self._client(f"{name}-client", rotations.get(f"{name}-client", 0))
         self.pusher = self._client(f"{name}-pusher", rotations.get(f"{name}-pusher", 0))
-        self.endpoints, self.services = {}, {}
+        self.endpoints, self.ready = {}, {}
         for host in args.hosts:
             server = host.server
             member = f"{name}-{server.name}"
@@ -93,7 +93,7 @@ class Registry(Component, token="images:Registry"):
                 self.child(),
             )
             self.endpoints[server.name] = f"{server.address}:{port}"
-            self.services[server.name] = self._service(member, host, certificate, port)
+            self.ready[server.name] = self._service(member, host, certificate, port)
         self.register_outputs({"endpoints": self.endpoints})
 
     def _client(self, name: str, rotation: int) -> Certificate:

@@ -50,7 +50,7 @@ class Access(Component, token="kubernetes:Access"):
     ``operators``: the latter, without which a kubeconfig opens nothing.
     """
 
-    operators: objects.ClusterRoleBinding
+    operators_ready: objects.ClusterRoleBinding
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -65,7 +65,7 @@ class Access(Component, token="kubernetes:Access"):
             subjects=[{"apiGroup": _RBAC, "kind": "User", "name": KUBELET_CLIENT}],
             opts=self.in_cluster(args.provider),
         )
-        self.operators = objects.ClusterRoleBinding(
+        self.operators_ready = objects.ClusterRoleBinding(
             f"{name}-operators", **operators_binding(args.operators), opts=self.in_cluster(args.provider)
         )
         self.register_outputs({})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.hosts import endpoint_names
 from jarvis.kubernetes.access import Access, AccessArgs
@@ -37,7 +37,7 @@ class KubernetesClusterArgs:
     - ``env``: the environment. ``control_plane``, ``nodes``: its servers with these roles; every server of
       the control plane, and every one that may hold the virtual address (role ``gateway``), is a node too.
     - ``etcd``: where its objects are kept.
-    - ``images``: references of ``pause`` and ``coredns``. ``images_pushed``: what makes them available.
+    - ``images``: references of ``pause`` and ``coredns``. ``images_ready``: what makes them available.
     - ``registry_authority``, ``registry_client``: how the nodes pull images.
     - ``aliases``: names of the environment's domain, each with that of the cluster that it leads to in pods.
     """
@@ -49,7 +49,7 @@ class KubernetesClusterArgs:
     images: Mapping[str, pulumi.Input[str]]
     registry_authority: Authority
     registry_client: Certificate
-    images_pushed: Sequence[pulumi.Resource] = ()
+    images_ready: Sequence[pulumi.Resource] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -110,7 +110,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             # ends an object in an error. So it starts once no API server will change any more.
             opts=self.child(
                 depends_on=[
-                    *(server.apiserver for server in self.control_plane),
+                    *(server.apiserver_ready for server in self.control_plane),
                     *addresses.values(),
                     *self._forgotten(name, [*addresses.values(), *self.control_plane]),
                 ]
@@ -121,7 +121,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             AccessArgs(provider=self.provider, operators=self.identities.operators),
             self.child(),
         )
-        nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
+        nodes = [each for node in self.nodes for each in node.ready]
         self.dns = ClusterDns(
             f"{name}-dns",
             ClusterDnsArgs(
@@ -130,7 +130,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 image=args.images["coredns"],
                 names=[name for name in endpoint_names(env) if name not in args.aliases],
                 aliases=args.aliases,
-                after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
+                after=[*nodes, *args.images_ready, self.control_plane[0].controllers_ready],
             ),
             self.child(),
         )
@@ -153,11 +153,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             return []
         address = _url(self._args.env.reach_address)
         args = ForgottenNodesArgs(nodes=nodes, address=address, identities=self.identities)
-        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
+        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).ready]
 
     def _proxy(self, host: Host, after: Sequence[ApiServerProxy]) -> ApiServerProxy:
         roles = host.server.roles
-        outside = Role.GATEWAY in roles and Role.CONTROL_PLANE not in roles
+        outside = ServerRole.GATEWAY in roles and ServerRole.CONTROL_PLANE not in roles
         servers = [(one.server.name, f"{one.server.address}:{PORT}") for one in self._args.control_plane]
         return ApiServerProxy(
             f"{host.server.name}-apiserver-proxy",
@@ -191,11 +191,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                         etcd_authority=args.etcd.authority.certificate,
                         etcd_client=etcd_client,
                         after_apiserver=[
-                            *args.etcd.members,
+                            *args.etcd.ready,
                             proxies[host.server.name],
-                            *([before.apiserver] if before else []),
+                            *([before.apiserver_ready] if before else []),
                         ],
-                        after_controllers=[before.controllers] if before else [],
+                        after_controllers=[before.controllers_ready] if before else [],
                     ),
                     self.child(),
                 )
@@ -205,7 +205,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
     def _node(self, host: Host, after: Sequence[pulumi.Resource], first: Sequence[Node]) -> Node:
         args = self._args
         registries = sorted(
-            args.env.with_role(Role.REGISTRY), key=lambda server: server.name != host.server.name
+            args.env.with_role(ServerRole.REGISTRY), key=lambda server: server.name != host.server.name
         )
         return Node(
             f"{host.server.name}-node",
@@ -217,8 +217,8 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 registry_servers=[str(server.address) for server in registries],
                 registry_authority=args.registry_authority.certificate,
                 registry_client=args.registry_client,
-                after=[service for node in first for service in (node.kubelet, node.proxy)],
-                after_kubelet=[*after, self.control_plane[0].apiserver],
+                after=[each for node in first for each in node.ready],
+                after_kubelet=[*after, self.control_plane[0].apiserver_ready],
             ),
             self.child(),
         )
@@ -229,11 +229,14 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         own = {
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
         }
-        holders = [host for host in args.nodes if Role.GATEWAY in host.server.roles]
+        holders = [host for host in args.nodes if ServerRole.GATEWAY in host.server.roles]
         # While one holder tells the others another address than they know, they do not listen to it, and
         # after four seconds one of them holds all as well. So all change at once, after the last API server.
         together = (
-            [*(proxies[host.server.name] for host in holders), *(one.apiserver for one in self.control_plane)]
+            [
+                *(proxies[host.server.name] for host in holders),
+                *(one.apiserver_ready for one in self.control_plane),
+            ]
             if args.env.holders_change
             else []
         )
@@ -249,7 +252,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                     api_port=PORT,
                     after=[
                         proxies[host.server.name],
-                        (own.get(host.server.name) or self.control_plane[0]).apiserver,
+                        (own.get(host.server.name) or self.control_plane[0]).apiserver_ready,
                         *together,
                         *first,
                     ],

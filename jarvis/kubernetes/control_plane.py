@@ -191,15 +191,15 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
     """The API server of one server, and beside it controller manager and scheduler, of which one in the
     cluster leads. ``apiserver`` and ``controllers`` are their resources."""
 
-    apiserver: HostService
-    controllers: HostService
+    apiserver_ready: HostService
+    controllers_ready: HostService
 
     def __init__(
         self, name: str, args: ControlPlaneServerArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        self.apiserver = self._apiserver(name, args)
-        self.controllers = self._controllers(name, args)
+        self.apiserver_ready = self._apiserver(name, args)
+        self.controllers_ready = self._controllers(name, args)
         self.register_outputs({})
 
     def _apiserver(self, name: str, args: ControlPlaneServerArgs) -> HostService:
@@ -314,7 +314,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 inputs=[args.host.release],
                 ready="/var/lib/jarvis/bin/controllers-ready",
             ),
-            self.child(depends_on=[args.host, self.apiserver, *args.after_controllers]),
+            self.child(depends_on=[args.host, self.apiserver_ready, *args.after_controllers]),
         )
 
 

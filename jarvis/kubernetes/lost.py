@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.kubernetes.identity import Identities
 from jarvis.remote import LocalCheck, LocalCheckArgs
@@ -22,7 +22,7 @@ def node_user(server: str) -> str:
 
 def lost_nodes(env: Environment) -> list[str]:
     """The names of the nodes that are gone for good, in the configuration's order."""
-    return [server.name for server in env.lost if Role.WORKER in server.roles]
+    return [server.name for server in env.lost if ServerRole.WORKER in server.roles]
 
 
 def authorization(nodes: Sequence[str], nobody: str) -> str:
@@ -86,14 +86,14 @@ class ForgottenNodes(Component, token="kubernetes:ForgottenNodes"):
     """Takes the nodes of lost servers out of the cluster, with what ran there: their pods are made anew
     elsewhere at once, and no DaemonSet waits for one. ``done``: the resource after which they are gone."""
 
-    done: pulumi.Resource
+    ready: pulumi.Resource
 
     def __init__(
         self, name: str, args: ForgottenNodesArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
         identities = args.identities
-        self.done = LocalCheck(
+        self.ready = LocalCheck(
             name,
             LocalCheckArgs(
                 command="exec python3 jarvis/kubernetes/forget.py",

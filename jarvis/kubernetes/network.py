@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.kubernetes.flags import template
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
@@ -85,7 +85,7 @@ def masquerade_rules(env: Environment) -> str:
 def access_rules(env: Environment, server: Server) -> str:
     """nftables rules for whom the pods of ``server`` may speak to (docs/decisions/018-network-access.md)."""
 
-    def having(role: Role) -> str:
+    def having(role: ServerRole) -> str:
         return ", ".join(str(one.address) for one in env.with_role(role))
 
     return template(
@@ -99,8 +99,8 @@ def access_rules(env: Environment, server: Server) -> str:
         https=str(GATEWAY_PORT),
         virtual_address=_either(env.held_addresses),
         public=str(env.gateway.https_port),
-        storage=having(Role.STORAGE),
-        control_plane=having(Role.CONTROL_PLANE),
+        storage=having(ServerRole.STORAGE),
+        control_plane=having(ServerRole.CONTROL_PLANE),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.core.component import Component
 from jarvis.core.tls import CIPHER_SUITES
 from jarvis.kubernetes.containerd import FOLDER as CONTAINERD
@@ -98,7 +98,7 @@ def node_labels(server: Server) -> dict[str, str]:
 
 def label_patch(labels: Mapping[str, str]) -> str:
     """A merge patch that gives a node ``labels``, and takes away those of roles that it has no more."""
-    roles = {f"{ROLE_LABEL}{role.value}": None for role in Role}
+    roles = {f"{ROLE_LABEL}{role.value}": None for role in ServerRole}
     return json.dumps({"metadata": {"labels": {**roles, **labels}}}, indent=2)
 
 
@@ -134,12 +134,14 @@ class Node(Component, token="kubernetes:Node"):
     containerd: HostService
     kubelet: HostService
     proxy: HostService
+    ready: list[HostService]
 
     def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.containerd = self._containerd(name, args)
         self.kubelet = self._kubelet(name, args)
         self.proxy = self._proxy(name, args)
+        self.ready = [self.kubelet, self.proxy]
         self.register_outputs({})
 
     def _containerd(self, name: str, args: NodeArgs) -> HostService:

@@ -79,19 +79,21 @@ def directives(args: HostServiceArgs) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
+def command_text(host_role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
     """The command that applies ``role``: the script, and as what it reads what was found of it on the server
     (``Target.seen``), its directives and files.
 
     Raises ``ValueError`` for more than a server can be given at once.
     """
-    seen = "".join(f"seen {line}\n" for line in args.target.seen.get(role, ()))
-    text = args.target.as_root(f"exec {APPLY} {role} 3<<'{_END}'\n{seen}{directives(args)}{bundle}{_END}\n")
+    seen = "".join(f"seen {line}\n" for line in args.target.seen.get(host_role, ()))
+    text = args.target.as_root(
+        f"exec {APPLY} {host_role} 3<<'{_END}'\n{seen}{directives(args)}{bundle}{_END}\n"
+    )
     size = len(text.encode())
     if size > _COMMAND_BYTES:
         raise ValueError(
-            f"{server}: the files of the role {role} take {size} bytes, a command carries {_COMMAND_BYTES}:"
-            " divide the role, or send large files by jarvis.remote.Transfer"
+            f"{server}: the files of the role {host_role} take {size} bytes, a command carries"
+            f" {_COMMAND_BYTES}: divide the role, or send large files by jarvis.remote.Transfer"
         )
     return text
 
@@ -108,7 +110,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
     def __init__(
         self,
         name: str,
-        role: str,
+        host_role: str,
         args: HostServiceArgs,
         opts: pulumi.ResourceOptions | None = None,
         *,
@@ -117,12 +119,12 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
         )
-        text = clear.apply(lambda bundle: command_text(role, args.target.server, args, bundle))
+        text = clear.apply(lambda bundle: command_text(host_role, args.target.server, args, bundle))
         super().__init__(
             name,
             connection=args.target.connection(),
             create=text,
-            delete=args.target.as_root(f"[ ! -x {APPLY} ] || {APPLY} --remove {role}"),
+            delete=args.target.as_root(f"[ ! -x {APPLY} ] || {APPLY} --remove {host_role}"),
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jarvis.config import Role
+from jarvis.config import ServerRole
 from jarvis.gateway import Passage, Route, haproxy_config
 from jarvis.gateway.haproxy import DRAIN, PAUSE, PLACES
 from jarvis.gateway.http import daemon_set_spec, in_cluster_names
@@ -92,13 +92,15 @@ def test_the_first_hop_is_more_patient_than_any_backend() -> None:
 
 def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
     env = environment()
-    assert all({*server.roles} >= {Role.WORKER, Role.GATEWAY} for server in env.servers)
+    assert all({*server.roles} >= {ServerRole.WORKER, ServerRole.GATEWAY} for server in env.servers)
     assert in_cluster_names(env, [KEYSTONE, GLANCE]) == {
         "identity.example.org": "gateway.gateway.svc.cluster.local",
         "image.example.org": "gateway.gateway.svc.cluster.local",
     }
     first = env.servers[0]
-    without = first.model_copy(update={"roles": [role for role in first.roles if role is not Role.GATEWAY]})
+    without = first.model_copy(
+        update={"roles": [role for role in first.roles if role is not ServerRole.GATEWAY]}
+    )
     mixed = env.model_copy(update={"servers": [without, *env.servers[1:]]})
     assert in_cluster_names(mixed, [KEYSTONE]) == {}
 

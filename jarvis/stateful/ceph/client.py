@@ -56,7 +56,7 @@ class CephClient(Component, token="ceph:Client"):
     user: str
     keyrings: Mapping[str, pulumi.Output[str]]
     config: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: CephClientArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -80,7 +80,7 @@ class CephClient(Component, token="ceph:Client"):
         )
         file = f"{_FOLDER}/{args.client}.keyring"
         gone = [f"{args.client}.{args.rotation - 2}" if args.rotation > 2 else args.client]
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"ceph-client-{args.client}",
             HostServiceArgs(

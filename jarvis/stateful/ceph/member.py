@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config.platform import Storage
+from jarvis.config.platform import StorageSettings
 from jarvis.remote import File, HostServiceArgs
 from jarvis.remote.script import read_file
 from jarvis.stateful.ceph import text
@@ -30,7 +30,7 @@ class CephIdentity:
     copies: int
     monitor_key: pulumi.Output[str]
     admin_key: pulumi.Output[str]
-    settings: Storage
+    settings: StorageSettings
     lost: Sequence[str] = ()
 
 

@@ -56,12 +56,12 @@ class Pool(Component, token="ceph:Pool"):
 
     pool: str
     health: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: PoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.pool = args.pool
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"ceph-pool-{args.pool}",
             HostServiceArgs(
@@ -76,7 +76,7 @@ class Pool(Component, token="ceph:Pool"):
                 script="ceph-health.sh",
                 arguments=[args.pool, str(args.size), str(args.least), *args.storage.monitors],
             ),
-            self.child(depends_on=[self.applied]),
+            self.child(depends_on=[self.ready]),
         )
         self.health = asked.stdout.apply(str.strip)
         self.register_outputs({"pool": self.pool, "health": self.health})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
 from jarvis.pki import RandomKey, RandomKeyArgs
@@ -57,7 +57,7 @@ class Storage(Component, token="ceph:Storage"):
         )
         self.fsid = pulumi.Output.unsecret(cluster.value.apply(text.fsid))
         # Lost ones too: a monitor would have to restart to be told of fewer, when none can be spared.
-        self.monitors = {one.name: str(one.address) for one in env.declared(Role.STORAGE)}
+        self.monitors = {one.name: str(one.address) for one in env.declared(ServerRole.STORAGE)}
         self.copies = env.copies
         self.admin = args.hosts[0].target
         identity = CephIdentity(
@@ -67,7 +67,7 @@ class Storage(Component, token="ceph:Storage"):
             monitor_key=cluster.value.apply(text.cephx_key),
             admin_key=admin.value.apply(text.cephx_key),
             settings=env.storage,
-            lost=[one.name for one in env.lost if Role.STORAGE in one.roles],
+            lost=[one.name for one in env.lost if ServerRole.STORAGE in one.roles],
         )
         last: list[pulumi.Resource] = []
         for host in args.hosts:

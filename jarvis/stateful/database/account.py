@@ -37,7 +37,7 @@ class Account(Component, token="stateful:Account"):
     database: Database
     user: str
     password: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: AccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -51,7 +51,7 @@ class Account(Component, token="stateful:Account"):
             lambda words: account_statements(user=args.user, passwords=words)
         )
         file = f"{SQL_FOLDER}/{args.user}.sql"
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"database-account-{args.user}",
             HostServiceArgs(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs
 from jarvis.remote import Target
@@ -33,7 +33,7 @@ def database_link(env: Environment) -> LinkedService:
     return LinkedService(
         name=SERVICE,
         port=PORT,
-        members=members(env, Role.DATABASE),
+        members=members(env, ServerRole.DATABASE),
         member_port=MEMBER_PORT,
         check=http(HEALTH_PORT),
         one_writer=True,
@@ -52,7 +52,7 @@ class DatabaseArgs:
     env: Environment
 
     def __post_init__(self) -> None:
-        count = len(self.env.declared(Role.DATABASE))
+        count = len(self.env.declared(ServerRole.DATABASE))
         if count % 2 == 0:
             raise ValueError(
                 f"{count} servers for the database: it needs an odd number, of which most are left"
@@ -74,7 +74,7 @@ class Database(Component, token="stateful:Database"):
     authority: Authority
     host: str
     writer: Target
-    members: list[DatabaseMember]
+    ready: list[DatabaseMember]
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -86,7 +86,7 @@ class Database(Component, token="stateful:Database"):
             self.child(),
         )
         # Lost ones too: MariaDB would have to restart to be told of fewer. Its agents know who is lost.
-        addresses = {one.name: str(one.address) for one in env.declared(Role.DATABASE)}
+        addresses = {one.name: str(one.address) for one in env.declared(ServerRole.DATABASE)}
         agents = [
             DatabaseAgent(
                 f"{name}-{host.server.name}",
@@ -98,10 +98,10 @@ class Database(Component, token="stateful:Database"):
                     rotation=env.rotations.get(f"{name}-{host.server.name}", 0),
                 ),
                 self.child(),
-            ).applied
+            ).ready
             for host in args.hosts
         ]
-        self.members = []
+        self.ready = []
         before: list[pulumi.Resource] = [*agents]
         for host in args.hosts:
             member = DatabaseMember(
@@ -116,7 +116,7 @@ class Database(Component, token="stateful:Database"):
                 ),
                 self.child(),
             )
-            self.members.append(member)
+            self.ready.append(member)
             before = [member]
         self.writer = args.hosts[0].target
         self.register_outputs({"host": self.host})

@@ -51,7 +51,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
     """What a member has by which the others know it, before it has any data: its certificate, and the agent
     that tells its health and its position. ``applied``: the resource after which it answers."""
 
-    applied: HostService
+    ready: HostService
 
     def __init__(
         self, name: str, args: DatabaseAgentArgs, opts: pulumi.ResourceOptions | None = None
@@ -73,7 +73,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
             self.child(),
         )
         told = json.dumps({"name": server.name, "members": dict(args.addresses), "data": DATA}, indent=1)
-        self.applied = HostService(
+        self.ready = HostService(
             f"{name}-agent",
             "database-agent",
             HostServiceArgs(
@@ -109,8 +109,8 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMemberArgs:
     """``host``: the server. ``cluster``: its name. ``addresses``: of all members by server.
-    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.Database``. ``after``: what is there before
-    it starts."""
+    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.DatabaseSettings``.
+    ``after``: what is there before it starts."""
 
     host: Host
     cluster: str

@@ -52,12 +52,12 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
     """
 
     services: list[LinkedService]
-    applied: list[HostService]
+    ready: list[HostService]
 
     def __init__(self, name: str, args: LinkProxiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.services = list(args.services)
-        self.applied = []
+        self.ready = []
         for host in args.hosts:
             one = HostService(
                 f"{name}-{host.server.name}",
@@ -79,7 +79,7 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
                     reload=True,
                     purge=[ACTIVE],
                 ),
-                self.child(depends_on=[host, *args.env.first_alone(self.applied)]),
+                self.child(depends_on=[host, *args.env.first_alone(self.ready)]),
             )
-            self.applied.append(one)
+            self.ready.append(one)
         self.register_outputs({})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9/_.-]*")
@@ -90,7 +90,7 @@ class LinkedService:
             )
 
 
-def members(env: Environment, role: Role) -> list[LinkMember]:
+def members(env: Environment, role: ServerRole) -> list[LinkMember]:
     """The servers of ``env`` that have ``role``, as members at their addresses."""
     return [LinkMember(name=one.name, address=str(one.address)) for one in env.with_role(role)]
 

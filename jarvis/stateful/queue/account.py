@@ -34,7 +34,7 @@ class QueueAccount(Component, token="stateful:QueueAccount"):
     """
 
     url: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: QueueAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -53,7 +53,7 @@ class QueueAccount(Component, token="stateful:QueueAccount"):
             lambda words: definitions(service=args.service, passwords=words)
         )
         file = f"{FOLDER}/{args.service}.json"
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"queue-account-{args.service}",
             HostServiceArgs(

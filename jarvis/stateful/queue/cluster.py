@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs, RandomKey, RandomKeyArgs
 from jarvis.remote import Target
@@ -31,7 +31,7 @@ def queue_link(env: Environment) -> LinkedService:
     return LinkedService(
         name=SERVICE,
         port=PORT,
-        members=members(env, Role.QUEUE),
+        members=members(env, ServerRole.QUEUE),
         member_port=MEMBER_PORT,
         check=tls(),
     )
@@ -48,7 +48,7 @@ class QueueArgs:
     env: Environment
 
     def __post_init__(self) -> None:
-        count = len(self.env.declared(Role.QUEUE))
+        count = len(self.env.declared(ServerRole.QUEUE))
         if count % 2 == 0:
             raise ValueError(f"the queue runs on an odd number of servers, not on {count}")
 
@@ -63,7 +63,7 @@ class Queue(Component, token="stateful:Queue"):
     authority: Authority
     host: str
     target: Target
-    members: list[QueueMember]
+    ready: list[QueueMember]
 
     def __init__(self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -81,23 +81,23 @@ class Queue(Component, token="stateful:Queue"):
             self.child(),
         )
         servers = [host.server.name for host in args.hosts]
-        self.members = []
+        self.ready = []
         for host in args.hosts:
             member = f"{name}-{host.server.name}"
-            self.members.append(
+            self.ready.append(
                 QueueMember(
                     member,
                     QueueMemberArgs(
                         host=host,
                         others=[server for server in servers if server != host.server.name],
-                        first=not self.members,
+                        first=not self.ready,
                         cluster=env.name,
                         authority=self.authority,
                         dns_names=names(env, SERVICE),
                         cookie=cookie.value,
                         memory_mib=env.queue.memory_mib,
                         rotation=env.rotations.get(member, 0),
-                        after=self.members[-1:],
+                        after=self.ready[-1:],
                     ),
                     self.child(),
                 )

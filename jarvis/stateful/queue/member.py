@@ -30,7 +30,7 @@ class QueueMemberArgs:
       cluster where there is none. ``cluster``: the cluster's name.
     - ``authority``: signs its certificate, for the server's name and address and ``dns_names``.
     - ``cookie``: what all members, and the tools on their servers, prove to each other that they know.
-    - ``memory_mib``: see ``jarvis.config.platform.Queue``. ``rotation``: of the certificate.
+    - ``memory_mib``: see ``jarvis.config.platform.QueueSettings``. ``rotation``: of the certificate.
     - ``after``: what must be done before it is touched, such as the member before it.
     """
 
