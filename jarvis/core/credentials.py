@@ -1,6 +1,7 @@
-"""How OpenSSH is told of keys and agents on the operator's machine, and what can be said of them at once.
+"""Checks of SSH credentials on the operator's machine, before any server is dialled.
 
-A server only says "Permission denied", whatever the reason, and a dial takes seconds; these answer at once.
+A server answers a bad key with "Permission denied" whatever the reason, and each dial takes seconds. These
+checks name the reason at once.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ ENCRYPTED = "it is encrypted"
 
 
 def option_path(path: str | Path) -> str:
-    """``path`` as the value of an option of OpenSSH, which splits at blanks and expands ``%``."""
+    """``path`` as the value of an OpenSSH option, which splits at blanks and expands ``%``."""
     return '"' + str(path).replace("%", "%%") + '"'
 
 
 def key_problem(text: str) -> str:
-    """Why OpenSSH cannot use the private key ``text`` without asking anybody; empty where it can.
+    """Why OpenSSH cannot use a private key without asking for anything; empty where it can.
 
-    It is empty too where ``ssh-keygen`` is not installed: then nothing is known.
+    Without ``ssh-keygen`` nothing is known, and nothing is reported.
+
+    Args:
+        text: the private key, in OpenSSH's or PEM form.
     """
     if text.startswith(_PUBLIC):
         return PUBLIC
@@ -50,8 +54,13 @@ def key_problem(text: str) -> str:
 
 
 def agent_problem(socket: str | None) -> str:
-    """Why the SSH agent at ``socket`` (a path; ``None``: the shell names none) can let nobody in; empty where
-    it holds a key, and where ``ssh-add`` is not installed."""
+    """Why no key can be had from an SSH agent; empty where the agent holds one.
+
+    Without ``ssh-add`` nothing is known, and nothing is reported.
+
+    Args:
+        socket: path of the agent's socket; ``None`` where the shell names none.
+    """
     if not socket:
         return "no SSH agent is named by SSH_AUTH_SOCK"
     said = _run("ssh-add", "-l", socket=socket)

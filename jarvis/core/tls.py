@@ -1,4 +1,4 @@
-"""What servers of TLS offer."""
+"""Cipher suites that TLS servers offer."""
 
 from __future__ import annotations
 
