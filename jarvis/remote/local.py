@@ -1,4 +1,4 @@
-"""A secret made on the operator's machine once, and kept in the state."""
+"""Secrets that are generated on the operator's machine once and kept in the state."""
 
 from __future__ import annotations
 
@@ -35,16 +35,21 @@ FROZEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSecretArgs:
-    """``request``: what the generator reads as one JSON object (``jarvis.pki.request``); values may be secret
-    Outputs. The secret is made anew when it changes, and for nothing else."""
+    """What to generate.
+
+    Attributes:
+        request: the generator's request (``jarvis.pki.request``); values may be secret Outputs. A changed
+            request makes a new secret, and nothing else does.
+    """
 
     request: Mapping[str, pulumi.Input[Any]]
 
 
 class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
-    """The result of the generator, secret, stable until its request changes.
+    """A generated secret, stable until its request changes.
 
-    ``value`` is the generator's stdout as a secret Output.
+    Attributes:
+        value: the generator's stdout, a secret Output.
     """
 
     value: pulumi.Output[str]
