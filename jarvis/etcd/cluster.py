@@ -1,4 +1,4 @@
-"""An etcd cluster."""
+"""The etcd cluster."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdClusterArgs:
-    """``hosts``: the servers of the members, in the configuration's order. ``env``: theirs, which also says
-    which member is lost."""
+    """The servers of an etcd cluster.
+
+    Attributes:
+        hosts: servers of the members, in the configuration's order.
+        env: the environment, which also says which members are lost.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class EtcdCluster(Component, token="etcd:Cluster"):
-    """etcd members that are made, and changed, one after the other.
+    """An etcd cluster whose members are started, and changed, one after the other.
 
-    Each member depends on the one before it, and is ready only when it is healthy: a change that breaks one
-    stops there, with the others at work.
+    Each member depends on the one before it and is ready only when it is healthy. A change that breaks one
+    member stops there, and the others go on serving.
 
-    - ``endpoints``: URLs for clients, those of lost members too: a client finds one that answers, and an API
-      server would restart to be told of fewer. ``authority``: what to trust; it signs the clients too.
-    - ``members``: to depend on.
+    Attributes:
+        endpoints: client URLs of all members, lost ones included: clients skip a dead endpoint, while API
+            servers would have to restart for a shorter list.
+        authority: signs members and clients.
+        ready: the members, to depend on.
     """
 
     endpoints: list[str]
@@ -75,8 +81,10 @@ class EtcdCluster(Component, token="etcd:Cluster"):
         self.register_outputs({"endpoints": self.endpoints})
 
     def client(self, name: str) -> Certificate:
-        """A certificate for the client called ``name``, which may do everything: etcd's own users are not
-        in use."""
+        """A client certificate called ``name``.
+
+        Its holder may do anything: etcd's own users are not in use.
+        """
         return Certificate(
             name,
             CertificateArgs(
