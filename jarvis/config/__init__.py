@@ -1,6 +1,6 @@
-"""The model of one environment: what ``Pulumi.<stack>.yaml`` says, checked before anything changes.
+"""The configuration of one environment, ``Pulumi.<stack>.yaml``, checked before anything changes.
 
-Nothing here makes a Pulumi resource.
+No Pulumi resource is made here.
 """
 
 from jarvis.config.artifacts import Artifacts, load_artifacts

@@ -1,4 +1,4 @@
-"""One environment as a whole, and the checks that go across its sections."""
+"""An environment as a whole, with the checks that compare its sections."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ SUPPORTED_CONTAINERD = {"1.36": ("2.1", "2.2", "2.3"), "1.37": ("2.2", "2.3", "2
 
 
 class Environment(Section):
-    """Everything that one stack is told: servers, networks, versions, services.
+    """The configuration of one stack: servers, networks, versions, services.
 
-    Raises ``pydantic.ValidationError`` with all mistakes at once, each at the path of its field.
+    All mistakes come in one ``pydantic.ValidationError``, each at the path of its field.
     """
 
     name: DnsLabel
@@ -81,24 +81,27 @@ class Environment(Section):
     _before: Before = PrivateAttr(default_factory=Before)
 
     def after(self, before: Before) -> Environment:
-        """The same environment in a stack where ``before`` is deployed; without it, it is a new stack's."""
+        """The same environment in a stack where ``before`` is deployed.
+
+        An environment as parsed belongs to a new stack.
+        """
         found = self.model_copy()
         found._before = before
         return found
 
     @property
     def before(self) -> Before:
-        """What the last finished ``up`` has deployed."""
+        """What the last finished ``up`` deployed."""
         return self._before
 
     @property
     def held_addresses(self) -> tuple[IPv4Address, ...]:
-        """The virtual addresses that the servers hold: one, and two while it changes."""
+        """The virtual addresses that the servers hold: one, or two during a change."""
         return addresses.held_addresses(self.networks.virtual_address, self._before)
 
     @property
     def reach_address(self) -> IPv4Address:
-        """The virtual address that answers all through this run, from its preview on."""
+        """The virtual address that answers throughout this run, its preview included."""
         return addresses.reach_address(self.networks.virtual_address, self._before)
 
     @property
@@ -108,17 +111,23 @@ class Environment(Section):
 
     @property
     def deployed(self) -> bool:
-        """Whether an earlier run is known to have deployed it."""
+        """Whether an earlier run is known to have deployed the environment."""
         return bool(self._before.servers)
 
     def first_alone(self, made: Sequence[_Made]) -> list[_Made]:
-        """Of what was ``made`` of one kind, one for each server, that which the next waits for: the first, so
-        that a change that breaks a server reaches no other. Nothing at a first deployment: all go at once."""
+        """The resources that the next of their kind waits for in a rolling change.
+
+        A change goes to the first server alone, so that one that breaks a server reaches no other. A first
+        deployment goes to all at once.
+
+        Args:
+            made: resources of one kind, one for each server, in order.
+        """
         return list(made[:1]) if self.deployed else []
 
     @property
     def present(self) -> list[Server]:
-        """The servers that are not lost: all that anything is asked of."""
+        """The servers that are not lost: only these are ever dialled."""
         return [server for server in self.servers if not server.lost]
 
     @property
@@ -127,17 +136,19 @@ class Environment(Section):
         return [server for server in self.servers if server.lost]
 
     def with_role(self, role: ServerRole) -> list[Server]:
-        """The servers that have ``role`` and are not lost, in the order of the configuration."""
+        """The servers that have ``role`` and are not lost, in the configuration's order."""
         return [server for server in self.present if role in server.roles]
 
     def declared(self, role: ServerRole) -> list[Server]:
-        """The servers that were given ``role``, lost ones too: what a part is told that would have to restart
-        to forget one of them, while it can be spared least."""
+        """The servers that were given ``role``, lost ones included, in the configuration's order.
+
+        For components that would have to restart to forget a member, at a time when no other can be spared.
+        """
         return [server for server in self.servers if role in server.roles]
 
     @property
     def copies(self) -> int:
-        """How many copies of each object the storage keeps, on as many servers."""
+        """How many copies of each object the storage keeps, each on a server of its own."""
         return self.storage.copies or min(3, len(self.declared(ServerRole.STORAGE)))
 
     def pod_subnet(self, server: Server) -> IPv4Network:
@@ -145,7 +156,10 @@ class Environment(Section):
         return self.networks.pod_subnet(self.pod_number(server))
 
     def pod_number(self, server: Server) -> int:
-        """The number of that network, from 0: the place in the configuration of a new stack."""
+        """The number of the pod network of ``server``, from 0.
+
+        In a new stack it is the server's place in the configuration.
+        """
         names = [one.name for one in self.servers]
         return pod_numbers(names, self._before, self.networks.pod_subnets)[server.name]
 

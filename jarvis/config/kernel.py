@@ -1,4 +1,4 @@
-"""Kernel settings: those that a server of Kubernetes needs, and whether the operator's leave them alone."""
+"""Kernel settings that Kubernetes needs, and whether the operator's settings leave them alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORWARDING = re.compile(r"net\.ipv4\.conf\.[^.]+\.forwarding")
 
 
 def sysctl_mistake(name: str, value: str) -> str:
-    """Why the setting ``name`` cannot be ``value``; empty where nothing is known against it."""
+    """Why the kernel setting ``name`` cannot be ``value``; empty where nothing is known against it."""
     if not _NAME.fullmatch(name):
         dotted = name.lstrip("-").replace("/", ".")
         hint = dotted if _NAME.fullmatch(dotted) else "net.core.somaxconn"

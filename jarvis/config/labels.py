@@ -1,4 +1,4 @@
-"""Labels of nodes: what Kubernetes takes as a label, and what a kubelet may give its own node."""
+"""Node labels: the syntax of Kubernetes, and which labels a kubelet may set on its own node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and addresses that have a meaning already, and so cannot be given to anything else."""
+"""Names and addresses that are taken already, by Kubernetes, Debian or a standard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _UNROUTED = {
 
 
 def names(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which names and addresses of ``env`` are somebody else's, one sentence for each field."""
+    """Names and addresses of ``env`` that are somebody else's, one sentence for each field."""
     yield from _servers(env)
     yield from _domains(env)
     yield from _networks(env)

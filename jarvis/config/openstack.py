@@ -1,4 +1,4 @@
-"""The OpenStack services and the gateway before them."""
+"""The configuration of OpenStack's services and of the gateway in front of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _NoThreads = Annotated[SkipJsonSchema[int], BeforeValidator(_refused)]
 
 
 class ServiceSettings(Section):
-    """What every OpenStack service has.
+    """Settings that every OpenStack service has.
 
-    ``options`` are named ``group.option`` as in the service's own reference, and checked against its list.
-    Those that this list calls secret are ``secret_options``, which Pulumi encrypts.
+    ``options`` are keyed ``group.option`` as in the service's own reference, and are checked against the list
+    made from its code. Options that this list calls secret belong into ``secret_options``, which Pulumi
+    encrypts.
 
     A process serves one request at a time. A service may override ``threads`` by a field that can be set once
     a decision record shows from its code that no two requests share anything (docs/decisions/029-threads.md).
@@ -46,10 +47,10 @@ class ServiceSettings(Section):
 
     @property
     def at_once(self) -> int:
-        """How many requests the gateway gives one replica at once.
+        """How many requests the gateway sends to one replica at once.
 
-        What is left is for probes, since a busy replica must not look as if it were gone: one thread of each
-        process, or one process where processes have no threads. A single process serves both.
+        The rest is left for probes, so that a busy replica does not look dead: one thread of each process, or
+        one process where processes have no threads. A single process serves both.
         """
         left = self.processes if self.threads > 1 else 1
         return max(1, self.processes * self.threads - left)
@@ -65,10 +66,11 @@ class KeystoneSettings(ServiceSettings):
 
 
 class ImageQuotas(Section):
-    """What a project may have of images at most; -1 is no limit.
+    """The images that a project may have at most; -1 is no limit.
 
-    They are the defaults in Keystone (``openstack registered limit list``), where a project may be given
-    others (``openstack limit create``)."""
+    These are the defaults in Keystone (``openstack registered limit list``), where a project may be given
+    others (``openstack limit create``).
+    """
 
     image_size_total: int = Field(default=1_024_000, ge=-1, description="MiB of all its images")
     image_stage_total: int = Field(default=102_400, ge=-1, description="MiB staged for an import")

@@ -1,5 +1,4 @@
-"""The TCP ports of a server: which Jarvis uses there by itself, and whether those of the configuration are
-free beside them."""
+"""TCP ports of a server: those that Jarvis uses, and whether configured ports are free beside them."""
 
 from __future__ import annotations
 
@@ -17,8 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """``first`` to ``last`` (one port, where there is no last) are ``whose`` on servers with one of
-    ``roles``; of none: on each. ``always``: it listens there all the time, and so must be free before."""
+    """A port, or a range of ports, that Jarvis uses on some servers.
+
+    Attributes:
+        first: the first port.
+        whose: what uses it, for errors.
+        roles: servers with one of these roles; every server where there are none.
+        last: the last port of a range; 0 for a single port.
+        always: it is listened on all the time, and so must be free before the first deployment.
+    """
 
     first: int
     whose: str
@@ -27,7 +33,7 @@ class Use:
     always: bool = True
 
     def has(self, port: int) -> bool:
-        """Whether ``port`` is one of them."""
+        """Whether ``port`` is within the range."""
         return self.first <= port <= (self.last or self.first)
 
 
@@ -68,13 +74,20 @@ USES = [
 
 
 def uses(server: Server) -> list[Use]:
-    """What Jarvis itself uses on ``server``, whatever the configuration says."""
+    """The ports that Jarvis uses on ``server``, whatever the configuration says."""
     return [use for use in USES if not use.roles or use.roles & server.roles]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A ``port`` that the configuration chose, at ``place``, for ``whose``; ``usual``: what it mostly is."""
+    """A port that the configuration chose.
+
+    Attributes:
+        place: path of the field.
+        port: the port.
+        whose: what uses it, for errors.
+        usual: the default, to suggest instead.
+    """
 
     place: Place
     port: int
@@ -108,7 +121,7 @@ def choices(env: Environment, server: Server) -> list[Choice]:
 
 
 def ports(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which ports of ``env`` are somebody else's on a server, one sentence for each field."""
+    """Configured ports of ``env`` that are taken on a server, one sentence for each field."""
     taken: dict[Place, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     chosen: dict[Place, Choice] = {}
     for server in env.servers:

@@ -1,4 +1,4 @@
-"""The names of the secrets that can be made anew: what ``rotations`` of an environment may count."""
+"""Rotation counters: the secrets that ``rotations`` of an environment may count."""
 
 from __future__ import annotations
 
@@ -66,14 +66,19 @@ def secret_names(env: Environment) -> Iterator[str]:
 
 
 def counters(env: Environment) -> dict[str, int]:
-    """Every counter of ``env`` by the secret's name, those that were never raised included."""
+    """Every counter of ``env`` by the secret's name, those at 0 included."""
     return {name: env.rotations.get(name, 0) for name in secret_names(env)}
 
 
 def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
-    """Compares the counters of ``env`` with those ``deployed``; a secret that is not among these is new.
+    """Compares the counters of ``env`` with the deployed ones. A secret without a deployed counter is new.
 
-    Raises ``ConfigurationError`` with every counter that goes down, or up by more than one.
+    Args:
+        env: the environment.
+        deployed: counters by the secret's name.
+
+    Raises:
+        ConfigurationError: counters go down, or up by more than one. It lists all of them.
     """
     mistakes = []
     for name, now in counters(env).items():
@@ -112,6 +117,8 @@ _HELD = {
 
 
 def held(roles: Iterable[ServerRole]) -> list[str]:
-    """The counters that are raised twice, with an ``up`` in between, so that what a stolen server with
-    ``roles`` holds opens nothing, from wherever."""
+    """The counters to raise after the theft of a server with ``roles``.
+
+    Raised twice, with an ``up`` in between, what the server holds opens nothing, from wherever.
+    """
     return sorted({name for role in roles for name in _HELD.get(role, ())})

@@ -1,4 +1,4 @@
-"""A server, and how it is reached."""
+"""The configuration of a server, and of SSH access to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HOST_KEY_FILE = "known_hosts file with that key, relative to the project"
 
 
 class BastionSettings(Section):
-    """The server through which all others are reached by SSH (``ssh -J``). Its host key is checked too."""
+    """The SSH jump host for all other servers (``ssh -J``). Its host key is checked too."""
 
     host: Annotated[str, Spelled(r"[A-Za-z0-9][A-Za-z0-9.-]*", "an address or a name")] = Field(
         description="its address or name"
@@ -53,7 +53,7 @@ class BastionSettings(Section):
 
 
 class Ssh(Section):
-    """How servers are reached, where a server does not say otherwise."""
+    """SSH access to servers, where a server does not say otherwise."""
 
     user: _User = "root"
     sudo: bool = Field(
@@ -75,7 +75,7 @@ class Ssh(Section):
 
 
 class PreflightSettings(Section):
-    """What a server must have before anything changes there. Memory in MiB, disk in GiB, clock in seconds."""
+    """Requirements on a server. Memory is in MiB, disk in GiB, clock skew in seconds."""
 
     min_cores: int = Field(default=2, ge=1)
     min_memory_mib: int = Field(default=3500, ge=256)
@@ -85,9 +85,9 @@ class PreflightSettings(Section):
 
 
 class Osd(Section):
-    """Where a server with the role storage keeps its share: a file, or a whole block device.
+    """The disk of a storage server: a file, or a whole block device.
 
-    The device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
+    A device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
     """
 
     path: Annotated[
@@ -118,7 +118,7 @@ class Osd(Section):
 
 
 class Server(Section):
-    """One server. The host key stands here, or in a file (which the lab of servers in a box writes)."""
+    """One server. Its host key stands here, or in a file (as the lab of servers in a box writes it)."""
 
     name: DnsLabel
     address: Address
@@ -163,8 +163,16 @@ class Server(Section):
 def map_mistakes(
     servers: Sequence[Server], field: str, mistake: Callable[[str, str], str]
 ) -> Iterator[tuple[Place, str]]:
-    """What ``mistake`` says of each name and value in the map ``field`` of each of ``servers``; it says
-    nothing of what is right."""
+    """Mistakes in a map that every server has.
+
+    Args:
+        servers: the servers.
+        field: name of the map.
+        mistake: says what is wrong with a name and its value; empty where nothing is.
+
+    Yields:
+        The place of each mistake, and what is wrong.
+    """
     for at, server in enumerate(servers):
         for name, value in getattr(server, field).items():
             why = mistake(name, value)
