@@ -1,4 +1,4 @@
-"""What every server has before any role: packages, users, kernel settings and names, as pure functions."""
+"""The base role of every server, as pure functions: packages, users, kernel settings and names."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _USERS = {
 
 
 def packages(server: Server) -> list[str]:
-    """The Debian packages that ``server`` needs, in order."""
+    """The Debian packages that ``server`` needs, sorted."""
     found = set(_PACKAGES)
     for role in server.roles:
         found.update(_ROLE_PACKAGES.get(role, ()))
@@ -70,29 +70,32 @@ def packages(server: Server) -> list[str]:
 
 
 def sysctls(server: Server) -> str:
-    """The kernel settings of ``server``, its own before the common ones, as sysctl.d(5) reads them."""
+    """Kernel settings in the form of sysctl.d(5). Those of the server win over the common ones."""
     values = _SYSCTLS | server.sysctls
     return "".join(f"{key} = {value}\n" for key, value in sorted(values.items()))
 
 
 def sysusers() -> str:
-    """The users of the roles, as sysusers.d(5) reads them."""
+    """System users of the roles, in the form of sysusers.d(5)."""
     return "".join(f'u {name} - "Jarvis {name}" {home} /usr/sbin/nologin\n' for name, home in _USERS.items())
 
 
 def resolved(env: Environment) -> str:
-    """Names of the cluster's domain are asked of its own DNS, from the servers too (resolved.conf(5))."""
+    """Points systemd-resolved at CoreDNS for the cluster domain (resolved.conf(5))."""
     return f"[Resolve]\nDNS={env.networks.cluster_dns}\nDomains=~{env.networks.cluster_domain}\n"
 
 
 def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> list[str]:
-    """The full names of ``endpoints`` in the environment's domain."""
+    """Full names of ``endpoints`` in the environment's domain."""
     return [f"{name}.{env.networks.domain}" for name in endpoints]
 
 
 def hosts_lines(env: Environment, server: Server) -> str:
-    """The lines of hosts(5) for all servers, the registry nearest to ``server``, the endpoints, and the
-    stateful services, which are reached through the server's own proxy."""
+    """The lines of hosts(5) for ``server``.
+
+    They name all servers, the nearest registry, the endpoints, and the stateful services, which are reached
+    through the server's own proxy.
+    """
     lines = [f"{one.address} {one.name}" for one in env.present]
     registries = env.with_role(ServerRole.REGISTRY)
     if registries:
@@ -105,7 +108,13 @@ def hosts_lines(env: Environment, server: Server) -> str:
 
 
 def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) -> list[File | Directory]:
-    """The files of the base role of ``server``, which belongs to the ``deployment`` of this id."""
+    """The files of the base role of a server.
+
+    Args:
+        env: the environment.
+        server: the server.
+        deployment: id of the deployment that the server belongs to.
+    """
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
         # Which the tool reads; executable only because scripts go by digest.
@@ -130,8 +139,10 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
 
 
 def _slow(env: Environment) -> list[File]:
-    """What systemd is told where everything takes longer: its units have 90 s to start, unless they say
-    otherwise (systemd-system.conf(5))."""
+    """Longer start timeouts of systemd where ``patience`` asks for them.
+
+    Units that say nothing else have 90 s to start (systemd-system.conf(5)).
+    """
     if env.patience == 1:
         return []
     text = f"[Manager]\nDefaultTimeoutStartSec={90 * env.patience}\n"

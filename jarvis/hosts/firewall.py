@@ -1,4 +1,4 @@
-"""Who may speak to a server: nftables rules that follow from roles, as pure functions."""
+"""The firewall of a server: nftables rules that follow from roles, as pure functions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ SSH_BURST, SSH_PER_SECOND = 16, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """TCP ``ports`` (numbers, or ranges such as 6800-7300) for ``sources``, addresses and networks; None is
-    everyone. ``use``: what for."""
+    """TCP ports that the firewall opens.
+
+    Attributes:
+        use: what for.
+        ports: numbers, or ranges such as 6800-7300.
+        sources: addresses and networks that may connect; ``None`` is everyone.
+    """
 
     use: str
     ports: Sequence[int | str]
     sources: Sequence[str] | None
 
     def line(self) -> str:
-        """The rule. Without any source there is none."""
+        """The nftables rule; empty where there is no source."""
         if self.sources is not None and not self.sources:
             return ""
         source = "" if self.sources is None else f"ip saddr {_set(self.sources)} "
@@ -40,10 +45,10 @@ def _set(items: Iterable[object]) -> str:
 
 
 def openings(env: Environment, server: Server) -> list[Opening]:
-    """What is open on ``server``, SSH first.
+    """The openings of ``server``, SSH first.
 
-    The ports are those of each part's own documentation; members of a cluster speak to members, and what has
-    a proxy in front (`jarvis.stateful.link`) to the servers, where all proxies are.
+    Ports are from each part's own documentation. Members of a cluster are open to each other, and what has a
+    proxy in front (`jarvis.stateful.link`) to all servers, since each of them has the proxy.
     """
     firewall = env.firewall
     servers = [str(one.address) for one in env.present]
@@ -103,9 +108,9 @@ def openings(env: Environment, server: Server) -> list[Opening]:
 
 
 def ruleset(env: Environment, server: Server) -> str:
-    """nftables' rules for what comes in to ``server`` itself: pods' traffic only passes through.
+    """The nftables rules for traffic to ``server`` itself; traffic of pods only passes through.
 
-    One transaction, of one table of our own: neither kube-proxy's rules nor anyone else's are touched.
+    It is one transaction on a table of Jarvis' own. Rules of kube-proxy and others stay untouched.
     """
     port = server.port or env.ssh.port
     ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
@@ -143,13 +148,13 @@ _FAMILIES = {"ip": "ip saddr", "ip6": "ip6 saddr & ffff:ffff:ffff:ffff::"}
 
 
 def _ssh_sources(family: str) -> str:
-    """The set of those who came by SSH within the minute."""
+    """The set of sources that opened an SSH connection within the last minute."""
     kind = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}[family]
     return f"  set ssh-{family} {{\n    type {kind}; size 65535; flags dynamic,timeout; timeout 1m;\n  }}\n"
 
 
 def _ssh_limit(family: str, port: int) -> str:
-    """The rule that drops what is too much of one source."""
+    """The rule that drops SSH connections beyond one source's limit."""
     limit = f"limit rate over {SSH_PER_SECOND}/second burst {SSH_BURST} packets"
     return (
         f"tcp dport {port} ct state new update @ssh-{family} {{ {_FAMILIES[family]} {limit} }} counter drop"
@@ -157,8 +162,10 @@ def _ssh_limit(family: str, port: int) -> str:
 
 
 def lost_lines(env: Environment) -> list[str]:
-    """What drops all that comes from a lost server and its pods, before any other rule: what it holds is
-    good for nothing from its own address, whichever port it tries."""
+    """Rules that drop everything from lost servers and their pods.
+
+    They come before any other rule: from its own address, what a lost server holds opens no port.
+    """
     return [
         f'ip saddr {_set([one.address, env.pod_subnet(one)])} drop comment "{one.name} is lost"'
         for one in env.lost
@@ -166,7 +173,7 @@ def lost_lines(env: Environment) -> list[str]:
 
 
 def _lost_forward(env: Environment) -> str:
-    """The same for what passes through, to pods of this server; nothing where no server is lost."""
+    """The chain that drops the same towards pods of this server; empty where no server is lost."""
     if not env.lost:
         return ""
     body = "".join(f"    {line}\n" for line in lost_lines(env))

@@ -1,4 +1,4 @@
-"""A server, ready for its roles."""
+"""A server that is ready for its roles."""
 
 from __future__ import annotations
 
@@ -31,14 +31,22 @@ _INSTALL_TIMEOUT = 900
 
 
 def without_swap(env: Environment, server: Server) -> bool:
-    """Whether ``server`` must have no swap: where there is a kubelet, unless it is told to bear that."""
+    """Whether ``server`` must have no swap: it has a kubelet that is not told to tolerate swap."""
     return ServerRole.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
-    """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes.
-    ``after``: the host that changes before this one, if any. ``seen``: see ``Target``."""
+    """A server and what it needs before any role.
+
+    Attributes:
+        server: its configuration.
+        env: the environment.
+        release: the host release that it runs.
+        preflight: preflight of all servers, which passes before any of them changes.
+        after: hosts that change before this one, if any.
+        seen: see ``Target``.
+    """
 
     server: Server
     env: Environment
@@ -49,15 +57,18 @@ class HostArgs:
 
 
 class Host(Component, token="hosts:Host"):
-    """A server with its packages, users, kernel settings, names, and the release of binaries merged.
+    """A server with packages, users, kernel settings, names, and the host release merged.
 
-    Deleting it undoes every role on the server in one connection. Roles run there by ``target``, which ends
-    with the host.
+    Roles of the server run by ``target``, which ends with the host. Deleting the host undoes all of them in
+    one connection.
 
-    - ``base``: the resource after which it is prepared, and lets in whom it should.
-    - ``merged``: the resource after which the release is there.
-    - ``server``: its configuration. ``target``: the other end of SSH. ``release``: digest of the release,
-      which a role whose units run from it names in ``inputs``.
+    Attributes:
+        base_ready: the base role. After it the server is prepared, and its firewall accepts whom it should.
+        release_ready: the release role. After it the binaries of the release are there.
+        server: the server's configuration.
+        target: the server as the remote end of SSH.
+        release: digest of the host release. A role whose units run from the release has it among its
+            ``inputs``.
     """
 
     base_ready: HostService

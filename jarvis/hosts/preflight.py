@@ -1,4 +1,4 @@
-"""Whether the servers of an environment are fit, before anything changes on any of them."""
+"""Preflight: checks on all servers before anything changes on any of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ports(env: Environment, server: Server) -> list[int]:
 
 
 def target(env: Environment, server: Server) -> Target:
-    """``server`` as the other end of SSH."""
+    """``server`` as the remote end of SSH."""
     return Target(
         server=server.name,
         host=str(server.address),
@@ -61,7 +61,7 @@ def _secret(key: str | None) -> pulumi.Output[str] | None:
 
 
 def arguments(env: Environment, server: Server) -> dict[str, str]:
-    """What ``jarvis/files/preflight.sh`` is told about ``server``, except for the time."""
+    """The arguments of ``jarvis/files/preflight.sh`` for ``server``, except for the time."""
     wanted = env.preflight
     return {
         "environment": env.name,
@@ -83,7 +83,7 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
 
 
 def _memory(env: Environment, server: Server) -> dict[str, str]:
-    """The fields that decide how much memory ``server`` must have, where that is not preflight's own."""
+    """Names of the fields that ask for more memory than preflight itself does."""
     if least_memory_mib(env, server) == env.preflight.min_memory_mib:
         return {}
     return {"memory_fields": ",".join(taken_mib(env, server))}
@@ -98,18 +98,24 @@ def _disk(server: Server) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightArgs:
-    """``env``: the environment whose servers are looked at."""
+    """The servers to check.
+
+    Attributes:
+        env: the environment.
+    """
 
     env: Environment
 
 
 class Preflight(Component, token="hosts:Preflight"):
-    """Waits for every server to answer and looks whether it is fit, and whether all go together.
+    """Waits for every server, and checks each by itself and all of them together.
 
-    Nothing is changed on any server before all have passed: every host depends on ``passed``. What is wrong
-    comes as one list per server.
+    Every host depends on ``ready``, so nothing changes on any server before all have passed. Mistakes come as
+    one list per server.
 
-    ``deployment``: the id of this state's deployment, by which its servers know it.
+    Attributes:
+        ready: the check of all servers together, which comes last.
+        deployment: id of this state's deployment, which its servers are marked with.
     """
 
     ready: pulumi.Resource
