@@ -1,4 +1,4 @@
-"""The registry of images, one on each server of that role."""
+"""The registry of container images, one on each server of that role."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _FOLDER = "/etc/registry"
 def registry_config(address: str, port: int) -> str:
     """The registry's configuration file (https://distribution.github.io/distribution/about/configuration/).
 
-    Whoever has a certificate of its authority may pull and push; nobody else gets an answer.
+    Holders of a certificate of its authority may pull and push; nobody else gets an answer.
+
+    Args:
+        address: IP address to listen on.
+        port: TCP port to listen on.
     """
     text: str = read_file("registry.yml")
     values = {
@@ -44,19 +48,28 @@ def registry_config(address: str, port: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """``hosts``: the servers that hold a copy of every image. ``env``: the environment."""
+    """The servers of the registry.
+
+    Attributes:
+        hosts: servers that hold a copy of every image.
+        env: the environment.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class Registry(Component, token="images:Registry"):
-    """A registry with TLS and client certificates on each of the servers. They know nothing of each other:
-    images are pushed to all of them.
+    """A registry on each of the servers, with TLS and client certificates.
 
-    - ``authority``: signs servers and clients. ``client``: the certificate of those who pull.
-    - ``pusher``: the certificate of those who push. ``endpoints``: ``address:port`` by server.
-    - ``services``: to depend on, by server.
+    The registries do not replicate: images are pushed to each of them.
+
+    Attributes:
+        authority: signs servers and clients.
+        client: certificate for pulling.
+        pusher: certificate for pushing.
+        endpoints: ``address:port`` by server.
+        ready: the registries by server, to depend on.
     """
 
     authority: Authority
