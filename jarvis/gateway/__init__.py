@@ -1,4 +1,4 @@
-"""The HTTP gateway: one name and one certificate for each service, before its pods."""
+"""The HTTP gateway: one name and one certificate for each service, in front of its pods."""
 
 from jarvis.gateway.haproxy import Passage, Route, haproxy_config
 from jarvis.gateway.http import HttpGateway, HttpGatewayArgs, gateway_host, in_cluster_names

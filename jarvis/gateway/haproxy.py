@@ -48,14 +48,19 @@ _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A service inside the cluster to which other pods come by the gateway of their node, as TCP: it knows at
-    once that a pod is gone, and takes another, where a client would wait at each connection of its own.
+    """A TCP route for pods, through the gateway of their node, to one of several pods.
 
-    - ``name``: of the proxy. ``port``: of the gateway, inside the cluster alone.
-    - ``services``: the Services with one pod each, as ``<name>.<namespace>``; they are headless and their
-      port is called ``tcp``. All gateways take the first that answers, in this order.
+    The gateway notices at once that a pod is gone and takes another. A client by itself would wait for a
+    timeout in each of its connections.
 
-    Raises ``ValueError`` for a field of another form.
+    Attributes:
+        name: name of the proxy.
+        port: TCP port of the gateway, open inside the cluster only.
+        services: headless Services of one pod each, as ``<name>.<namespace>``, with a port called ``tcp``.
+            All gateways use the first that answers, in this order.
+
+    Raises:
+        ValueError: a field has another form.
     """
 
     name: str
@@ -71,21 +76,23 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A service behind the gateway.
+    """An HTTP service behind the gateway.
 
-    - ``name``: of the backend. ``host``: the DNS name that clients ask for.
-    - ``service``: the Service whose pods serve it, as ``<name>.<namespace>``; it is headless and its port is
-      called ``http``.
-    - ``health``: the path that a pod in order answers with 200.
-    - ``requests``: how many a pod takes at once; more wait in the gateway. ``patience``: seconds without a
-      byte of an answer after which the gateway gives up.
-    - ``whole``: a request goes to a pod once its body is there, or 16 KiB of it. A pod that takes one request
-      at a time is held by no client that sends slowly. Not for a service that takes streams.
-    - ``self_links``: the only paths at which the service is told of the prefix that it is found under, since
-      it has links to itself there; all where there is none. Glance sends requests on to other pods by the
-      path it was told, and pods have no prefix.
+    Attributes:
+        name: name of the backend.
+        host: DNS name that clients ask for.
+        service: headless Service of its pods, as ``<name>.<namespace>``, with a port called ``http``.
+        health: path that a healthy pod answers with 200.
+        requests: most in-flight requests of one pod; more wait in the gateway. ``None`` is no limit.
+        patience: seconds without a byte of the response after which the gateway gives up.
+        whole: buffer a request until its body, or 16 KiB of it, is there. Slow clients then do not occupy a
+            pod that takes one request at a time. Not for services that take streams.
+        self_links: the only paths at which the service is told the prefix that it is found under, since its
+            responses there have links to itself; all paths where there are none. Glance forwards requests to
+            other pods by the path that it was told, and pods have no prefix.
 
-    Raises ``ValueError`` for a field of another form.
+    Raises:
+        ValueError: a field has another form.
     """
 
     name: str
@@ -110,7 +117,7 @@ class Route:
 
     @property
     def prefix(self) -> str:
-        """The path below which the service is found under the gateway's bare address, such as /identity."""
+        """The path of the service under the gateway's bare address, such as /identity."""
         return "/" + self.host.partition(".")[0]
 
 
@@ -123,14 +130,20 @@ def haproxy_config(
     node_addresses: Sequence[IPv4Address],
     passages: Sequence[Passage] = (),
 ) -> str:
-    """The whole configuration.
+    """The configuration file.
 
-    ``addresses`` are the gateway's own, one but while it changes: for clients that have no DNS for the
-    services' names, each service is there too, below its ``prefix``.
-    ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
-    a drain.
+    Args:
+        routes: the HTTP services.
+        cluster_domain: domain of the cluster's own names.
+        cluster_dns: address of the cluster's DNS.
+        addresses: the gateway's own addresses: one, or two during a change. Each service is there too, below
+            its ``prefix``, for clients without DNS.
+        node_addresses: addresses from which kubelets call pods of their own server. Only these may order a
+            drain.
+        passages: the TCP routes.
 
-    Raises ``ValueError`` when two routes have one name or one host, or two passages one name or one port.
+    Raises:
+        ValueError: two routes share a name or a host, or two passages a name or a port.
     """
     for what, field, given in (
         ("routes", "name", [route.name for route in routes]),
@@ -175,8 +188,13 @@ def haproxy_config(
 
 
 def _error(status: HTTPStatus, message: str, request_id: str) -> str:
-    """The body of an answer of the gateway's own, in the form of Keystone's errors, which clients of
-    OpenStack know. ``request_id``: HAProxy's expression for it."""
+    """Body of an error response of the gateway itself, in the form of Keystone's errors.
+
+    Args:
+        status: HTTP status.
+        message: text for a person.
+        request_id: HAProxy's expression for the request's id.
+    """
     told = {"code": int(status), "title": status.phrase, "message": message, "request_id": request_id}
     return json.dumps({"error": told})
 

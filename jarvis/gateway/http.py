@@ -27,8 +27,15 @@ _NAME = "gateway"
 
 @dataclass(frozen=True, kw_only=True)
 class HttpGatewayArgs:
-    """``provider``: the cluster. ``image``: reference of HAProxy's. ``routes``: the services behind it.
-    ``passages``: what pods reach through it."""
+    """The services behind the gateway.
+
+    Attributes:
+        provider: the cluster.
+        env: the environment.
+        image: reference of HAProxy's image.
+        routes: HTTP services.
+        passages: TCP routes for pods.
+    """
 
     provider: kubernetes.Provider
     env: Environment
@@ -38,12 +45,16 @@ class HttpGatewayArgs:
 
 
 class HttpGateway(Component, token="gateway:HttpGateway"):
-    """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server and so
-    of the virtual address. It finds the services' pods by DNS: their coming and going changes nothing here.
+    """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server.
 
-    - ``authority``: signs its certificate; what clients trust. ``urls``: the URL of each route by its name.
-      ``address_urls``: the same under the virtual address, for clients that have no DNS for the names.
-    - ``ready``: after it the virtual address stays where it is, unless a server fails.
+    The virtual address has the port too, being an address of one of these servers. Pods of services are found
+    by DNS, so their coming and going changes nothing here.
+
+    Attributes:
+        authority: signs the gateway's certificate; what clients trust.
+        urls: URL of each route, by its name.
+        address_urls: the same under the virtual address, for clients without DNS.
+        ready: the DaemonSet. After it the virtual address stays where it is, unless a server fails.
     """
 
     authority: Authority
@@ -144,21 +155,23 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
 
 
 def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str]:
-    """The cluster's own name under which pods reach each route, by the name of its host: the gateway of their
-    node, so that a lost server takes nobody else's way with it. Where there are nodes without one it is the
-    virtual address for all, and this is empty."""
+    """Names in the cluster's domain by which pods reach routes, by host of the route.
+
+    The name is that of the gateway on the pod's own node, so a lost server breaks no other server's way.
+    Where some nodes have no gateway all pods use the virtual address, and the mapping is empty.
+    """
     if any(ServerRole.GATEWAY not in server.roles for server in env.with_role(ServerRole.WORKER)):
         return {}
     return dict.fromkeys((route.host for route in routes), gateway_host(env))
 
 
 def gateway_host(env: Environment) -> str:
-    """The cluster's own name of the gateway: that of a pod's node, where there is one."""
+    """The gateway's name in the cluster's domain: the one on the pod's own node, where there is one."""
     return f"{_NAME}.{NAMESPACE}.svc.{env.networks.cluster_domain}"
 
 
 def route_url(env: Environment, host: str) -> str:
-    """The URL of ``host`` at the gateway, without a path."""
+    """URL of ``host`` at the gateway, without a path."""
     port = env.gateway.https_port
     return f"https://{host}" if port == 443 else f"https://{host}:{port}"
 
@@ -171,8 +184,15 @@ def daemon_set_spec(
     passages: Sequence[Passage] = (),
     patience: int = 1,
 ) -> dict[str, Any]:
-    """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods.
-    ``patience``: of the environment."""
+    """The DaemonSet's specification.
+
+    Args:
+        image: reference of HAProxy's image.
+        port: HTTPS port of the servers.
+        revision: digest of what pods read at start; a new one rolls them.
+        passages: TCP routes for pods.
+        patience: the environment's factor for every limit of waiting.
+    """
     template = _template(image, port, revision, passages)
     return {
         "selector": {"matchLabels": selector(_NAME, "haproxy")},
