@@ -1,4 +1,4 @@
-"""A Kubernetes cluster on servers that are ready for it."""
+"""A Kubernetes cluster on prepared servers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class KubernetesClusterArgs:
-    """What the cluster stands on.
+    """The servers of a cluster, and what it needs of them.
 
-    - ``env``: the environment. ``control_plane``, ``nodes``: its servers with these roles; every server of
-      the control plane, and every one that may hold the virtual address (role ``gateway``), is a node too.
-    - ``etcd``: where its objects are kept.
-    - ``images``: references of ``pause`` and ``coredns``. ``images_ready``: what makes them available.
-    - ``registry_authority``, ``registry_client``: how the nodes pull images.
-    - ``aliases``: names of the environment's domain, each with that of the cluster that it leads to in pods.
+    Attributes:
+        env: the environment.
+        control_plane: servers with that role. Each is a node too.
+        nodes: servers with the role worker. Servers that may hold the virtual address (role ``gateway``) are
+            among them.
+        etcd: the store of the cluster's objects.
+        images: references of ``pause`` and ``coredns``.
+        registry_authority: authority of the registry that nodes pull from.
+        registry_client: certificate that nodes pull with.
+        images_ready: resources after which the images can be pulled.
+        aliases: names of the environment's domain that lead, in pods, to a name of the cluster's domain.
     """
 
     env: Environment
@@ -56,10 +61,13 @@ class KubernetesClusterArgs:
 class KubernetesCluster(Component, token="kubernetes:Cluster"):
     """The control plane, the nodes, their network and DNS.
 
-    - ``kubeconfig``: of the operators, by the virtual address; secret. It is true once ``access`` is there.
-    - ``provider``: of Pulumi, the only one of the stack, by an address that answers now, as an administrator
-      whom nothing in the cluster gives its rights: it makes ``access``. ``address``: URL of the API.
-    - ``ready``: what to depend on to run pods that find each other by name.
+    Attributes:
+        kubeconfig: the operators' kubeconfig, by the virtual address; secret. It works once ``access`` is
+            there.
+        provider: the stack's only Kubernetes provider. It uses an address that answers throughout this run,
+            and an administrator who needs no right in the cluster, since it makes ``access`` itself.
+        address: URL of the API.
+        ready: resources after which pods can run and find each other by name.
     """
 
     kubeconfig: pulumi.Output[str]
@@ -138,7 +146,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.register_outputs({"address": self.address})
 
     def _kubeconfig(self, user: str, pair: Certificate, address: str) -> pulumi.Output[str]:
-        """That of ``user``, who has ``pair``, which leads to ``address``; secret."""
+        """The kubeconfig of ``user``, with the certificate ``pair``, for the API at ``address``; secret."""
         authority, cluster = self.identities.authority.certificate, self._args.env.name
         pems = pulumi.Output.all(authority, pair.chain, pair.key)
         return pulumi.Output.secret(
@@ -146,8 +154,10 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
 
     def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
-        """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,
-        and before any object that would wait for one."""
+        """Removal of lost servers' nodes, where there are any.
+
+        It comes after all API servers refuse them, and before any object that would wait for one.
+        """
         nodes = lost_nodes(self._args.env)
         if not nodes:
             return []
@@ -172,8 +182,10 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
 
     def _control_plane(self, proxies: Mapping[str, ApiServerProxy]) -> list[ControlPlaneServer]:
-        """One server after the other: a change that breaks the first never reaches the second. The chain
-        costs little at a first deployment, since the nodes only wait for the first API server."""
+        """The control plane, one server after the other: a change that breaks one never reaches the next.
+
+        The chain costs little at a first deployment, since nodes wait for the first API server only.
+        """
         args = self._args
         etcd_client = args.etcd.client(f"{self._name}-etcd-client")
         made: list[ControlPlaneServer] = []
@@ -224,7 +236,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
 
     def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> dict[str, VirtualAddress]:
-        """By server: what makes it a holder of the virtual address."""
+        """The virtual address' holders, by server."""
         args = self._args
         own = {
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
@@ -263,5 +275,5 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
 
 
 def _url(address: IPv4Address) -> str:
-    """The URL of the API at a virtual address."""
+    """URL of the API at a virtual address."""
     return f"https://{address}:{PORT}"

@@ -1,4 +1,4 @@
-"""The control plane's part on one server: API server, controller manager and scheduler."""
+"""The control plane on one server: API server, controller manager and scheduler."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ WATCH_DRAIN_SECONDS = 5
 def apiserver_flags(
     env: Environment, server: Server, etcd_endpoints: Sequence[str], extra: Mapping[str, Option]
 ) -> dict[str, str]:
-    """The API server's flags on ``server``; those of ``extra`` win.
+    """Flags of the API server on ``server``; those of ``extra`` win.
 
     Numbers without a name here are from the CIS Kubernetes Benchmark 1.12, section 1.2 (audit log).
     """
@@ -118,10 +118,10 @@ def apiserver_flags(
 
 
 def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
-    """The controller manager's flags; those of ``extra`` win.
+    """Flags of the controller manager; those of ``extra`` win.
 
-    It gets no authority's key: certificates come from `jarvis.pki` alone. Pod networks are handed out by the
-    configuration, not by a controller (`network.py`).
+    It has no authority's key, since all certificates come from `jarvis.pki`. Nor does it assign pod networks,
+    which the configuration does (`network.py`).
     """
     own: dict[str, Option] = {
         **_controller("controller-manager", env.patience),
@@ -137,7 +137,7 @@ def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> d
 
 
 def scheduler_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
-    """The scheduler's flags; those of ``extra`` win."""
+    """Flags of the scheduler; those of ``extra`` win."""
     return merge_flags(_controller("scheduler", env.patience), extra)
 
 
@@ -157,7 +157,10 @@ def _controller(name: str, patience: int) -> dict[str, Option]:
 
 
 def _slow_lease(patience: int) -> dict[str, Option]:
-    """Their own values (kube-scheduler --help), as many times as long: who cannot renew in time ends."""
+    """Kubernetes' own lease times (kube-scheduler --help), ``patience`` times as long.
+
+    A leader that cannot renew its lease in time exits.
+    """
     return {
         "leader-elect-lease-duration": f"{15 * patience}s",
         "leader-elect-renew-deadline": f"{10 * patience}s",
@@ -167,13 +170,18 @@ def _slow_lease(patience: int) -> dict[str, Option]:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlaneServerArgs:
-    """One server of the control plane.
+    """The control plane of one server.
 
-    - ``host``, ``env``, ``identities``: where, of which environment, as whom.
-    - ``peers``: addresses of the other control-plane servers; one must be ready before this is restarted.
-    - ``etcd_endpoints``, ``etcd_authority`` (PEM), ``etcd_client``: how etcd is reached.
-    - ``after_apiserver``: what the API server waits for: etcd, the servers before it, its health client.
-    - ``after_controllers``: what the controllers wait for beside their own API server.
+    Attributes:
+        host: the server.
+        env: the environment.
+        identities: certificates and keys of the cluster.
+        peers: addresses of the other API servers, one of which must be ready before this one restarts.
+        etcd_endpoints: client URLs of etcd.
+        etcd_authority: certificates of etcd's authority in PEM.
+        etcd_client: client certificate for etcd.
+        after_apiserver: resources that the API server waits for: etcd, the server before, the health client.
+        after_controllers: resources that the controllers wait for, beside their own API server.
     """
 
     host: Host
@@ -188,8 +196,14 @@ class ControlPlaneServerArgs:
 
 
 class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
-    """The API server of one server, and beside it controller manager and scheduler, of which one in the
-    cluster leads. ``apiserver`` and ``controllers`` are their resources."""
+    """The API server of one server, its controller manager and its scheduler.
+
+    Of all servers' controller managers one leads, and so of the schedulers.
+
+    Attributes:
+        apiserver_ready: the API server's role.
+        controllers_ready: the role of controller manager and scheduler.
+    """
 
     apiserver_ready: HostService
     controllers_ready: HostService
@@ -319,7 +333,7 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
 
 
 def _refused(env: Environment) -> list[File]:
-    """What the API server is told of nodes that are gone for good; nothing where there are none."""
+    """Files by which the API server refuses lost nodes; none where no node is lost."""
     nodes = lost_nodes(env)
     if not nodes:
         return []
@@ -330,7 +344,7 @@ def _refused(env: Environment) -> list[File]:
 
 
 def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[str]]:
-    """What the API server on ``server`` is called: DNS names, and addresses."""
+    """DNS names and addresses of the API server on ``server``, for its certificate."""
     service = "kubernetes.default.svc"
     names = ["kubernetes", "kubernetes.default", service, f"{service}.{env.networks.cluster_domain}"]
     # The servers know the virtual address by this name (jarvis.hosts.base).

@@ -1,4 +1,4 @@
-"""Nodes of servers that are gone for good: forgotten, and refused."""
+"""Nodes of lost servers: removed from the cluster, and refused by it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from jarvis.remote import LocalCheck, LocalCheckArgs
 
 
 def node_user(server: str) -> str:
-    """The user that the kubelet of ``server`` is for the API."""
+    """The user that the API knows the kubelet of ``server`` as."""
     return f"system:node:{server}"
 
 
 def lost_nodes(env: Environment) -> list[str]:
-    """The names of the nodes that are gone for good, in the configuration's order."""
+    """Names of the lost nodes, in the configuration's order."""
     return [server.name for server in env.lost if ServerRole.WORKER in server.roles]
 
 
 def authorization(nodes: Sequence[str], nobody: str) -> str:
     """The API server's AuthorizationConfiguration that refuses the kubelets of ``nodes`` everything.
 
-    Kubernetes has no list of revoked certificates. A webhook that is asked for these users alone, that
-    nobody answers (``nobody`` is a kubeconfig of it), and whose silence means no, comes before all others.
-    All other users are judged as without it.
+    Kubernetes has no list of revoked certificates. So a webhook comes first that is asked for these users
+    alone, that nobody answers, and whose silence means no. All other users are authorized as without it.
     https://kubernetes.io/docs/reference/access-authn-authz/authorization/#using-configuration-file-for-authorization
+
+    Args:
+        nodes: names of the nodes.
+        nobody: path of the webhook's kubeconfig.
     """
     users = ", ".join(json.dumps(node_user(node)) for node in nodes)
     document: Mapping[str, Any] = {
@@ -61,7 +64,7 @@ def authorization(nodes: Sequence[str], nobody: str) -> str:
 
 
 def nobody_kubeconfig() -> str:
-    """A kubeconfig that leads to a port of this server where nobody listens (tcpmux, RFC 1078, is gone)."""
+    """A kubeconfig that leads to a local port where nobody listens (tcpmux, RFC 1078, is gone)."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -75,7 +78,13 @@ def nobody_kubeconfig() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ForgottenNodesArgs:
-    """``nodes``: names of the nodes. ``address``: URL of the API. ``identities``: as whom."""
+    """The nodes to remove.
+
+    Attributes:
+        nodes: their names.
+        address: URL of the API.
+        identities: certificates of the cluster, for the client.
+    """
 
     nodes: Sequence[str]
     address: str
@@ -83,8 +92,13 @@ class ForgottenNodesArgs:
 
 
 class ForgottenNodes(Component, token="kubernetes:ForgottenNodes"):
-    """Takes the nodes of lost servers out of the cluster, with what ran there: their pods are made anew
-    elsewhere at once, and no DaemonSet waits for one. ``done``: the resource after which they are gone."""
+    """Removes the nodes of lost servers, and their pods, from the cluster.
+
+    Controllers replace the pods elsewhere at once, and no DaemonSet waits for a lost node.
+
+    Attributes:
+        ready: the removal.
+    """
 
     ready: pulumi.Resource
 

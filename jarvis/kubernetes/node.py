@@ -1,4 +1,4 @@
-"""What runs pods on one server: containerd, kubelet and kube-proxy."""
+"""A node: containerd, kubelet and kube-proxy on one server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ POD_PIDS = 16384
 
 
 def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The KubeletConfiguration; ``extra`` is laid over it."""
+    """The KubeletConfiguration, with ``extra`` merged into it."""
     own: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -76,7 +76,7 @@ def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]
 
 
 def kube_proxy_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The KubeProxyConfiguration; ``extra`` is laid over it."""
+    """The KubeProxyConfiguration, with ``extra`` merged into it."""
     own: dict[str, Any] = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -92,12 +92,12 @@ def kube_proxy_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, A
 
 
 def node_labels(server: Server) -> dict[str, str]:
-    """The labels of the server's node: one for each role, and those of the configuration."""
+    """Labels of the server's node: one for each server role, and those of the configuration."""
     return {**{f"{ROLE_LABEL}{role.value}": "true" for role in sorted(server.roles)}, **server.labels}
 
 
 def label_patch(labels: Mapping[str, str]) -> str:
-    """A merge patch that gives a node ``labels``, and takes away those of roles that it has no more."""
+    """A merge patch that gives a node ``labels`` and removes those of former roles."""
     roles = {f"{ROLE_LABEL}{role.value}": None for role in ServerRole}
     return json.dumps({"metadata": {"labels": {**roles, **labels}}}, indent=2)
 
@@ -106,12 +106,16 @@ def label_patch(labels: Mapping[str, str]) -> str:
 class NodeArgs:
     """One node.
 
-    - ``host``, ``env``, ``identities``: where, of which environment, as whom.
-    - ``pause_image``: reference of every pod's first container.
-    - ``registry_servers``: addresses of the registry, the nearest first. ``registry_authority`` (PEM) and
-      ``registry_client``: how images are pulled from there.
-    - ``after``: what changes before anything of this node.
-    - ``after_kubelet``: what the kubelet waits for: the pod network, the proxy, the first API server.
+    Attributes:
+        host: the server.
+        env: the environment.
+        identities: certificates of the cluster.
+        pause_image: reference of every pod's first container.
+        registry_servers: addresses of the registry, the nearest first.
+        registry_authority: certificates of the registry's authority in PEM.
+        registry_client: client certificate for the registry.
+        after: resources that change before anything of this node.
+        after_kubelet: resources that the kubelet waits for: pod network, proxy, first API server.
     """
 
     host: Host
@@ -126,9 +130,15 @@ class NodeArgs:
 
 
 class Node(Component, token="kubernetes:Node"):
-    """containerd, kubelet and kube-proxy on one server; ready when the API server calls the node ready.
+    """containerd, kubelet and kube-proxy on one server.
 
-    ``containerd``, ``kubelet`` and ``proxy`` are their resources. Their restart does not restart pods.
+    Restarting them does not restart pods.
+
+    Attributes:
+        containerd: containerd's role.
+        kubelet: the kubelet's role, done when the API calls the node ready.
+        proxy: kube-proxy's role.
+        ready: kubelet and kube-proxy.
     """
 
     containerd: HostService
