@@ -1,4 +1,4 @@
-"""What one server of the storage runs."""
+"""The host roles of one storage server."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ _TIMEOUT = 300
 
 @dataclass(frozen=True, kw_only=True)
 class CephIdentity:
-    """What all servers of one cluster have in common; see ``Storage``. The keys are cephx keys, secret.
-    ``lost``: servers that are gone for good, whose monitors and osds the others forget."""
+    """What the servers of one cluster share.
+
+    Attributes:
+        fsid: UUID of the cluster.
+        monitors: addresses of the monitors by server.
+        copies: copies of each object.
+        monitor_key: cephx key of the monitors, secret.
+        admin_key: cephx key of ``client.admin``, secret.
+        settings: the environment's options.
+        lost: servers whose monitors and osds the others remove.
+    """
 
     fsid: pulumi.Output[str]
     monitors: Mapping[str, str]
@@ -35,7 +44,7 @@ class CephIdentity:
 
 
 def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
-    """The role ceph-mon of ``host``: its monitor, and what every part of Ceph there is told."""
+    """The host role ``ceph-mon``: the monitor of ``host``, and the configuration of every daemon there."""
     name = host.server.name
     admin = identity.admin_key.apply(lambda key: text.keyring("client.admin", key, text.ALL))
     monitor = identity.monitor_key.apply(lambda key: text.keyring("mon.", key, {"mon": "allow *"}))
@@ -79,7 +88,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
 
 
 def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
-    """The role ceph-osd of ``host``: its manager and its osd, with keys that never leave the server."""
+    """The host role ``ceph-osd``: manager and osd of ``host``, whose keys never leave the server."""
     osd = host.server.osd
     return HostServiceArgs(
         target=host.target,

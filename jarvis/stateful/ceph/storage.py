@@ -1,4 +1,4 @@
-"""A Ceph cluster."""
+"""The storage: a Ceph cluster."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageArgs:
-    """``hosts``: the servers with the role storage, an odd number, in the configuration's order. ``env``:
-    theirs."""
+    """The servers of the storage.
+
+    Attributes:
+        hosts: servers with the role storage, an odd number, in the configuration's order.
+        env: the environment.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class Storage(Component, token="ceph:Storage"):
-    """A monitor, a manager and an osd on each server; changed one server after the other.
+    """A monitor, a manager and an osd on each server, changed one server after the other.
 
-    No monitor waits for a quorum at its first start, and no osd before all monitors have been started. Later
-    a daemon is restarted only where the others can spare it, and the next one only when it is back.
+    No monitor waits for a quorum at its first start, and no osd starts before all monitors have been started.
+    Later a daemon restarts only while the others can spare it, and the next one only when it is back.
 
-    - ``fsid``: the cluster's UUID. ``monitors``: their addresses by server. ``copies``: of each object.
-    - ``admin``: the server where pools and clients are made. ``ready``: what to depend on for that.
+    Attributes:
+        fsid: UUID of the cluster.
+        monitors: addresses of the monitors by server.
+        copies: copies of each object.
+        admin: server on which pools and clients are made.
+        ready: resources after which pools and clients can be made.
     """
 
     fsid: pulumi.Output[str]

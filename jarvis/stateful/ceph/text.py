@@ -1,4 +1,4 @@
-"""Ceph's keys, keyrings, configuration and units, as pure functions."""
+"""Keys, keyrings, configuration and units of Ceph, as pure functions."""
 
 from __future__ import annotations
 
@@ -61,12 +61,16 @@ _SERVER_RETURN: dict[str, Option] = {
 
 
 def cephx_key(random: str) -> str:
-    """The cephx key made of ``random``, a base64 text of 16 bytes or more.
+    """The cephx key derived from random bytes.
 
-    Ceph's CryptoKey, little-endian: type 1 (AES) as u16, when it was made as two u32 (0: unknown, so that the
-    same randomness is the same key), length as u16, 16 bytes.
+    It is Ceph's CryptoKey, little-endian: type 1 (AES) as u16, creation time as two u32, length as u16, 16
+    bytes. The time is 0 (unknown), so that the same bytes make the same key.
 
-    Raises ``ValueError`` for less than 16 bytes.
+    Args:
+        random: 16 bytes or more, in base64.
+
+    Raises:
+        ValueError: there are fewer bytes.
     """
     secret = base64.b64decode(random)[:16]
     if len(secret) < 16:
@@ -75,17 +79,23 @@ def cephx_key(random: str) -> str:
 
 
 def fsid(random: str) -> str:
-    """The UUID of a cluster, from ``random``; it is no secret, and tells nothing of ``random``."""
+    """The UUID of a cluster, derived from ``random``. It is public, and tells nothing of ``random``."""
     return str(uuid.UUID(bytes=hashlib.sha256(f"fsid {random}".encode()).digest()[:16], version=4))
 
 
 def digest(content: str) -> str:
-    """What changes whenever ``content`` does."""
+    """A digest that changes whenever ``content`` does."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def keyring(entity: str, key: str, caps: Mapping[str, str]) -> str:
-    """A keyring of one entity (``client.glance``), with what it may do."""
+    """The keyring of one entity.
+
+    Args:
+        entity: its name, such as ``client.glance``.
+        key: its cephx key.
+        caps: capabilities by kind of daemon.
+    """
     lines = [f"[{entity}]", f"\tkey = {key}"]
     lines += [f'\tcaps {service} = "{cap}"' for service, cap in caps.items()]
     return "\n".join(lines) + "\n"
@@ -95,10 +105,12 @@ ALL = {"mon": "allow *", "mgr": "allow *", "osd": "allow *", "mds": "allow *"}
 
 
 def rbd_caps(pools: Sequence[str]) -> dict[str, str]:
-    """What a client of RBD images in ``pools`` may do, and no more.
+    """Capabilities of a client that may use RBD images in ``pools`` and nothing else.
 
-    https://docs.ceph.com/en/pacific/rados/operations/user-management/. Raises ``ValueError`` for no pool: the
-    profile without one holds for all of them.
+    https://docs.ceph.com/en/pacific/rados/operations/user-management/
+
+    Raises:
+        ValueError: there is no pool. The profile without a pool would be valid for all of them.
     """
     if not pools:
         raise ValueError("a client of RBD needs a pool")
@@ -117,7 +129,12 @@ def _section(name: str, values: Mapping[str, Option]) -> str:
 
 
 def client_conf(unique: str, mons: Mapping[str, str]) -> str:
-    """The ceph.conf of a client: where the monitors are, ``{name: address}``, how one speaks with them."""
+    """The ceph.conf of a client.
+
+    Args:
+        unique: the cluster's fsid.
+        mons: addresses of the monitors by server.
+    """
     where = ",".join(f"[v2:{address}:{PORT}]" for address in mons.values())
     return _section("global", {"fsid": unique, "mon_host": where, **_SECURE, **_MONITOR_LOSS})
 
@@ -132,7 +149,17 @@ def server_conf(
     memory_mib: int,
     options: Mapping[str, Option],
 ) -> str:
-    """The ceph.conf of the server ``name``; the operator's ``options`` win over the ones set here."""
+    """The ceph.conf of a server.
+
+    Args:
+        unique: the cluster's fsid.
+        name: name of the server.
+        mons: addresses of the monitors by server.
+        copies: copies of each object.
+        osd: disk of the server.
+        memory_mib: memory target of the osd.
+        options: the operator's options, which win.
+    """
     address = mons[name]
     common: dict[str, Option] = {
         "mon_initial_members": ",".join(mons),
@@ -181,12 +208,12 @@ def server_conf(
 
 
 def least(copies: int) -> int:
-    """How many of ``copies`` there must be for I/O to go on: what a lost server leaves, of three two."""
+    """How many of ``copies`` must be there for I/O: what a lost server leaves, so two of three."""
     return max(1, copies - 1) if copies < 4 else copies // 2 + 1
 
 
 def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int, osd: Osd) -> str:
-    """What ``jarvis/files/ceph-member.py`` is told of its server."""
+    """The configuration of ``jarvis/files/ceph-member.py`` on one server."""
     disk = {"device": osd.device} if osd.device else {"path": osd.path, "size_gib": osd.size_gib}
     told = {"name": name, "fsid": unique, "mons": dict(mons), "copies": copies, "osd": disk}
     return json.dumps(told, indent=1)
@@ -197,7 +224,16 @@ _FIRST = "# The kernel hands the processor to it before others.\nCPUWeight=500\n
 
 
 def unit(kind: str, description: str, command: str, *, store: str, done: str, extra: str = "") -> str:
-    """The unit of one daemon, as Debian's own, but for ever tried again."""
+    """The systemd unit of one daemon: Debian's own, but restarted for ever.
+
+    Args:
+        kind: kind of the daemon.
+        description: for systemd.
+        command: command line below /usr/bin.
+        store: folder of the daemon's data.
+        done: file in ``store`` without which the unit does not start.
+        extra: further lines of the section [Service].
+    """
     return f"""\
 [Unit]
 Description={description}
@@ -242,7 +278,7 @@ WantedBy=multi-user.target
 
 
 def mon_unit(name: str) -> str:
-    """The unit of the monitor ``name``."""
+    """The systemd unit of the monitor ``name``."""
     return unit(
         "mon",
         "Ceph monitor",
@@ -254,14 +290,14 @@ def mon_unit(name: str) -> str:
 
 
 def mgr_unit(name: str) -> str:
-    """The unit of the manager ``name``."""
+    """The systemd unit of the manager ``name``."""
     return unit(
         "mgr", "Ceph manager", f"ceph-mgr -f --id {name}", store=f"{STORES}/mgr/jarvis", done="keyring"
     )
 
 
 def osd_unit(osd: Osd) -> str:
-    """The unit of the osd on ``osd``, whose number was given by the monitors when it was made."""
+    """The systemd unit of the osd on ``osd``. The monitors gave it its number when it was made."""
     store = f"{STORES}/osd/jarvis"
     # The owner of a device is forgotten when the server boots. The link leads to the one that it was made on.
     own = f"+/bin/chown ceph:ceph {store}/block" if osd.device else f"{TOOL} osd grow"

@@ -1,6 +1,7 @@
-"""How tables of the three-byte utf8 become tables of whole UTF-8, as pure functions.
+"""Conversion of tables from three-byte utf8 to utf8mb4, as pure functions.
 
-Each step is a file of queries whose answers are statements, which are then run: none, once all is done.
+Each step is a file of queries whose results are statements, which are then run. Once all is converted there
+are none.
 """
 
 from __future__ import annotations
@@ -102,14 +103,15 @@ _STEPS = {"note": _NOTE, "convert": _CONVERT, "restore": _RESTORE}
 
 
 def carry_over_steps(database: str) -> dict[str, str]:
-    """The queries of each step, in order, that carry ``database`` over.
+    """The queries that convert ``database``, by step, in order.
 
-    Foreign keys of text are noted and dropped, columns are changed, keys are made again: MariaDB changes no
-    column that a key needs (MDEV-31086); when it did, it could not open some tables after a restart. A column
-    keeps its type, its default, its comment, and how its values compare. (CONVERT TO would make TEXT into
-    MEDIUMTEXT, and one collation of several.)
+    Foreign keys on text are noted and dropped, columns are converted, keys are made again: MariaDB converts
+    no column that a key needs (MDEV-31086), and when it did it could not open some tables after a restart. A
+    column keeps its type, default and comment, and gets the utf8mb4 variant of its collation, by which values
+    compare as before. (CONVERT TO would turn TEXT into MEDIUMTEXT, and several collations into one.)
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``_``.
     """
     check_names(database)
     return {
@@ -119,5 +121,5 @@ def carry_over_steps(database: str) -> dict[str, str]:
 
 
 def run_step(file: str, client: str = "mariadb") -> str:
-    """The shell's words that run the statements with which the queries in ``file`` answer."""
+    """A shell command that runs the statements which the queries in ``file`` result in."""
     return f"set -o pipefail; {client} --batch --skip-column-names --raw <{file} | {client} --batch"

@@ -1,4 +1,4 @@
-"""The cluster that all services' databases are in."""
+"""The database cluster of all services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SERVICE = "database"
 
 
 def database_link(env: Environment) -> LinkedService:
-    """How clients reach the database of ``env``: one writer, and its port everywhere."""
+    """The link to the database of ``env``: one writer, on one port everywhere."""
     return LinkedService(
         name=SERVICE,
         port=PORT,
@@ -42,10 +42,15 @@ def database_link(env: Environment) -> LinkedService:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """``hosts``: the servers that hold it, an odd number, in the configuration's order: the first that is
-    well is the one that takes writes. ``env``: the environment.
+    """The servers of the database.
 
-    Raises ``ValueError`` for an even number of servers.
+    Attributes:
+        hosts: servers with the role database, in the configuration's order. The first healthy one takes
+            writes.
+        env: the environment.
+
+    Raises:
+        ValueError: the number of servers is even.
     """
 
     hosts: Sequence[Host]
@@ -62,13 +67,15 @@ class DatabaseArgs:
 class Database(Component, token="stateful:Database"):
     """MariaDB with Galera on the servers, outside the Kubernetes cluster.
 
-    All members' agents run before the first MariaDB starts: a cluster is begun only by one that knows of each
+    All agents run before the first MariaDB starts: a member bootstraps the cluster only when it knows of each
     other member that it has no data (``jarvis/files/database/decision.py``). Changes reach one member after
-    the other, the next only once the one before is in step again.
+    the other, the next one only once the one before is in step again.
 
-    - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is
-      in every certificate.
-    - ``writer``: the server where accounts are made.
+    Attributes:
+        authority: signs the members' certificates.
+        host: name for clients in the cluster, which every certificate has.
+        writer: server on which accounts are made.
+        ready: the members, to depend on.
     """
 
     authority: Authority

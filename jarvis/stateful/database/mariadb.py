@@ -1,4 +1,4 @@
-"""MariaDB's option file and statements, as pure functions."""
+"""Option file and statements of MariaDB, as pure functions."""
 
 from __future__ import annotations
 
@@ -78,13 +78,18 @@ def option_file(
     options: Mapping[str, Option],
     patience: int = 1,
 ) -> str:
-    """The text of the option file for the member ``name`` of ``cluster``, which listens on its one of the
-    ``addresses`` and on the local socket.
+    """The option file of one member, which listens on its address and on the local socket.
 
-    ``options`` are the operator's and win over the ones set here, but for TLS and addresses.
-    ``patience``: how many times as long as on a usual server a client may take to log in.
+    Args:
+        name: name of the member's server.
+        cluster: name of the cluster.
+        addresses: addresses of all members by server.
+        buffer_pool_mib: InnoDB's buffer pool.
+        options: the operator's options. They win, except over TLS and addresses.
+        patience: factor for the time that a client may take to log in.
 
-    Raises ``ValueError`` for an option of another form than a name, or a value of several lines.
+    Raises:
+        ValueError: an option is not a name, or its value has several lines.
     """
     address = addresses[name]
     settings: dict[str, Option] = {
@@ -137,16 +142,21 @@ def _checked(name: str) -> str:
 
 
 def check_names(*names: str) -> None:
-    """Raises ``ValueError`` for a name that is not of 1 to 32 lower-case letters, digits and ``_``."""
+    """Checks names of databases and users.
+
+    Raises:
+        ValueError: a name is not of 1 to 32 lower-case letters, digits and ``_``.
+    """
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits and _")
 
 
 def schema_statements(*, database: str) -> str:
-    """The statements that make ``database``, whose new tables have ``CHARSET``; any number of times.
+    """Idempotent statements that create ``database``, whose new tables have ``CHARSET``.
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``_``.
     """
     check_names(database)
     text = f"CHARACTER SET {CHARSET} COLLATE {COLLATION}"
@@ -154,18 +164,20 @@ def schema_statements(*, database: str) -> str:
 
 
 def grant_statements(*, database: str, user: str) -> str:
-    """The statement that gives ``user`` all rights on ``database``; any number of times.
+    """The idempotent statement that gives ``user`` all rights on ``database``.
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    Raises:
+        ValueError: a name is not of lower-case letters, digits and ``_``.
     """
     check_names(database, user)
     return f"GRANT ALL PRIVILEGES ON `{database}`.* TO '{user}'@'%';\n"
 
 
 def revoke_statements(*, database: str, user: str) -> str:
-    """What takes back what ``grant_statements`` gave, and does nothing where there is nothing to take back.
+    """Idempotent statements that revoke what ``grant_statements`` gave.
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    Raises:
+        ValueError: a name is not of lower-case letters, digits and ``_``.
     """
     check_names(database, user)
     # REVOKE knows no IF EXISTS; 1141 is its error for a grant, or a user, that is not there.
@@ -179,13 +191,17 @@ def revoke_statements(*, database: str, user: str) -> str:
 
 
 def account_statements(*, user: str, passwords: Sequence[str]) -> str:
-    """The statements that make the account ``user``, without a right; any number of times.
+    """Idempotent statements that create the account ``user``, without any right.
 
-    Each of ``passwords`` is accepted, over TLS only: during a rotation the clients of the password before are
-    not refused.
+    Each password is accepted, over TLS only: during a rotation clients with the former one are not refused.
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``, and for a password
-    that has other characters than letters and digits.
+    Args:
+        user: name of the account.
+        passwords: the passwords.
+
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``_``, or a password not of letters and
+            digits.
     """
     check_names(user)
     if not passwords or not all(word.isascii() and word.isalnum() for word in passwords):
@@ -201,6 +217,6 @@ def account_statements(*, user: str, passwords: Sequence[str]) -> str:
 def database_url(*, user: str, password: str, host: str, database: str, authority: str) -> str:
     """The URL by which SQLAlchemy reaches ``database`` through PyMySQL.
 
-    With ``ssl_ca`` (the path ``authority``) PyMySQL checks the certificate and the server's name in it.
+    ``ssl_ca`` (the path ``authority``) makes PyMySQL check the certificate and the server's name in it.
     """
     return f"mysql+pymysql://{user}:{password}@{host}:{PORT}/{database}?charset=utf8mb4&ssl_ca={authority}"

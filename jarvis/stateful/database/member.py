@@ -1,4 +1,4 @@
-"""One server of the database: the agent that knows when MariaDB may start, and MariaDB itself."""
+"""One database server: MariaDB, and the agent that decides when it may start."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ _TIMEOUT = 600
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseAgentArgs:
-    """``host``: the server. ``addresses``: of all members by server, in the configuration's order.
-    ``authority``: signs the member's certificate, which holds for ``dns_names`` and the server's name and
-    address. ``rotation``: of the certificate."""
+    """The agent of one member.
+
+    Attributes:
+        host: the server.
+        addresses: addresses of all members by server, in the configuration's order.
+        authority: signs the member's certificate.
+        dns_names: names in the certificate, beside the server's name and address.
+        rotation: counter of the certificate.
+    """
 
     host: Host
     addresses: Mapping[str, str]
@@ -48,8 +54,13 @@ class DatabaseAgentArgs:
 
 
 class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
-    """What a member has by which the others know it, before it has any data: its certificate, and the agent
-    that tells its health and its position. ``applied``: the resource after which it answers."""
+    """A member's certificate, and the agent that tells other members its health and position.
+
+    It is there before the member has any data.
+
+    Attributes:
+        ready: the role after which the agent answers.
+    """
 
     ready: HostService
 
@@ -108,9 +119,16 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMemberArgs:
-    """``host``: the server. ``cluster``: its name. ``addresses``: of all members by server.
-    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.DatabaseSettings``.
-    ``after``: what is there before it starts."""
+    """MariaDB on one server.
+
+    Attributes:
+        host: the server.
+        cluster: name of the cluster.
+        addresses: addresses of all members by server.
+        buffer_pool_mib: see ``jarvis.config.platform.DatabaseSettings``.
+        options: see there.
+        after: resources to wait for before it starts.
+    """
 
     host: Host
     cluster: str
@@ -121,8 +139,10 @@ class DatabaseMemberArgs:
 
 
 class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
-    """MariaDB on one server, from Debian's package, with TLS and nobody but root let in; there once it is
-    in step with the cluster."""
+    """MariaDB on one server, from Debian's package, with TLS, and open to root alone.
+
+    It is ready once the member is in step with the cluster.
+    """
 
     def __init__(
         self, name: str, args: DatabaseMemberArgs, opts: pulumi.ResourceOptions | None = None

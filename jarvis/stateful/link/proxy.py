@@ -25,10 +25,15 @@ UNIT = "jarvis-link.service"
 
 @dataclass(frozen=True, kw_only=True)
 class LinkProxiesArgs:
-    """``hosts``: the servers of ``env`` that get a proxy. ``services``: what is linked, each under a port of
-    its own.
+    """The linked services, and the servers that get a proxy to them.
 
-    Raises ``ValueError`` for two services of one name or one port.
+    Attributes:
+        env: the environment.
+        hosts: the servers.
+        services: linked services, each with a port of its own.
+
+    Raises:
+        ValueError: two services share a name or a port.
     """
 
     env: Environment
@@ -44,11 +49,13 @@ class LinkProxiesArgs:
 
 
 class LinkProxies(Component, token="stateful:LinkProxies"):
-    """HAProxy on each server, listening on the port of every linked service and leading to healthy members.
+    """HAProxy on each server, which forwards the port of every linked service to healthy members.
 
-    A server's configuration is one file for each service; a file that HAProxy refuses changes nothing.
+    A server's configuration is one file for each service. A file that HAProxy rejects changes nothing.
 
-    - ``services``: what is linked. ``applied``: the resources after which the ports are open.
+    Attributes:
+        services: the linked services.
+        ready: the roles after which the ports are open.
     """
 
     services: list[LinkedService]

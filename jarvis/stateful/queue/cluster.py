@@ -24,9 +24,9 @@ SERVICE = "queue"
 
 
 def queue_link(env: Environment) -> LinkedService:
-    """How clients reach the queue of ``env``: any member that serves, and its port everywhere.
+    """The link to the queue of ``env``: any member that serves, on one port everywhere.
 
-    A member that paused itself closes its port, so the handshake tells who serves.
+    A paused member closes its port, so a TLS handshake tells who serves.
     """
     return LinkedService(
         name=SERVICE,
@@ -39,9 +39,14 @@ def queue_link(env: Environment) -> LinkedService:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueArgs:
-    """``hosts``: the servers that hold it, an odd number, in the configuration's order. ``env``: theirs.
+    """The servers of the queue.
 
-    Raises ``ValueError`` for an even number, of which the larger part of one half each would pause.
+    Attributes:
+        hosts: servers with the role queue, in the configuration's order.
+        env: the environment.
+
+    Raises:
+        ValueError: the number of servers is even, so that each half of a split would pause.
     """
 
     hosts: Sequence[Host]
@@ -54,10 +59,13 @@ class QueueArgs:
 
 
 class Queue(Component, token="stateful:Queue"):
-    """RabbitMQ on the servers, whose members are made, and changed, one after the other.
+    """RabbitMQ on the servers, whose members are started, and changed, one after the other.
 
-    - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is in
-      every certificate. ``target``: the server where accounts are made. ``members``: to depend on.
+    Attributes:
+        authority: signs the members' certificates.
+        host: name for clients in the cluster, which every certificate has.
+        target: server on which accounts are made.
+        ready: the members, to depend on.
     """
 
     authority: Authority
