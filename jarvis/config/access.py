@@ -12,7 +12,8 @@ from jarvis.config.load import PROJECT
 from jarvis.config.server import Server
 from jarvis.core.credentials import PUBLIC, PUTTY, agent_problem, key_problem
 
-# Seconds for a server that does not answer, on a usual server: what an operator waits for without a doubt.
+# Seconds to wait for a server that does not answer, on a usual server: short enough for an operator who
+# watches.
 WAIT_SECONDS = 60
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
-# Fields that an environment keeps as long as it is deployed, by path, each with what a change would do.
+# Fields that cannot change while an environment is deployed, by path, each with what a change would do.
 FIXED = {
     "name": "servers, authorities and the database's cluster bear it",
     "networks.pods": "every pod has an address of it, and every server routes to it",

@@ -40,7 +40,7 @@ from jarvis.config.types import DnsLabel, Place, RotationCounter, Section, refus
 Mistake = tuple[Place, str]
 _Made = TypeVar("_Made")
 
-# Which etcd each Kubernetes minor version is released and tested with: its own changelog and
+# The etcd versions that each minor version of Kubernetes is released and tested with: its changelog and
 # build/dependencies.yaml name 3.6 from 1.34 on; 3.5.24 is the oldest that 1.35 and later accept.
 SUPPORTED_ETCD = {"1.36": ("3.6",), "1.37": ("3.6",)}
 # https://containerd.io/releases/#kubernetes-support
@@ -216,7 +216,7 @@ def _networks(env: Environment) -> Iterator[Mistake]:
         yield ("networks", "pods"), f"too small for {len(env.servers)} servers: {error}"
 
 
-# What goes on as long as more than half of its members do.
+# Roles whose members need a quorum: more than half of them.
 _QUORUM = (ServerRole.ETCD, ServerRole.DATABASE, ServerRole.QUEUE, ServerRole.STORAGE)
 
 

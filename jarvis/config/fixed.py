@@ -42,7 +42,7 @@ def _fixed(env: Environment) -> Iterator[str]:
 def _servers(env: Environment) -> Iterator[str]:
     """Changed names and addresses: members of clusters know a server by both."""
     by_name = {one.name: one for one in env.before.servers}
-    # One that was lost has left all clusters: another may have its address.
+    # A lost server has left all clusters, so another may have its address.
     by_address = {one.address: one for one in env.before.servers if not one.lost}
     for at, server in enumerate(env.servers):
         same, there = by_name.get(server.name), by_address.get(server.address)

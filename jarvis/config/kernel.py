@@ -10,7 +10,7 @@ NEEDED = {
     "net.bridge.bridge-nf-call-iptables": ("1", "what goes through a bridge must see the rules of Services"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_:@-]+)+")
-# The same for each interface: `all` of it is ip_forward itself
+# Forwarding of one interface; that of `all` is ip_forward itself
 # (https://docs.kernel.org/networking/ip-sysctl.html, conf/all/forwarding).
 _FORWARDING = re.compile(r"net\.ipv4\.conf\.[^.]+\.forwarding")
 

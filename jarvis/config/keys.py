@@ -7,7 +7,7 @@ import binascii
 
 _EXAMPLE = "'ssh-ed25519 AAAAC3…'"
 _AGAIN = "copy the whole line that ssh-keyscan prints"
-# Bytes of the kinds whose keys have one size: the lengths and the words of each (RFC 8709, 4; RFC 5656, 3.1).
+# Bytes of keys whose kind has one size: length and content of each string (RFC 8709, 4; RFC 5656, 3.1).
 _SIZES = {
     "ssh-ed25519": 51,
     "ecdsa-sha2-nistp256": 104,

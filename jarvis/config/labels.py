@@ -21,7 +21,7 @@ _OPEN = (
     "node.kubernetes.io/instance-type",
     "beta.kubernetes.io/instance-type",
 )
-# The kubelet may have them too, and knows them by itself.
+# Labels that a kubelet may set too, and sets by itself.
 _KUBELETS = (
     "kubernetes.io/hostname",
     "kubernetes.io/os",

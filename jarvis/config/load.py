@@ -46,9 +46,10 @@ def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
     except ValidationError as error:
         found: list[tuple[Place, str]] = []
         for each in error.errors(include_url=False):
-            # Of a wrong key of a map pydantic's place ends so.
+            # Pydantic ends the place of a wrong key of a map with this.
             place = each["loc"][:-1] if each["loc"][-1:] == ("[key]",) else each["loc"]
-            # A field that may be of several types has one error for each; checks across fields have theirs.
+            # A field of several types has one error for each of them, of which the first is shown. Checks
+            # across fields may add more.
             if each["type"] == "environment" or place not in dict(found):
                 found.append((place, in_words(each, Environment)))
         across = _cross_mistakes(values, [place for place, _ in found])

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 
 from jarvis.config.types import Address, DnsName, Network, Section
 
-# No more than 20 bits of hosts (kubernetes, cmd/kube-apiserver/app/options/validation.go), and as many
-# addresses as the DNS, the tenth, and what comes after it need.
+# At most 20 bits for hosts (kubernetes, cmd/kube-apiserver/app/options/validation.go), and at least the tenth
+# address for the DNS, with some left after it.
 _WIDEST, _NARROWEST = 12, 28
 
 

@@ -18,7 +18,7 @@ from jarvis.config.load import PROJECT
 from jarvis.config.server import Server
 from jarvis.core.credentials import option_path
 
-# The bastion's name among the known hosts; no server has a dot in its name.
+# The bastion's name among the known hosts. No server's name has a dot.
 _BASTION = "the.bastion"
 
 

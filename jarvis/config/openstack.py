@@ -20,7 +20,7 @@ def _refused(_: object) -> NoReturn:
     )
 
 
-# No field of an editor's schema, and one error that says why where it is set.
+# Hidden from the editors' schema; an error with the reason where it is set.
 _NoThreads = Annotated[SkipJsonSchema[int], BeforeValidator(_refused)]
 
 
@@ -40,8 +40,8 @@ class ServiceSettings(Section):
     secret_options: dict[str, Secret] = Field(
         default_factory=dict, description="options that hold a secret, encrypted by Pulumi"
     )
-    # A request is mostly work of the processor, with waits for the database in between: two processes for
-    # each of the two cores of a small server.
+    # A request mostly computes, and waits for the database in between: two processes for each of the two
+    # cores of a small server.
     processes: int = Field(default=4, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: _NoThreads = Field(default=1, exclude=True)
 
@@ -82,7 +82,7 @@ class GlanceSettings(ServiceSettings):
     """The image service."""
 
     quotas: ImageQuotas = Field(default_factory=ImageQuotas)
-    # Uploads and downloads wait for others most of the time, and each holds a thread as long as it lasts.
+    # Uploads and downloads mostly wait for others, and each occupies a thread while it lasts.
     processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: int = Field(default=16, ge=1, le=256, description="requests at once of one process")
     staging_gib: int = Field(

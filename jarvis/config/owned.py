@@ -19,7 +19,8 @@ _NETWORKS = "it follows from networks"
 _ACCESS = "who may do what follows from certificates that Jarvis makes"
 _FILE = "the file is Jarvis'"
 
-# Regular expressions of whole names, each with its reason; by the path of the field that holds them.
+# Names that Jarvis sets, as regular expressions of the whole name, each with its reason; by path of the
+# field.
 _CONTROLLERS = {
     r"(authentication-|authorization-)?kubeconfig|root-ca-file|service-account-private-key-file": _KEYS,
     r"cluster-signing-.*|client-ca-file|requestheader-.*": _KEYS,

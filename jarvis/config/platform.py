@@ -81,8 +81,8 @@ class StorageSettings(Section):
     copies: int | None = Field(
         default=None, ge=1, le=9, description="of each object, on as many servers; 3, or one for each server"
     )
-    # https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/: 4 GiB by default, and no
-    # less than 896 MiB is taken.
+    # Ceph's default is 4 GiB, and its least 896 MiB
+    # (https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/).
     osd_memory_mib: int = Field(default=4096, ge=896, description="what each osd tries to keep to")
     options: _StorageOptions = Field(default_factory=dict)
 

@@ -33,6 +33,6 @@ def pod_numbers(servers: Sequence[str], before: Before, parts: int) -> dict[str,
     taken = set(numbers.values())
     free = [number for number in range(parts) if number not in taken]
     order = [one for one in free if one not in leaving] + [one for one in free if one in leaving]
-    # Past the last part where they do not suffice, which the environment's checks refuse.
+    # Too many servers get numbers past the last part, and the environment's checks refuse those.
     order += range(parts, parts + len(new))
     return numbers | dict(zip(new, order, strict=False))

@@ -41,7 +41,7 @@ def _uses(whose: str, *ports: int, roles: Sequence[ServerRole] = (), always: boo
     return [Use(first=port, whose=whose, roles=frozenset(roles), always=always) for port in ports]
 
 
-# As each part's own documentation has them, and Jarvis where it moves one:
+# Ports as in each part's own documentation, except where Jarvis moves one:
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/,
 # https://etcd.io/docs/v3.6/op-guide/configuration/, https://www.rabbitmq.com/docs/networking,
 # https://docs.ceph.com/en/pacific/rados/configuration/network-config-ref/,
@@ -52,7 +52,7 @@ USES = [
     *_uses("systemd-resolved", 53, always=False),
     *_uses("etcd", 2379, 2380, 2381, roles=[ServerRole.ETCD]),
     *_uses("the API server", 6443, roles=[ServerRole.CONTROL_PLANE]),
-    # Gateways hold the virtual address, where it serves the API.
+    # On gateways without an API server the proxy serves the API under the virtual address.
     *_uses("the proxy to the API servers", 6443, roles=[ServerRole.GATEWAY], always=False),
     *_uses("the controller manager", 10257, roles=[ServerRole.CONTROL_PLANE]),
     *_uses("the scheduler", 10259, roles=[ServerRole.CONTROL_PLANE]),
@@ -60,7 +60,7 @@ USES = [
     *_uses("the kubelet", 10248, 10250, roles=[ServerRole.WORKER]),
     *_uses("kube-proxy", 10249, 10256, roles=[ServerRole.WORKER]),
     *_uses("the database", 3307, 3308, 3309, 4567, roles=[ServerRole.DATABASE]),
-    # Only while a member gets what it missed.
+    # Open only while a member receives what it missed.
     *_uses("the database", 4444, 4568, roles=[ServerRole.DATABASE], always=False),
     *_uses("the storage", 3300, roles=[ServerRole.STORAGE]),
     *_uses("the storage", 6789, roles=[ServerRole.STORAGE], always=False),

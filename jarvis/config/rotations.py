@@ -45,7 +45,7 @@ _ONCE = (
     "registry-pusher",
     "storage-admin",
 )
-# One for each server that has the role, as <prefix>-<server>.
+# Secrets of which each server with the role has one, called <prefix>-<server>.
 _BY_SERVER = {
     "database": ServerRole.DATABASE,
     "etcd": ServerRole.ETCD,
@@ -60,7 +60,7 @@ def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
     yield from _ONCE
     for prefix, role in _BY_SERVER.items():
-        # Counters of one that is lost stay where they are.
+        # The counters of a lost server stay valid.
         for server in env.declared(role):
             yield f"{prefix}-{server.name}"
 
@@ -98,7 +98,8 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
         raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")
 
 
-# What a server of each role holds that others hold too, or that an authority's next but one makes worthless.
+# Secrets on a server of each role that other servers share, and authorities whose second rotation makes the
+# server's certificates worthless.
 _HELD = {
     ServerRole.WORKER: ("kubernetes-ca", "registry-authority"),
     ServerRole.CONTROL_PLANE: (

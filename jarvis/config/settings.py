@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jarvis.config.artifacts import Release
     from jarvis.config.environment import Environment
 
-# Where the configuration has the flags of each program, and the fields of each configuration object.
+# Fields of the configuration with flags of each program, and with the fields of each configuration object.
 FLAGS = {
     "etcd": ("etcd", "flags"),
     "kube-apiserver": ("kubernetes", "apiserver_flags"),

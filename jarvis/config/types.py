@@ -43,7 +43,7 @@ class Section(BaseModel):
     def _one_line(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields.get(info.field_name or "")
         if field is None or _has(field.annotation, (Section, SecretStr)):
-            # A section looks after its own fields.
+            # A section checks its own fields.
             return value
         found = list(_of_many_lines(value))
         if found:
@@ -75,7 +75,7 @@ def _has(annotation: object, kinds: tuple[type, ...]) -> bool:
 
 def _of_many_lines(value: object, place: Place = ()) -> Iterator[tuple[Place, str]]:
     if isinstance(value, str):
-        # As it is read: blanks at both ends are none of it.
+        # Blanks at both ends are stripped when it is read.
         strange = next(
             (sign for sign in value.strip() if unicodedata.category(sign) in ("Cc", "Zl", "Zp")), ""
         )
@@ -213,7 +213,7 @@ def _host_key(value: str) -> str:
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 Option = Annotated[str | int | float | bool, BeforeValidator(_option)]
-# A text that may look like a number. Editors take both.
+# A text that may look like a number. Editors accept both.
 Text = Annotated[
     str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer", "number", "boolean"]})
 ]
@@ -224,7 +224,7 @@ DnsLabel = Annotated[
         "a name such as rack1-a: 1 to 63 lower-case letters, digits and -, a letter first, no - last",
     ),
 ]
-# RFC 1035, 2.3.4: 253 characters without the last dot. What Jarvis puts before it has less than 60.
+# RFC 1035, 2.3.4: 253 characters without the last dot. Jarvis puts less than 60 in front.
 DnsName = Annotated[
     str,
     Spelled(
@@ -246,7 +246,7 @@ Flags = Annotated[
     dict[str, Option],
     Keys(Spelled("[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a flag, which is written without its dashes")),
 ]
-# A text that Pulumi has encrypted in the configuration file, where it is {"secure": …}. It shows in no error.
+# A text that Pulumi encrypts in the configuration file, as {"secure": …}. No error shows it.
 Secret = Annotated[
     SecretStr,
     BeforeValidator(_secret),

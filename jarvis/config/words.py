@@ -48,10 +48,10 @@ def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "string_type":
-        # It may be a secret's.
+        # The value may be a secret.
         return f"{named(value) if isinstance(value, dict | list | None) else 'this'} is not a text"
     if kind in _WANTED:
-        # Of a whole map of secrets too no value is told.
+        # Not even where a whole map of secrets is wrong is its value shown.
         told = "this" if "secret_options" in error["loc"] else named(value)
         return f"{told} is not {_WANTED[kind]}"
     if kind in _LIMITS:
