@@ -36,7 +36,6 @@ class Component(pulumi.ComponentResource):
 
     token: ClassVar[str] = ""
     former: ClassVar[str] = ""
-    # The types of all components from the topmost one down to this, as its URN has them.
     types: str
 
     def __init_subclass__(cls, *, token: str = "", former: str = "", **kwargs: Any) -> None:
@@ -91,7 +90,6 @@ class Unwrapped(pulumi.Resource):
         once_in: type tokens of those components, from the outermost to the innermost.
     """
 
-    # From the outermost component down to the innermost.
     once_in: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, *, once_in: str = "", **kwargs: Any) -> None:
@@ -115,7 +113,7 @@ class Unwrapped(pulumi.Resource):
         aliases = []
         for each in cls.once_in:
             types.append(each)
-            # Written down here: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
+            # Written by hand: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
             urn = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{'$'.join(types)}::{name}"
             aliases.append(pulumi.Alias(parent=urn))
         return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=aliases, **options))

@@ -10,9 +10,10 @@ import os
 import subprocess
 from pathlib import Path
 
-# Both tools answer within milliseconds; an agent that waits for a person (a token, a prompt) may not.
+# Seconds. Both tools answer within milliseconds, except for an agent that waits for a person (a token, a
+# prompt).
 _SECONDS = 5
-# How the texts of public keys begin (sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 7468, 13; RFC 4716, 3.1).
+# Beginnings of public keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 7468, 13; RFC 4716, 3.1).
 _PUBLIC = ("ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC", "-----BEGIN RSA PUBLIC", "---- BEGIN SSH2")
 PUBLIC = "it is a public key"
 PUTTY = "it is a key of PuTTY"
@@ -36,9 +37,9 @@ def key_problem(text: str) -> str:
         return PUBLIC
     if text.startswith("PuTTY-User-Key-File"):
         return PUTTY
-    # As the connection takes it: a key that was pasted often lacks the end of its last line.
+    # In the form that the connection accepts: a pasted key often lacks the end of its last line.
     content = (text.replace("\r\n", "\n").rstrip("\n") + "\n").encode()
-    # In memory, seekable: ssh-keygen opens it more than once, and refuses a file that others may read.
+    # A file in memory, seekable: ssh-keygen opens it more than once, and refuses one that others can read.
     descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 
 OUTPUT = "deployed"
-# Of the engine itself, as pulumi.StackReference uses it; that would be one more resource of the stack.
+# The engine's own function, which pulumi.StackReference uses; that would be one more resource of the stack.
 _FUNCTION = "pulumi:pulumi:readStackOutputs"
 _ATTEMPTS, _AGAIN_SECONDS = 20, 0.1
 

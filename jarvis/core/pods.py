@@ -7,12 +7,12 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Where a server was lost its pods are replaced after this many seconds, rather than after five minutes: time
-# for one that only restarts, and would start the same programs beside those that replace them.
+# Seconds after which pods of a lost server are replaced; Kubernetes' default is five minutes. A server that
+# only restarts is back by then, and would start the same programs beside their replacements.
 GONE_AFTER_SECONDS = 120
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
-# Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
+# Every field of a container that the Pod Security Standard "restricted" requires, and a read-only root.
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},

@@ -39,7 +39,7 @@ class _Program:
     """The declarations of the running program, by resource name."""
 
     safety: Safety = field(default_factory=lambda: Safety(protect=False))
-    # Servers that are: they may go as if ``may_remove`` named them.
+    # Names of lost servers, which may go as if ``may_remove`` named them.
     lost: Sequence[str] = ()
     guarded: dict[str, Guarded] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
     gone = {name: one for name, one in deployed.items() if name not in now}
     lost = {name: one for name, one in gone.items() if one["kept"] and not allowed(one["names"])}
     if lost:
-        # The engine's answer has no order.
+        # The engine returns them in no order.
         told = sorted((str(one["names"][0]), str(one["what"])) for one in lost.values())
         lines = "\n".join(f"  {what}" for _, what in told)
         owners = ", ".join(dict.fromkeys(owner for owner, _ in told))

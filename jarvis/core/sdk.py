@@ -61,7 +61,7 @@ async def settled() -> bool:
         Whether no Output has failed.
     """
     while True:
-        # One that has failed stays in the list, any other leaves it when it is done.
+        # A failed task stays in the list; any other leaves it when it is done.
         tasks = list(SETTINGS.outputs)
         failed = any(task.done() and (task.cancelled() or task.exception()) for task in tasks)
         pending = [task for task in tasks if not task.done()]
