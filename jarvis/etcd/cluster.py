@@ -55,7 +55,7 @@ class EtcdCluster(Component, token="etcd:Cluster"):
             self.child(),
         )
         addresses = [str(host.server.address) for host in args.hosts]
-        # A lost server keeps its number, so that nothing of the others changes that would restart them.
+        # A lost server keeps its number: another number would change, and so restart, the other members.
         declared = [server.name for server in args.env.declared(ServerRole.ETCD)]
         lost = [str(one.address) for one in args.env.lost if ServerRole.ETCD in one.roles]
         self.ready = []

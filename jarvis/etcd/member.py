@@ -16,7 +16,7 @@ from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs, Target
 from jarvis.remote.script import read_file
 
-# A start reads the database and catches up; settling and the gate ask every member.
+# Seconds. A start reads the database and catches up; `settle` and the gate ask every member.
 _TIMEOUT = 120
 
 

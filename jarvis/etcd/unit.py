@@ -13,8 +13,8 @@ DATA = "/var/lib/etcd"
 CERTIFICATE = f"{CONFIG}/member.crt"
 KEY = f"{CONFIG}/member.key"
 AUTHORITY = f"{CONFIG}/authority.crt"
-# The common name of every member's certificate. A client of the same authority has another one, and so
-# cannot speak as a peer.
+# The common name of every member's certificate. Clients of the same authority have other names, and so cannot
+# pose as a peer.
 MEMBER_NAME = "etcd-member"
 
 
@@ -38,7 +38,7 @@ def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str
         "listen-peer-urls": peer_url(address),
         "initial-advertise-peer-urls": peer_url(address),
         "initial-cluster-token": "jarvis",
-        # Health and metrics without a certificate, for what runs on this server.
+        # Health and metrics without a certificate, on this server only.
         "listen-metrics-urls": "http://127.0.0.1:2381",
         "client-cert-auth": True,
         "trusted-ca-file": AUTHORITY,
@@ -52,10 +52,10 @@ def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str
         "tls-min-version": "TLS1.2",
         "cipher-suites": ",".join(CIPHER_SUITES),
         "enable-grpc-gateway": False,
-        # https://etcd.io/docs/v3.6/op-guide/maintenance/: 2 GiB unless said otherwise, at most 8 advised;
-        # half of that fits the smallest disk that preflight accepts.
+        # The default is 2 GiB, and at most 8 are advised (https://etcd.io/docs/v3.6/op-guide/maintenance/).
+        # Half of that fits the smallest disk that preflight accepts.
         "quota-backend-bytes": 4 * 1024**3,
-        # The API server compacts every five minutes; this is for when none runs.
+        # For times without an API server, which otherwise compacts every five minutes.
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": "8h",
         # https://etcd.io/docs/v3.6/op-guide/data_corruption/
