@@ -12,21 +12,22 @@ from ipaddress import IPv4Address
 from jarvis.core.tls import OPENSSL_CIPHERS
 from jarvis.remote.script import read_file
 
-# More places than any service has pods, twice over for an update: the number of pods is DNS's to say, and
-# no part of the configuration. 64 is the most replicas that a service may have (jarvis.config.openstack).
+# Slots for pods in each backend. The number of pods is DNS's to say, not the configuration's, so there are
+# twice as many slots as replicas that a service may have, 64 (jarvis.config.openstack): an update doubles
+# them.
 PLACES = 128
-# Seconds for which a gateway that is to stop serves on, so that the virtual address can move away.
+# Seconds that a stopping gateway keeps accepting requests, so that the virtual address can move away.
 PAUSE = 8
-# Seconds after that for requests under way.
+# Seconds after that for in-flight requests.
 DRAIN = 60
-# Where kubelet asks a gateway whether it is well, inside the cluster.
+# Port of the probes, inside the cluster.
 INTERNAL_PORT = 8404
-# Seconds after which a client may ask again where a service has no pod, or none that has a place for it. A
-# pod that was replaced is found within three (`hold`, `check` in haproxy.cfg and below).
+# Seconds of Retry-After, where a service has no pod or none with a free slot. A replaced pod is found within
+# three (`hold`, `check` in haproxy.cfg and below).
 RETRY_AFTER = 5
-# Seconds for which a request waits for a place in a pod, and for a connection to it.
+# Seconds that a request waits for a slot in a pod, and for a connection to it.
 _QUEUE, _CONNECT = 20, 2
-# What the gateway answers by itself. HAProxy 2.6 knows these statuses (its manual, "http-error").
+# Error responses of the gateway itself, for the statuses that HAProxy 2.6 knows (its manual, "http-error").
 _ERRORS = {
     HTTPStatus.BAD_REQUEST: "The request is not HTTP that the gateway understands.",
     HTTPStatus.FORBIDDEN: "The gateway does not let this request pass.",
@@ -38,7 +39,7 @@ _ERRORS = {
     HTTPStatus.SERVICE_UNAVAILABLE: "The service has no place for the request at the moment. Try again.",
     HTTPStatus.GATEWAY_TIMEOUT: "The service did not answer in time. The request may have been done.",
 }
-# The id of the request as it came, or was given to it; and the one of what never became a request.
+# HAProxy's expressions for the id of a request, given or generated, and of what never became a request.
 _ID, _EARLY_ID = "%[var(txn.id)]", "%ID"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -165,7 +166,7 @@ def haproxy_config(
         "NOBODY": _error(HTTPStatus.NOT_FOUND, "No service has this name.", _ID),
         "QUEUE": str(_QUEUE),
         "CONNECT": str(_CONNECT),
-        # One second more than the most patient backend, with what precedes the wait for its answer.
+        # One second more than the most patient backend takes, connection and queue included.
         "PATIENCE": str(max((route.patience for route in routes), default=0) + _QUEUE + 4 * _CONNECT + 1),
         "PAUSE": str(PAUSE),
         "DRAIN": str(DRAIN),

@@ -91,7 +91,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             cluster_domain=env.networks.cluster_domain,
             cluster_dns=env.networks.cluster_dns,
             addresses=env.held_addresses,
-            # A bridge's own address is the first of its server's pod network.
+            # The bridge's address is the first one of its server's pod network.
             node_addresses=[env.pod_subnet(server)[1] for server in env.servers],
             passages=args.passages,
         )
@@ -99,7 +99,8 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             name,
             metadata={
                 "name": NAMESPACE,
-                # A port of the server is beyond "baseline"; the pods keep to "restricted" in all else.
+                # "baseline" allows no host port, so the namespace cannot enforce it. In all else the pods
+                # keep to "restricted".
                 "labels": {
                     f"pod-security.kubernetes.io/{mode}": "privileged"
                     for mode in ("enforce", "audit", "warn")
@@ -133,7 +134,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             metadata=metadata,
             spec={
                 "selector": selector(_NAME, "haproxy"),
-                # Of another node where the own is being replaced, or where there is none.
+                # Falls back to another node while the pod of this one is replaced, or where there is none.
                 "trafficDistribution": "PreferSameNode",
                 "ports": [
                     {"name": "https", "port": env.gateway.https_port, "targetPort": "https"},
@@ -196,7 +197,7 @@ def daemon_set_spec(
     template = _template(image, port, revision, passages)
     return {
         "selector": {"matchLabels": selector(_NAME, "haproxy")},
-        # One server at a time; the virtual address is then on another.
+        # One server at a time; meanwhile another one holds the virtual address.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "minReadySeconds": 2,
         "template": patient(template, patience),
@@ -217,7 +218,7 @@ def _template(
             "priorityClassName": "system-cluster-critical",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            # Names of the cluster are asked for in full: no search through domains.
+            # Names of the cluster are resolved in full, without search domains.
             "dnsPolicy": "Default",
             "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
             "securityContext": restricted_pod(USER),
@@ -249,7 +250,7 @@ def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage])
         "lifecycle": {"preStop": get("/drain")},
         "resources": {
             "requests": {"cpu": "100m", "memory": "96Mi"},
-            # No limit of CPU: throttling would only add latency.
+            # No CPU limit: throttling would only add latency.
             "limits": {"memory": "512Mi"},
         },
         "securityContext": dict(RESTRICTED_CONTAINER),
