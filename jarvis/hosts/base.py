@@ -16,12 +16,12 @@ from jarvis.remote.script import read_file
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
 STAGING = "/var/lib/jarvis/staging"
-# Names of the servers that are gone for good, which the storage and the database do not wait for.
+# A file with the names of lost servers, which storage and database do not wait for.
 LOST = "/var/lib/jarvis/lost"
 
-# The names of the environment's domain that the virtual address has on the servers.
+# Names in the environment's domain that servers resolve to the virtual address.
 ENDPOINTS = ("api", "identity", "image")
-# The stateful services that each server has a proxy to (jarvis.stateful.link).
+# Stateful services that each server has a proxy to (jarvis.stateful.link).
 LINKS = ("database", "queue")
 
 _PACKAGES = (
@@ -45,15 +45,15 @@ _ROLE_PACKAGES = {
 _MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
 _SYSCTLS = {
     **{name: value for name, (value, _) in NEEDED.items()},
-    # systemd, kubelet, containerd and every pod watch files; the kernel's 128 are used up by some dozens:
+    # systemd, kubelet, containerd and every pod watch files: a few dozen pods use up the kernel's 128.
     # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
     "fs.inotify.max_user_instances": "8192",
 }
-# The kubelet weighs all pods together by the cores of the server (1024 shares each, systemd's weight of 100);
-# all units together had 100. Beside busy pods the database's health checks took seconds then, and its
-# sessions were ended. https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
+# The kubelet gives all pods together 1024 CPU shares for each core (systemd's weight of 100), and all units
+# together had 100. Beside busy pods the database's health checks then took seconds, and its sessions were
+# ended. https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
 _UNITS_FIRST = "[Slice]\nCPUWeight=1000\n"
-# Each role that keeps data or listens has a user of its own; MariaDB and HAProxy bring theirs.
+# Users and homes of roles that keep data or listen. The packages of MariaDB and HAProxy bring their own.
 _USERS = {
     "etcd": "/var/lib/etcd",
     "kubernetes": "/var/lib/kubernetes",
@@ -101,7 +101,7 @@ def hosts_lines(env: Environment, server: Server) -> str:
     if registries:
         nearest = server if server in registries else registries[0]
         lines.append(f"{nearest.address} registry.{env.networks.domain}")
-    # The server learns its names before the holders learn a new address: what answers by then.
+    # The server gets this file before the holders get a new address: it must name one that answers by then.
     lines.append(f"{env.reach_address} {' '.join(endpoint_names(env))}")
     lines.append(f"{server.address} {' '.join(endpoint_names(env, LINKS))}")
     return "".join(f"{line}\n" for line in lines)
@@ -117,10 +117,10 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
     """
     return [
         File(path=TOOL, content=read_file("host.sh"), mode="0755"),
-        # Which the tool reads; executable only because scripts go by digest.
+        # The tool sources it. It is executable only because scripts travel by digest.
         File(path=f"{TOOL.rpartition('/')[0]}/packaged.sh", content=read_file("packaged.sh"), mode="0755"),
         Directory(path=STAGING, mode="0700"),
-        # Before the next one: a server with a name and no id is one of before there were ids.
+        # Before the next file: a server with a name and no id dates from before there were ids.
         File(path=MARK, content=deployment),
         *([File(path=LOST, content="\n".join(one.name for one in env.lost))] if env.lost else []),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
@@ -131,7 +131,7 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),
         File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
         File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),
-        # Without a limit the journal may take 4 GiB of the disk (journald.conf(5)).
+        # Without a limit the journal may take 4 GiB of disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
         *_slow(env),
         *firewall_files(env, server),

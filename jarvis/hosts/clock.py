@@ -19,9 +19,9 @@ from jarvis.config import Environment, Server
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import last_line, openssh
 
-# One server is asked; where it differs two more, since a majority of three says which side is off.
+# One server is asked, and two more where it differs: a majority of three says whose clock is off.
 ASKED = 3
-# Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
+# Seconds: for a server to accept a connection, and for all answers together.
 DIAL_SECONDS = 2
 PATIENCE_SECONDS = 6
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 
-# On a server: the id of its deployment, one line.
+# The file on a server with the id of its deployment, one line.
 MARK = "/var/lib/jarvis/deployment"
 
 

@@ -12,9 +12,9 @@ from jarvis.remote.script import read_file
 TOOL = "/var/lib/jarvis/bin/firewall"
 RULES = "/etc/jarvis/firewall.nft"
 UNIT = "jarvis-firewall.service"
-# New connections to SSH that one source may open: so many at once, and then so many a second. Each makes the
-# server compute before anybody has logged in (CVE-2002-20001); ssh-audit wants fewer than 20 a second in 1.5.
-# What is more is dropped, and comes through when TCP tries again, a second later (RFC 6298).
+# Limit of new SSH connections from one source: a burst, then a rate. Each costs the server work before
+# anybody has logged in (CVE-2002-20001); ssh-audit wants fewer than 20 a second in 1.5. What exceeds it is
+# dropped, and gets through when TCP retries, a second later (RFC 6298).
 SSH_BURST, SSH_PER_SECOND = 16, 8
 
 
@@ -91,7 +91,7 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     if ServerRole.QUEUE in own:
         found += [
             Opening(use="RabbitMQ", ports=[5673], sources=servers),
-            # Members answer their tools directly, on the ports that those listen on while they run.
+            # Members connect to tools directly, on the ports that tools listen on while they run.
             Opening(
                 use="RabbitMQ members and tools",
                 ports=[4369, 25672, "35672-35682"],
@@ -143,7 +143,7 @@ def ruleset(env: Environment, server: Server) -> str:
     )
 
 
-# By nftables' name of the family, and of what one source of it is: of IPv6 it has a network (RFC 6177).
+# A source of SSH connections, by nftables' name of the family: an address, and in IPv6 a network (RFC 6177).
 _FAMILIES = {"ip": "ip saddr", "ip6": "ip6 saddr & ffff:ffff:ffff:ffff::"}
 
 

@@ -26,7 +26,8 @@ from jarvis.remote import (
 from jarvis.remote.script import read_file
 from jarvis.remote.tools import SCRIPTS
 
-# Packages come over the server's own way to Debian, which may be slow; units of the base role have none.
+# Seconds. Packages come over the server's own line to Debian, which may be slow. The base role has
+# neither gate nor ready that would take as long.
 _INSTALL_TIMEOUT = 900
 
 
@@ -85,7 +86,7 @@ class Host(Component, token="hosts:Host"):
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
         deployment = args.preflight.deployment
-        # Preflight has looked at it, but runs again only when it is told something new.
+        # Preflight checks this too, but runs again only when its arguments change.
         accepted = [server.take_over] if server.take_over else []
         tool = ServerTools(
             f"{name}-apply",
@@ -115,7 +116,7 @@ class Host(Component, token="hosts:Host"):
             ),
             self.child(depends_on=[tool, *(host.base_ready for host in args.after)]),
         )
-        # Who is not root writes to a folder of its own, and the image is root's before it is looked at.
+        # A user who is not root writes to its own folder, and the image becomes root's before it is checked.
         staged = f"{SCRIPTS if self.target.sudo else STAGING}/release.raw"
         taken = [f"[ ! -f {staged} ] || chown root:root {staged}"] if self.target.sudo else []
         image = Transfer(

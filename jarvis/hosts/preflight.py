@@ -21,7 +21,7 @@ from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, Rem
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
     found = {use.first for use in uses(server) if use.always}
-    # Preflight itself comes by SSH's.
+    # SSH's port is in use by preflight itself.
     found |= {one.port for one in choices(env, server) if one.whose != "SSH"}
     return sorted(found)
 
@@ -128,7 +128,7 @@ class Preflight(Component, token="hosts:Preflight"):
         self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
         for server in env.present:
-            # A moment that has passed, asked for once: the time itself as argument would change at each run.
+            # A time in the past, read once: the current time as an argument would change in each run.
             clock = LocalCheck(
                 f"{server.name}-clock", LocalCheckArgs(command="exec date -u +%s"), self.child()
             )
