@@ -20,9 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# One push reads and sends, the registry on the other side writes: two at once keep both busy.
+# A push reads and sends while the registry writes: two at once keep both sides busy.
 _AT_ONCE = 2
-# An image of 60 MB takes a second in the lab; this is for a slow line, and ends a connection that hangs.
+# Seconds for one image. 60 MB take a second in the lab; the limit is for slow lines, and ends a hanging
+# connection.
 _TIMEOUT_SECONDS = 900
 _PROJECT = Path(__file__).resolve().parents[2]
 _AGAIN = "build it again with: make artifacts"

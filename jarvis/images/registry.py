@@ -19,7 +19,7 @@ from jarvis.remote.script import read_file
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# By this name nodes pull; containerd's hosts.toml says which servers stand behind it.
+# The registry's name for nodes. containerd's hosts.toml lists the servers behind it.
 NAME = "registry.jarvis.internal"
 DATA = "/var/lib/registry"
 _FOLDER = "/etc/registry"
@@ -137,7 +137,8 @@ class Registry(Component, token="images:Registry"):
                 secret_files=[private("server.key", certificate.key)],
                 units=["jarvis-registry.service"],
                 inputs=[host.release],
-                # It answers nobody without a certificate; that it listens is what can be seen from here.
+                # Without a certificate it answers nobody, so all that can be checked from here is that it
+                # listens.
                 ready=f"exec 3<>/dev/tcp/{address}/{port}",
                 purge=[DATA, _FOLDER],
             ),
