@@ -67,8 +67,8 @@ def kubeconfig(state: Mapping[str, Any], url: str = "") -> str:
     address = url or plain(stack.get("api", ""))
     if len(made) < 2 or not address:
         raise ValueError("this is not the state of a cloud that was deployed")
-    # API servers trust three generations. The last is not in use yet, and the one before it is trusted by all
-    # of them, whichever of two rotations a broken-off run has left them in.
+    # API servers trust three generations. The last is not in use yet. All of them trust the one before it,
+    # whichever of two rotations an interrupted run has left them in.
     signer = made[-2]
     pair = json.loads(
         generate(

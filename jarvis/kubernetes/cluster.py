@@ -82,7 +82,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         env = args.env
         self._name, self._args = name, args
         self.identities = Identities(name, IdentitiesArgs(env=env), self.child())
-        # What runs on every node changes on the first alone, and goes on when that is well.
+        # Roles of every node change on the first node alone, and on the others once that is ready.
         proxies: dict[str, ApiServerProxy] = {}
         networks: dict[str, PodNetwork] = {}
         for host in args.nodes:
@@ -103,19 +103,19 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.kubeconfig = self._kubeconfig("operator", self.identities.operator, self.address)
         self.provider = kubernetes.Provider(
             name,
-            # Previews speak by it too, and nobody answers at a new address before the end of the run that
-            # brings it: the provider follows in the next run.
+            # Previews use it too. At a new address nobody answers before the end of the run that brings it,
+            # so the provider follows in the next run.
             kubeconfig=self._kubeconfig("admin", self.identities.admin, _url(env.reach_address)),
-            # One cluster for the whole life of a stack, whatever address and authority it has.
+            # The stack's only cluster for all of its life, whatever its address and authority.
             cluster_identifier=name,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            # An object that a killed run made and did not record is taken up; a field that somebody changed
-            # by hand becomes ours again.
+            # Adopts an object that a killed run made and did not record, and takes back a field that somebody
+            # changed by hand.
             upsert_existing_objects=True,
             enable_patch_force=True,
-            # The plugin judges once, at its start, whether the cluster answers, and a connection that is cut
-            # ends an object in an error. So it starts once no API server will change any more.
+            # The plugin checks once, at its start, whether the cluster answers, and a connection that breaks
+            # fails an object. So it starts when no API server will change any more.
             opts=self.child(
                 depends_on=[
                     *(server.apiserver_ready for server in self.control_plane),
@@ -242,8 +242,8 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
         }
         holders = [host for host in args.nodes if ServerRole.GATEWAY in host.server.roles]
-        # While one holder tells the others another address than they know, they do not listen to it, and
-        # after four seconds one of them holds all as well. So all change at once, after the last API server.
+        # A holder that announces another address is ignored by the others, and after four seconds one of them
+        # holds all addresses as well. So all change at once, after the last API server.
         together = (
             [
                 *(proxies[host.server.name] for host in holders),

@@ -20,7 +20,7 @@ from jarvis.kubernetes.lost import authorization, lost_nodes, nobody_kubeconfig
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
-# Of an API server until it is ready, in seconds: it may wait for etcd to choose a leader.
+# Seconds for an API server to become ready, since it may have to wait for an election of etcd.
 _START_SECONDS = 120
 
 if TYPE_CHECKING:
@@ -33,27 +33,28 @@ OWNER = f"{USER}:{USER}"
 APISERVER = "/etc/kubernetes/apiserver"
 CONTROLLERS = "/etc/kubernetes/controllers"
 LOGS = "/var/log/kubernetes"
-# Gives the virtual address away before the API server stops; named by its unit.
+# A command that gives the virtual address away before the API server stops; called by its unit.
 HAND_OVER = "/var/lib/jarvis/bin/hand-over"
-# Succeeds when this server's API server is ready, and the API answers under the virtual address.
+# A command that succeeds when this server's API server is ready and the API answers under the virtual
+# address.
 SERVING = "/var/lib/jarvis/bin/apiserver-serving"
 AUTHORIZATION, NOBODY = f"{APISERVER}/authorization.json", f"{APISERVER}/nobody.kubeconfig"
 
-# Beside those that are on by default. Nothing here takes an address from outside by `externalIPs`, by which
-# a Service could take another's traffic (CVE-2020-8554); admission.yaml has the limits of events.
+# Admission plugins beside the default ones. Nothing here uses `externalIPs`, by which a Service could take
+# another's traffic (CVE-2020-8554). The limits of events are in admission.yaml.
 ADMISSION = ("NodeRestriction", "DenyServiceExternalIPs", "EventRateLimit")
 
-# A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
-# EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
-# of NODE_LEASE, so that four renewals must be missed.
+# A server that stops answering leaves Services after NODE_GRACE, and its pods are replaced elsewhere EVICTION
+# later. Kubernetes' defaults are 50 and 300 seconds. The kubelet renews its lease every quarter of
+# NODE_LEASE, so four renewals must be missed.
 NODE_LEASE_SECONDS = 20
 NODE_GRACE_SECONDS = 20
 EVICTION_SECONDS = 30
-# Longer than a load balancer needs to see that /readyz fails (load_balancer.py: checks each second).
+# Longer than a load balancer takes to see that /readyz fails (load_balancer.py checks each second).
 SHUTDOWN_DELAY_SECONDS = 3
-# In which watches are ended. By default a stopping API server waits for clients to end them by themselves,
-# which they do not: systemd killed it after 20 s. With 12 connections: 5.7 s from stop to ready, 22 without.
-# https://github.com/kubernetes/kubernetes/pull/114925
+# Seconds in which watches are ended. By default a stopping API server waits for clients to end them, which
+# they do not, and systemd killed it after 20 s. With 12 connections it took 5.7 s from stop to ready, and 22
+# without this. https://github.com/kubernetes/kubernetes/pull/114925
 WATCH_DRAIN_SECONDS = 5
 
 
@@ -91,7 +92,8 @@ def apiserver_flags(
         "etcd-certfile": f"{APISERVER}/etcd/client.crt",
         "etcd-keyfile": f"{APISERVER}/etcd/client.key",
         "encryption-provider-config": f"{APISERVER}/encryption.json",
-        # Pods get tokens of an hour, and read the next in time. Extended, a stolen one held for a year.
+        # Pods get tokens of an hour and renew them in time. With the extension a stolen token would be valid
+        # for a year.
         "service-account-extend-token-expiration": False,
         "service-account-issuer": f"https://kubernetes.default.svc.{env.networks.cluster_domain}",
         "service-account-key-file": f"{APISERVER}/service-accounts.pub",
@@ -235,7 +237,8 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
         ]
         flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
         peers = " ".join(f"{peer}:{PORT}" for peer in args.peers)
-        # The holders learn a new address after the API servers, which can wait for one that answers only.
+        # Holders get a new address after the API servers do, so these wait for the address that answers
+        # already.
         address = f"{env.reach_address}:{PORT}"
         return HostService(
             f"{name}-apiserver",
@@ -347,7 +350,7 @@ def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[s
     """DNS names and addresses of the API server on ``server``, for its certificate."""
     service = "kubernetes.default.svc"
     names = ["kubernetes", "kubernetes.default", service, f"{service}.{env.networks.cluster_domain}"]
-    # The servers know the virtual address by this name (jarvis.hosts.base).
+    # The servers' own name for the virtual address (jarvis.hosts.base).
     names.append(f"api.{env.networks.domain}")
     addresses = [
         str(address) for address in (env.networks.kubernetes_service, *env.held_addresses, server.address)

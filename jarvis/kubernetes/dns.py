@@ -20,7 +20,7 @@ NAMESPACE = "kube-system"
 DNS_PORT, HEALTH_PORT, READY_PORT, METRICS_PORT = 5353, 8080, 8181, 9153
 # The user of the image (images/coredns/recipe.toml).
 USER = 42426
-# How long CoreDNS answers from memory, and who asks it may: seconds.
+# Seconds that CoreDNS, and its clients, may cache an answer.
 TTL_SECONDS = 5
 _LABELS = {"app.kubernetes.io/name": "coredns"}
 
@@ -178,7 +178,8 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             spec=daemon_set_spec(args.image, config, args.env.patience),
             opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
-        # Its await wants endpoints, which the DaemonSet makes: after it, and not beside it.
+        # Pulumi waits for endpoints of the Service, which are the DaemonSet's pods: so it comes after them,
+        # not beside.
         self.service = objects.Service(
             f"{name}-service",
             metadata=_metadata("kube-dns"),
@@ -213,8 +214,8 @@ def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) ->
         "name": "coredns",
         "image": image,
         "args": ["-conf", "/etc/coredns/Corefile", "-dns.port", str(DNS_PORT)],
-        # Of an API server whose power was cut nothing more is heard: CoreDNS notices after 10 s, not 45, and
-        # so learns from another one which endpoints are gone (client-go: apimachinery's util/net).
+        # An API server that lost its power closes no connection. CoreDNS notices after 10 s rather than 45,
+        # and learns from another one which endpoints are gone (client-go: apimachinery's util/net).
         "env": [
             {"name": "HTTP2_READ_IDLE_TIMEOUT_SECONDS", "value": "7"},
             {"name": "HTTP2_PING_TIMEOUT_SECONDS", "value": "3"},
@@ -246,7 +247,7 @@ def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) ->
             "serviceAccountName": "coredns",
             "priorityClassName": "system-node-critical",
             "tolerations": [{"operator": "Exists"}],
-            # Its own name servers would be itself.
+            # The cluster's DNS would be CoreDNS itself.
             "dnsPolicy": "Default",
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 15,
@@ -262,7 +263,7 @@ def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) ->
     }
     return {
         "selector": {"matchLabels": _LABELS},
-        # The successor answers before the pod goes: its node has no other.
+        # The successor answers before the pod goes, since its node has no other.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": patient(template, patience),
     }

@@ -24,11 +24,12 @@ from jarvis.pki import (
 from jarvis.pki.period import LEAF_DAYS
 from jarvis.remote import File
 
-# The user as which the API server calls kubelets; `access.py` gives it its rights.
+# The API servers' user for kubelets. `access.py` gives it its rights.
 KUBELET_CLIENT = "jarvis:kube-apiserver"
 FRONT_PROXY_CLIENT = "front-proxy-client"
-# Members may do anything, whatever RBAC says, while their certificate lives: the program alone, which makes
-# what gives others their rights. https://kubernetes.io/docs/reference/access-authn-authz/rbac
+# A group whose members may do anything, whatever RBAC says, while their certificate lives: only this program,
+# which makes the objects that give others their rights.
+# https://kubernetes.io/docs/reference/access-authn-authz/rbac
 ADMINISTRATORS = "system:masters"
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from jarvis.kubernetes.flags import to_yaml
 
-# Where each server's own HAProxy passes on to the API servers.
+# Each server's own proxy to the API servers.
 LOCAL_SERVER = "https://127.0.0.1:7443"
 
 

@@ -16,9 +16,9 @@ from jarvis.remote.script import read_file
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# Succeeds when one of the API servers ADDRESS:PORT, its arguments, is ready.
+# A command that succeeds when one of the API servers ADDRESS:PORT, its arguments, is ready.
 READY = "/var/lib/jarvis/bin/apiserver-ready"
-# Succeeds when ADDRESS PORT accepts connections.
+# A command that succeeds when ADDRESS PORT accepts connections.
 PORT_OPEN = "/var/lib/jarvis/bin/port-open"
 LOCAL_ADDRESS, LOCAL_PORT = "127.0.0.1", 7443
 HEALTH = "/etc/kubernetes/health"

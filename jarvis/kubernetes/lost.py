@@ -55,7 +55,7 @@ def authorization(nodes: Sequence[str], nobody: str) -> str:
                     "matchConditions": [{"expression": f"request.user in [{users}]"}],
                 },
             },
-            # The API server knows these two by no other names.
+            # The API server accepts no other names for these two.
             {"type": "Node", "name": "node"},
             {"type": "RBAC", "name": "rbac"},
         ],

@@ -23,11 +23,11 @@ BRIDGE = "cni0"
 FOLDER = "/etc/kubernetes/pod-network"
 SCRIPT = "/var/lib/jarvis/bin/pod-network"
 ACCESS = "/var/lib/jarvis/cni/jarvis-access"
-# The port that the HTTP gateway's pods listen on (jarvis.gateway.http).
+# The HTTP gateway's port in its pods (jarvis.gateway.http).
 GATEWAY_PORT = 8443
-# Of Keystone, Glance and what they keep in memcached.
+# Ports of Keystone, Glance and memcached.
 API_PORTS = (5000, 9292, 11211)
-# What CoreDNS's pods listen on (jarvis.kubernetes.dns).
+# The port of CoreDNS' pods (jarvis.kubernetes.dns).
 DNS_PORT = 5353
 
 

@@ -28,16 +28,15 @@ if TYPE_CHECKING:
 KUBELET = "/etc/kubernetes/kubelet"
 KUBE_PROXY = "/etc/kubernetes/kube-proxy"
 BIN = "/var/lib/jarvis/bin"
-# What root alone reads, though it holds no secret: CIS 4.1.3, 4.1.5, 4.1.9.
+# Mode of files that only root may read though they hold no secret: CIS 4.1.3, 4.1.5, 4.1.9.
 OWN = "0600"
 ROLE_LABEL = "jarvis.internal/"
-# The file that lists the name servers a server itself uses, without systemd-resolved's own 127.0.0.53,
-# which no pod could reach.
+# The server's own name servers, without the 127.0.0.53 of systemd-resolved, which no pod can reach.
 RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
 
-# Processes and threads of one pod: a bomb of forks ends in its own pod. Four times what OpenShift gives one
-# (4096), since some hold much: a service has a few dozen, one that holds virtual machines has some of each.
-# Debian's kernel counts to 4194304 (systemd: 50-pid-max.conf). It holds for pods that are made afterwards.
+# Most processes and threads of one pod, so that a fork bomb ends in its own pod. It is four times OpenShift's
+# limit (4096), since some pods need many: a service has a few dozen, and one that runs virtual machines some
+# for each. Debian's kernel has 4194304 (systemd: 50-pid-max.conf). A change applies to new pods.
 POD_PIDS = 16384
 
 
@@ -65,7 +64,7 @@ def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]
         "nodeLeaseDurationSeconds": NODE_LEASE_SECONDS,
         "makeIPTablesUtilChains": False,
         "podPidsLimit": POD_PIDS,
-        # What says nothing of its own runs as if it had said RuntimeDefault, which all pods here say.
+        # Pods without a seccomp profile get RuntimeDefault, which all pods here ask for.
         "seccompDefault": True,
         "serializeImagePulls": False,
         "maxParallelImagePulls": 3,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = "/etc/kubernetes/virtual-address"
 GATEWAY_READY = "/var/lib/jarvis/bin/gateway-ready"
-# Equal on all: an address then stays where it is when a server comes back, since VRRP moves it to a higher
-# priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more.
+# Equal on all servers: VRRP moves an address to a higher priority only (RFC 5798, section 6.4.2), so it stays
+# where it is when a server comes back. A ready gateway adds to a server's priority.
 PRIORITY = 100
 GATEWAY_BONUS = 50
 
@@ -58,7 +58,7 @@ def keepalived_config(
         gateway_port: HTTPS port of the gateway on the server.
         patience: factor for the time that a check may take.
     """
-    # keepalived gives its scripts no variables.
+    # keepalived passes no environment to its scripts.
     factor = f"/usr/bin/env JARVIS_PATIENCE_FACTOR={patience} " if patience > 1 else ""
     return template(
         "keepalived.conf",
@@ -70,7 +70,7 @@ def keepalived_config(
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
-        # keepalived begins the next check whether the last has ended or not.
+        # keepalived starts the next check even while the last one runs.
         interval=str(2 * patience),
         api_timeout=str(4 * patience),
         gateway_timeout=str(3 * patience),
