@@ -62,7 +62,7 @@ class Authority(Component, token="pki:Authority"):
                         f"{name}-{number}",
                         f"generation {number} of the authority {name}",
                         name,
-                        # The next rotation takes it away.
+                        # The next rotation removes the former generation.
                         ends=number < signing,
                     )
                 ),

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from jarvis.pki.request import complete
 
 AUTHORITY_DAYS = 3650
-# A server whose clock is behind must not take a new certificate for one of the future.
+# A server whose clock is slow must accept a new certificate.
 BACKDATED = timedelta(hours=1)
 # RFC 5280, appendix A: ub-common-name.
 MAX_COMMON_NAME = 64

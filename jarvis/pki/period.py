@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime
 
 from jarvis.config.errors import ConfigurationError
 
-# Days. A leaf lives a year, where nothing else is asked for, and is made anew every half of its life: whoever
-# runs `pulumi up` twice in that time never meets an expired one. An authority lives ten years: it is made one
-# period before it signs, signs for one, and is trusted for one more, which is nine.
+# Days. A leaf lives a year by default and is renewed after half of its life: an operator who runs `pulumi up`
+# twice a year never meets an expired one. An authority lives ten years: it is made one period before it
+# signs, signs for one, and is trusted for one more, which is nine.
 LEAF_DAYS = 365
 AUTHORITY_RENEWAL = 3 * 365
 

@@ -30,7 +30,7 @@ FIRST: Mapping[str, frozenset[str]] = {
     "password": frozenset({"length", "rotation"}),
     "random-key": frozenset({"bytes", "encoding", "rotation"}),
 }
-# By kind: the fields that came later, each with the value of a request that does not have it.
+# Fields that were added later, by kind, each with its value in requests that omit it.
 ADDED: Mapping[str, Mapping[str, Any]] = {"certificate": {"days": 365}}
 
 
