@@ -10,13 +10,14 @@ import pulumi_command as command
 
 from jarvis.remote.sudo import as_root
 
-# A server that answers at all accepts within this time; under load, or far away, the next dial finds it.
+# Seconds of one dial. A server that is up accepts within this time; under load or far away a later dial
+# succeeds.
 DIAL_SECONDS = 5
-# Where `patience` is asked for, as many times as long, up to the plugin's own default.
+# With `patience` a dial takes that many times as long, up to the plugin's own default.
 _LONGEST_DIAL_SECONDS = 15
-# Between failed dials both plugins wait, as pulumi's retry.Until does: seconds, growing by half, up to five.
+# Delays between failed dials, as in pulumi's retry.Until: the first, the factor, and the longest, in seconds.
 _FIRST_DELAY, _DELAY_FACTOR, _LONGEST_DELAY = 0.1, 1.5, 5.0
-# What a stack that exists keeps of these (see Target.kept): inputs of every remote resource.
+# Inputs that an existing resource keeps (see Target.kept).
 _LIMITS = ("dialErrorLimit", "perDialTimeout")
 
 

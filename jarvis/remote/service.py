@@ -13,10 +13,10 @@ from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.script import command_options
 
-# Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
+# The script that applies roles. It is not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
 _END = "JARVIS-BUNDLE-END"
-# sshd gives the command to a shell as one argument; Linux takes no longer one (execve(2), MAX_ARG_STRLEN).
+# sshd passes the command to a shell as one argument, which Linux limits (execve(2), MAX_ARG_STRLEN).
 _COMMAND_BYTES = 128 * 1024 - 1
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# What root's shell does: it reads the command up to a last line, which tells that all of it has arrived: half
-# a list of files would remove the others. What follows is the standard input of the command.
+# The program of root's shell: it reads the command up to a last line, which proves that all of it has
+# arrived, since half a list of files would remove the others. What follows is the command's own standard
+# input.
 _LAST = "# the end of a command of Jarvis"
 _READ = (
     'text=$(head -c "$1"); case $text in *"$2") ;;'

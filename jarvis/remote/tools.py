@@ -14,10 +14,10 @@ from jarvis.remote.connection import Target
 from jarvis.remote.script import FILES, command_options, read_file
 from jarvis.remote.service import APPLY
 
-# Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
+# Beside /var/lib/jarvis, not below it: the plugin makes the folder, and no parents.
 SCRIPTS = "/var/lib/jarvis-scripts"
-# A user who is not root copies as itself, so the folder is its own, one that was there before too. Each role
-# checks the digest of what it takes, after it has copied it.
+# A user who is not root copies as itself, and so must own the folder, an existing one too. Each role copies
+# what it takes and checks its digest afterwards.
 _OWN = 'install -d -m 0755 {scripts} && chown -R "$SUDO_UID:$SUDO_GID" {scripts}'
 _DISOWN = "[ ! -d {scripts} ] || chown -R root:root {scripts}"
 _INSTALL = (
@@ -70,8 +70,8 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
                 create=target.as_root(_OWN.format(scripts=SCRIPTS)),
                 delete=target.as_root(_DISOWN.format(scripts=SCRIPTS)),
                 add_previous_output_in_env=False,
-                # Its undoing is for who goes on without sudo. A server that leaves loses the folder, and one
-                # that is lost is asked nothing.
+                # Its undo serves a stack that goes on without sudo. A leaving server loses the folder anyway,
+                # and a lost one is not dialled.
                 opts=self.child(
                     **command_options(target.ending_with(opts.parent) if opts and opts.parent else target),
                     depends_on=first or None,
@@ -81,7 +81,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         scripts = command.remote.CopyToRemote(
             name,
             connection=target.connection(),
-            # With the slash its content is copied, and not the folder.
+            # The slash at the end copies the content, not the folder.
             source=pulumi.FileArchive(f"{FILES}/"),
             remote_path=SCRIPTS,
             opts=self.child(**command_options(target), depends_on=first or None),
