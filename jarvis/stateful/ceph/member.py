@@ -16,7 +16,7 @@ from jarvis.stateful.ceph import text
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# Placement groups are whole again seconds after a restart, but for a server that was away for long.
+# Seconds. Placement groups recover within seconds of a restart, but not after a server was away for long.
 _TIMEOUT = 300
 
 
@@ -75,7 +75,8 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
                 owner="ceph:ceph",
             ),
         ],
-        # Before, since the gate asks with the new key; after, where this monitor was not running before.
+        # In `before`, since the gate uses the new key; in `after` too, for a monitor that was not running
+        # before.
         before=[f"{text.TOOL} mon make", f"{text.TOOL} mon admin"],
         after=[f"{text.TOOL} mon admin"],
         units=["jarvis-ceph-mon.service"],
@@ -104,7 +105,7 @@ def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
         timeout=_TIMEOUT,
         after=[f"{text.TOOL} drop {name}" for name in identity.lost],
         undo=[f"{text.TOOL} osd leave"],
-        # The disk itself is wiped, or its file removed, by `osd leave`, which looks whose it is.
+        # `osd leave` wipes the disk itself, or removes its file, once it has seen whose it is.
         purge=[f"{text.STORES}/mgr/jarvis", f"{text.STORES}/osd/jarvis"],
     )
 

@@ -64,7 +64,8 @@ class Storage(Component, token="ceph:Storage"):
             f"{name}-admin", RandomKeyArgs(rotation=env.rotations.get(f"{name}-admin", 0)), self.child()
         )
         self.fsid = pulumi.Output.unsecret(cluster.value.apply(text.fsid))
-        # Lost ones too: a monitor would have to restart to be told of fewer, when none can be spared.
+        # Lost monitors included: the others would have to restart for a shorter list, when none can be
+        # spared.
         self.monitors = {one.name: str(one.address) for one in env.declared(ServerRole.STORAGE)}
         self.copies = env.copies
         self.admin = args.hosts[0].target

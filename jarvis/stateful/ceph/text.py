@@ -18,41 +18,41 @@ ADMIN_KEYRING = f"{CONFIG}/ceph.client.admin.keyring"
 MON_KEYRING = f"{CONFIG}/jarvis-mon.keyring"
 STORES = "/var/lib/ceph"
 TOOL = "/var/lib/jarvis/bin/ceph-member"
-# What that one imports: Python looks beside a script first.
+# A module that the tool imports: Python looks beside a script first.
 DISK_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
-# Where a client of a pod finds its keyring: the place that librados looks at by itself.
+# Path of a client's keyring in its pod, where librados looks by default.
 CLIENT_KEYRING = CONFIG + "/ceph.client.{user}.keyring"
 
-# Encrypted and authenticated on every connection; the other mode, crc, is neither.
+# Every connection is encrypted and authenticated; the other mode, crc, does neither.
 # https://docs.ceph.com/en/pacific/rados/configuration/msgr2/#connection-mode-configuration-options
 _CONNECTIONS = ("cluster", "service", "client", "mon_cluster", "mon_service", "mon_client")
 _SECURE: dict[str, Option] = {
     **{f"ms_{kind}_mode": "secure" for kind in _CONNECTIONS},
     **{f"auth_{kind}_required": "cephx" for kind in ("cluster", "service", "client")},
 }
-# A monitor whose server lost its power closes no connection: it is asked every second, and left after four.
-# The defaults are 10 and 30 s: https://docs.ceph.com/en/pacific/rados/configuration/mon-config-ref/
+# A monitor whose server lost its power closes no connection: it is pinged every second, and given up after
+# four. The defaults are 10 and 30 s: https://docs.ceph.com/en/pacific/rados/configuration/mon-config-ref/
 _MONITOR_LOSS: dict[str, Option] = {
     "mon_client_ping_interval": 1,
     "mon_client_ping_timeout": 4,
     "mon_client_hunt_interval": 1,
 }
-# How soon the rest goes on without a lost server, in seconds. The defaults (grace 20, lease 5, of which two
-# are waited for, an election of 5, and reports of osds each 5) add up to half a minute without I/O. Monitors
-# that lost one of them forget what was reported before their election: it has to be reported again.
+# Failover after the loss of a server, in seconds. The defaults (grace 20, lease 5, of which two are waited
+# for, an election of 5, and reports of osds each 5) add up to half a minute without I/O. Monitors that lost
+# one of them forget earlier failure reports at their election, and need new ones.
 _SERVER_LOSS: dict[str, Option] = {
     "mon_lease": 1.5,
     "mon_election_timeout": 1.5,
     "osd_heartbeat_interval": 1,
     "osd_heartbeat_grace": 5,
     "osd_mon_report_interval": 1,
-    # Each loss would otherwise make the next one take longer to be seen.
+    # Otherwise each loss would delay the detection of the next one.
     "mon_osd_adjust_heartbeat_grace": False,
     "mon_mgr_beacon_grace": 15,
 }
-# How soon a server that is back takes part again, in seconds. Placement groups serve nobody while they peer,
-# and peering takes three changes of the map one after the other; monitors make one a second by default
-# (https://ceph.io/geen-categorie/ceph-paxos-propose-interval/). Daemons that could not reach it try again
+# Return of a server, in seconds. Placement groups do no I/O while they peer, and peering takes three changes
+# of the map one after the other; monitors make one a second by default
+# (https://ceph.io/geen-categorie/ceph-paxos-propose-interval/). Daemons that could not reach the server retry
 # after up to 15 s by default (https://github.com/ceph/ceph-client/pull/22).
 _SERVER_RETURN: dict[str, Option] = {
     "paxos_propose_interval": 0.2,
@@ -219,7 +219,7 @@ def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int,
     return json.dumps(told, indent=1)
 
 
-# Reads and writes wait for monitors and osds, and for no manager.
+# For monitors and osds: I/O waits for them, and not for managers.
 _FIRST = "# The kernel hands the processor to it before others.\nCPUWeight=500\n"
 
 
@@ -299,7 +299,7 @@ def mgr_unit(name: str) -> str:
 def osd_unit(osd: Osd) -> str:
     """The systemd unit of the osd on ``osd``. The monitors gave it its number when it was made."""
     store = f"{STORES}/osd/jarvis"
-    # The owner of a device is forgotten when the server boots. The link leads to the one that it was made on.
+    # A boot resets the owner of a device. The link leads to the device that the osd was made on.
     own = f"+/bin/chown ceph:ceph {store}/block" if osd.device else f"{TOOL} osd grow"
     return unit(
         "osd",
@@ -307,6 +307,6 @@ def osd_unit(osd: Osd) -> str:
         "ceph-osd -f --id ${OSD_ID}",
         store=store,
         done="mkfs_done",
-        # A file that is to grow is looked through.
+        # The long timeout is for a file that grows, which is scanned first.
         extra=f"EnvironmentFile={store}/id.env\nExecStartPre={own}\nTimeoutStartSec=900\n{_FIRST}",
     )

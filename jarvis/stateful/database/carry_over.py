@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from jarvis.stateful.database.mariadb import CHARSET, COLLATION, check_names
 
-# Where foreign keys are noted before they are dropped, on all members: a run that is cut off loses none.
+# The table in which foreign keys are noted before they are dropped. All members have it, so an interrupted
+# run loses none.
 _NOTES = "jarvis.foreign_keys"
 
-# What is text of three bytes. MODIFY would lose the expression of a generated column, and the check of a
-# column's own: such columns stay as they are.
+# Text columns of three-byte utf8. MODIFY would lose the expression of a generated column, and a column's own
+# check: such columns stay as they are.
 _TEXT = """\
 FROM information_schema.columns c
 JOIN information_schema.tables t USING (table_schema, table_name)
@@ -21,8 +22,9 @@ LEFT JOIN information_schema.check_constraints k ON k.constraint_schema = c.tabl
 WHERE c.table_schema = '@DATABASE@' AND t.table_type = 'BASE TABLE' AND c.character_set_name = 'utf8mb3'
   AND c.is_generated = 'NEVER' AND k.constraint_name IS NULL"""
 
-# The keys of such columns, as the statements that make them. MariaDB made an index for a key that had none:
-# it goes with the key, and comes back under the key's name, which a service's later migration does not know.
+# Foreign keys on such columns, as the statements that make them. Where a key had no index MariaDB made one:
+# it goes with the key, and comes back under the key's name, which a later migration of the service does not
+# know.
 _NOTE = f"""\
 CREATE DATABASE IF NOT EXISTS jarvis CHARACTER SET {CHARSET};
 CREATE TABLE IF NOT EXISTS {_NOTES} (
@@ -84,7 +86,7 @@ WHERE table_schema = '@DATABASE@' AND table_type = 'BASE TABLE' AND table_collat
 ORDER BY table_name;
 """
 
-# A row that came meanwhile and refers to nothing ends the run, and the key stays noted.
+# A row that was added meanwhile and refers to nothing fails the run, and the key stays noted.
 _RESTORE = f"""\
 SELECT CONCAT('ALTER TABLE `', of_schema, '`.`', of_table, '` ', definition, ';')
 FROM {_NOTES} n WHERE of_schema = '@DATABASE@' AND NOT EXISTS (

@@ -24,7 +24,7 @@ from jarvis.stateful.link.service import LinkedService, cluster_name, http, memb
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificate.
+# First part of the name for clients, of the Service (jarvis.stateful.link) and in the certificates.
 SERVICE = "database"
 
 
@@ -92,7 +92,8 @@ class Database(Component, token="stateful:Database"):
             AuthorityArgs(common_name=f"{env.name} database", rotation=env.rotations.get(name, 0)),
             self.child(),
         )
-        # Lost ones too: MariaDB would have to restart to be told of fewer. Its agents know who is lost.
+        # Lost members included: MariaDB would have to restart for a shorter list. Its agents know who is
+        # lost.
         addresses = {one.name: str(one.address) for one in env.declared(ServerRole.DATABASE)}
         agents = [
             DatabaseAgent(

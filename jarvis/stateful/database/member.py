@@ -24,13 +24,13 @@ _TOOLS = "/var/lib/jarvis/lib/database"
 _MEMBER = f"{_TOOLS}/member.py"
 _BASE_SQL = f"{_TOOLS}/base.sql"
 _AGENT = "jarvis-database-agent.service"
-# Certificates are read anew without a restart, and without dropping a connection. MariaDB may be waiting for
-# the other members, and then reads them when it starts.
+# Loads certificates without a restart, and without dropping a connection. Where MariaDB still waits for the
+# other members it reads them when it starts.
 _RELOAD_TLS = (
     "! mariadb --batch --execute 'SELECT 1' >/dev/null 2>&1"
     " || mariadb --batch --execute \"FLUSH SSL; SET GLOBAL wsrep_provider_options='socket.ssl_reload=1'\""
 )
-# A member that has been away for long is sent the whole database.
+# Seconds. A member that was away for long receives the whole database.
 _TIMEOUT = 600
 
 
@@ -76,7 +76,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                 common_name=server.name,
                 dns_names=[server.name, *args.dns_names],
                 addresses=[str(server.address)],
-                # Members are each other's clients.
+                # Members connect to each other as clients.
                 client=True,
                 server=True,
                 rotation=args.rotation,

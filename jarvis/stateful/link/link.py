@@ -62,7 +62,7 @@ class Link(Component, token="stateful:Link"):
             metadata={
                 "name": linked.name,
                 "namespace": args.namespace,
-                # Pulumi waits for the Endpoints of a Service, which one without a selector never has.
+                # Pulumi waits for the Endpoints of a Service, and one without a selector never has any.
                 "annotations": {"pulumi.com/skipAwait": "true"},
             },
             spec={"ports": [port], "internalTrafficPolicy": "Local"},

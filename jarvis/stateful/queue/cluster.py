@@ -19,7 +19,7 @@ from jarvis.stateful.queue.rabbitmq import MEMBER_PORT, PORT
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificates.
+# First part of the name for clients, of the Service (jarvis.stateful.link) and in the certificates.
 SERVICE = "queue"
 
 

@@ -18,7 +18,7 @@ from jarvis.stateful.queue import rabbitmq
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# A join copies the others' tables, a stop hands over its queues.
+# Seconds. A join copies tables of the others, and a stop hands over queues.
 _TIMEOUT = 180
 
 
@@ -74,7 +74,7 @@ class QueueMember(Component, token="stateful:QueueMember"):
             ),
             self.child(),
         )
-        # Read anew while the member runs: neither a new certificate nor a new cookie restarts it.
+        # The running member reloads these: neither a new certificate nor a new cookie restarts it.
         secrets = HostService(
             f"{name}-secrets",
             "queue-secrets",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from jarvis.core.tls import OPENSSL_SUITES
 from jarvis.pki.rotation import accepted
 
-# Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
+# Clients use the port of the link (jarvis.stateful.link); members listen beside its proxy.
 PORT, MEMBER_PORT = 5671, 5673
 DISTRIBUTION_PORT, MAPPER_PORT = 25672, 4369
 CONFIG = "/etc/rabbitmq"
@@ -24,7 +24,7 @@ DATA = "/var/lib/rabbitmq"
 TOOL = "/var/lib/jarvis/bin/rabbitmq-member"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-# Erlang wants those of TLS 1.3, the first three, in the same list.
+# Erlang has the suites of TLS 1.3, the first three, in the same list.
 _CIPHERS = (
     "TLS_AES_256_GCM_SHA384",
     "TLS_AES_128_GCM_SHA256",
@@ -98,12 +98,13 @@ def environment(*, server: str, address: str, patience: int = 1) -> str:
             "ERL_SSL_PATH=$(echo /usr/lib/erlang/lib/ssl-*/ebin)",
             f"NODENAME=rabbit@{server}",
             f"DIST_PORT={DISTRIBUTION_PORT}",
-            # A folder that is empty but for a member's first start: see rabbitmq.sh.
+            # A folder with files only while a member starts for the first time: see rabbitmq.sh.
             f'RABBITMQ_CONFIG_FILES="{DATA}/formation/*.conf"',
-            # Schedulers that share cores with everything else of the server must not spin (erl(1), +sbwt).
+            # Erlang's schedulers must not spin, since they share cores with everything else on the server
+            # (erl(1), +sbwt).
             f'SERVER_ADDITIONAL_ERL_ARGS="{tls}'
-            # A lost leader of a queue is looked for each second, not every five (aten, poll_interval).
-            # Nodes lose each other after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
+            # A lost leader of a queue is noticed by a poll each second, not every five (aten, poll_interval).
+            # Nodes give each other up after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
             f" -aten poll_interval 1000 -kernel net_ticktime {10 * patience}"
             ' +S 2:2 +SDio 8 +sbwt none +sbwtdcpu none +sbwtdio none"',
             f'CTL_ERL_ARGS="{tls} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"',
