@@ -16,7 +16,7 @@ from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
-from jarvis.openstack.cache import cache_passage
+from jarvis.openstack.cache import cache_tcp_route
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.glance import (
     CLIENT,
@@ -160,7 +160,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             env=env,
             image=images.reference("haproxy"),
             routes=routes,
-            passages=[cache_passage(env, "keystone")],
+            tcp_routes=[cache_tcp_route(env, "keystone")],
         ),
         in_cluster,
     )

@@ -25,6 +25,7 @@ class KubernetesObject(Unwrapped, pulumi.CustomResource):
 
     Attributes:
         api: ``<group>/<version>``; the group without a name is ``core``.
+        metadata: the object's metadata.
     """
 
     api: ClassVar[str]

@@ -48,7 +48,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passage:
+class TcpRoute:
     """A TCP route for pods, through the gateway of their node, to one of several pods.
 
     The gateway notices at once that a pod is gone and takes another. A client by itself would wait for a
@@ -72,7 +72,7 @@ class Passage:
         services = (("service", each, _HOST) for each in self.services)
         for what, value, form in (("name", self.name, _NAME), *services):
             if not form.fullmatch(value):
-                raise ValueError(f"the passage {self.name!r}: {value!r} is not a {what}")
+                raise ValueError(f"the TCP route {self.name!r}: {value!r} is not a {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def haproxy_config(
     cluster_dns: IPv4Address,
     addresses: Sequence[IPv4Address],
     node_addresses: Sequence[IPv4Address],
-    passages: Sequence[Passage] = (),
+    tcp_routes: Sequence[TcpRoute] = (),
 ) -> str:
     """The configuration file.
 
@@ -141,16 +141,16 @@ def haproxy_config(
             its ``prefix``, for clients without DNS.
         node_addresses: addresses from which kubelets call pods of their own server. Only these may order a
             drain.
-        passages: the TCP routes.
+        tcp_routes: the TCP routes.
 
     Raises:
-        ValueError: two routes share a name or a host, or two passages a name or a port.
+        ValueError: two routes share a name or a host, or two TCP routes a name or a port.
     """
     for what, field, given in (
         ("routes", "name", [route.name for route in routes]),
         ("routes", "host", [route.host for route in routes]),
-        ("passages", "name", [passage.name for passage in passages]),
-        ("passages", "port", [str(passage.port) for passage in passages]),
+        ("TCP routes", "name", [route.name for route in tcp_routes]),
+        ("TCP routes", "port", [str(route.port) for route in tcp_routes]),
     ):
         twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
@@ -178,7 +178,7 @@ def haproxy_config(
         "BACKENDS": "".join(
             [
                 *(_backend(route, cluster_domain, own) for route in routes),
-                *(_passage(passage, cluster_domain) for passage in passages),
+                *(_tcp_route(route, cluster_domain) for route in tcp_routes),
             ]
         ),
     }
@@ -231,15 +231,15 @@ backend {route.name}
 """
 
 
-def _passage(passage: Passage, cluster_domain: str) -> str:
+def _tcp_route(route: TcpRoute, cluster_domain: str) -> str:
     ways = "".join(
-        f"\n    server-template {passage.name}-{at}- 2 _tcp._tcp.{service}.svc.{cluster_domain}"
+        f"\n    server-template {route.name}-{at}- 2 _tcp._tcp.{service}.svc.{cluster_domain}"
         f" {'backup' if at else 'on-marked-up shutdown-backup-sessions'}"
-        for at, service in enumerate(passage.services)
+        for at, service in enumerate(route.services)
     )
     return f"""
-listen {passage.name}
-    bind :{passage.port}
+listen {route.name}
+    bind :{route.port}
     mode tcp
     # Connections are many and say nothing.
     no log

@@ -15,7 +15,7 @@ from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, patient, restricted_pod, selector
 from jarvis.core.safety import guard
-from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
+from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Route, TcpRoute, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 NAMESPACE = GATEWAY_NAMESPACE
@@ -34,14 +34,14 @@ class HttpGatewayArgs:
         env: the environment.
         image: reference of HAProxy's image.
         routes: HTTP services.
-        passages: TCP routes for pods.
+        tcp_routes: TCP routes for pods.
     """
 
     provider: kubernetes.Provider
     env: Environment
     image: pulumi.Input[str]
     routes: Sequence[Route]
-    passages: Sequence[Passage] = ()
+    tcp_routes: Sequence[TcpRoute] = ()
 
 
 class HttpGateway(Component, token="gateway:HttpGateway"):
@@ -93,7 +93,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             addresses=env.held_addresses,
             # The bridge's address is the first one of its server's pod network.
             node_addresses=[env.pod_subnet(server)[1] for server in env.servers],
-            passages=args.passages,
+            tcp_routes=args.tcp_routes,
         )
         namespace = objects.Namespace(
             name,
@@ -124,7 +124,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 image=args.image,
                 port=env.gateway.https_port,
                 revision=revision,
-                passages=args.passages,
+                tcp_routes=args.tcp_routes,
                 patience=env.patience,
             ),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
@@ -139,8 +139,8 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 "ports": [
                     {"name": "https", "port": env.gateway.https_port, "targetPort": "https"},
                     *(
-                        {"name": passage.name, "port": passage.port, "targetPort": passage.port}
-                        for passage in args.passages
+                        {"name": route.name, "port": route.port, "targetPort": route.port}
+                        for route in args.tcp_routes
                     ),
                 ],
             },
@@ -182,7 +182,7 @@ def daemon_set_spec(
     image: pulumi.Input[str],
     port: int,
     revision: pulumi.Input[str],
-    passages: Sequence[Passage] = (),
+    tcp_routes: Sequence[TcpRoute] = (),
     patience: int = 1,
 ) -> dict[str, Any]:
     """The DaemonSet's specification.
@@ -191,10 +191,10 @@ def daemon_set_spec(
         image: reference of HAProxy's image.
         port: HTTPS port of the servers.
         revision: digest of what pods read at start; a new one rolls them.
-        passages: TCP routes for pods.
+        tcp_routes: TCP routes for pods.
         patience: the environment's factor for every limit of waiting.
     """
-    template = _template(image, port, revision, passages)
+    template = _template(image, port, revision, tcp_routes)
     return {
         "selector": {"matchLabels": selector(_NAME, "haproxy")},
         # One server at a time; meanwhile another one holds the virtual address.
@@ -205,7 +205,7 @@ def daemon_set_spec(
 
 
 def _template(
-    image: pulumi.Input[str], port: int, revision: pulumi.Input[str], passages: Sequence[Passage]
+    image: pulumi.Input[str], port: int, revision: pulumi.Input[str], tcp_routes: Sequence[TcpRoute]
 ) -> dict[str, Any]:
     return {
         "metadata": {
@@ -222,7 +222,7 @@ def _template(
             "dnsPolicy": "Default",
             "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
             "securityContext": restricted_pod(USER),
-            "containers": [_container(image, port, passages)],
+            "containers": [_container(image, port, tcp_routes)],
             "volumes": [
                 {"name": "config", "configMap": {"name": _NAME}},
                 {"name": "tls", "secret": {"secretName": _NAME, "defaultMode": 0o440}},
@@ -231,7 +231,7 @@ def _template(
     }
 
 
-def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage]) -> dict[str, Any]:
+def _container(image: pulumi.Input[str], port: int, tcp_routes: Sequence[TcpRoute]) -> dict[str, Any]:
     def get(path: str) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": "internal"}}
 
@@ -242,7 +242,7 @@ def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage])
         "ports": [
             {"name": "https", "containerPort": PUBLIC_PORT, "hostPort": port, "protocol": "TCP"},
             {"name": "internal", "containerPort": INTERNAL_PORT, "protocol": "TCP"},
-            *({"name": each.name, "containerPort": each.port, "protocol": "TCP"} for each in passages),
+            *({"name": each.name, "containerPort": each.port, "protocol": "TCP"} for each in tcp_routes),
         ],
         "startupProbe": {**get("/live"), "periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": {**get("/ready"), "periodSeconds": 2, "failureThreshold": 2},
