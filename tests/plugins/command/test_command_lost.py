@@ -39,7 +39,8 @@ class Host(Component, token="hosts:Host"):
             delete=f"echo {name} >>{folder}/emptied", add_previous_output_in_env=False,
             opts=tools.child(**command_options(bare), depends_on=[copy]))
         self.base_ready = command.remote.Command(f"{name}-base", connection=self.target.connection(),
-            create="true", delete=f"echo {name} >>{folder}/undone", opts=self.child(**command_options(self.target)))
+            create="true", delete=f"echo {name} >>{folder}/undone",
+            opts=self.child(**command_options(self.target)))
 
 hosts = [Host(name) for name in present]
 for name in lost:
