@@ -164,7 +164,8 @@ def _ssh_limit(family: str, port: int) -> str:
 def lost_lines(env: Environment) -> list[str]:
     """Rules that drop everything from lost servers and their pods.
 
-    They come before any other rule: from its own address, what a lost server holds opens no port.
+    They come before any other rule, so that credentials on a lost server are of no use from its own address,
+    on any port.
     """
     return [
         f'ip saddr {_set([one.address, env.pod_subnet(one)])} drop comment "{one.name} is lost"'
