@@ -116,9 +116,9 @@ class ClusterDnsArgs:
 class ClusterDns(Component, token="kubernetes:ClusterDns"):
     """CoreDNS behind the Service ``kube-dns``, at the tenth address of the services' network.
 
-    A node and its pods reach the CoreDNS of their node, where it is ready. Otherwise a query to a lost server
-    would be repeated from the same port, which kube-proxy sends to the same pod until that is known to be
-    gone.
+    A node and its pods use the CoreDNS of their own node, where it is ready. On another server it could be
+    lost with that server: clients repeat a query from the same port, which kube-proxy sends to the same pod
+    until that is known to be gone.
 
     Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
 
