@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Artifacts, ConfigurationError, Environment, Role
+from jarvis.config import Artifacts, ConfigurationError, Environment, ServerRole
 from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core.safety import begin
@@ -16,7 +16,7 @@ from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
-from jarvis.openstack.cache import cache_passage
+from jarvis.openstack.cache import cache_tcp_route
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.glance import (
     CLIENT,
@@ -116,33 +116,35 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
 
     # A member that joins is let in by the others' firewalls first.
-    open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base for host in hosts.values()])
+    open_to_each_other = pulumi.ResourceOptions(depends_on=[host.base_ready for host in hosts.values()])
 
-    def having(role: Role) -> list[Host]:
+    def having(role: ServerRole) -> list[Host]:
         return [hosts[server.name] for server in env.with_role(role)]
 
-    etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(Role.ETCD), env=env), open_to_each_other)
-    database = Database("database", DatabaseArgs(hosts=having(Role.DATABASE), env=env), open_to_each_other)
-    queue = Queue("queue", QueueArgs(hosts=having(Role.QUEUE), env=env), open_to_each_other)
+    etcd = EtcdCluster("etcd", EtcdClusterArgs(hosts=having(ServerRole.ETCD), env=env), open_to_each_other)
+    database = Database(
+        "database", DatabaseArgs(hosts=having(ServerRole.DATABASE), env=env), open_to_each_other
+    )
+    queue = Queue("queue", QueueArgs(hosts=having(ServerRole.QUEUE), env=env), open_to_each_other)
     links = LinkProxies(
         "link",
         LinkProxiesArgs(env=env, hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
-    storage = Storage("storage", StorageArgs(hosts=having(Role.STORAGE), env=env), open_to_each_other)
+    storage = Storage("storage", StorageArgs(hosts=having(ServerRole.STORAGE), env=env), open_to_each_other)
     routes = [keystone_route(env), glance_route(env)]
-    registry = Registry("registry", RegistryArgs(hosts=having(Role.REGISTRY), env=env))
+    registry = Registry("registry", RegistryArgs(hosts=having(ServerRole.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(
         "kubernetes",
         KubernetesClusterArgs(
             env=env,
-            control_plane=having(Role.CONTROL_PLANE),
-            nodes=having(Role.WORKER),
+            control_plane=having(ServerRole.CONTROL_PLANE),
+            nodes=having(ServerRole.WORKER),
             etcd=etcd,
             images={name: images.reference(name) for name in ("pause", "coredns")},
             registry_authority=registry.authority,
             registry_client=registry.client,
-            images_pushed=images.pushed,
+            images_ready=images.ready,
             aliases={
                 f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
                 for service in links.services
@@ -150,7 +152,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             | in_cluster_names(env, routes),
         ),
     )
-    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed])
+    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready])
     gateway = HttpGateway(
         "gateway",
         HttpGatewayArgs(
@@ -158,13 +160,13 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             env=env,
             image=images.reference("haproxy"),
             routes=routes,
-            passages=[cache_passage(env, "keystone")],
+            tcp_routes=[cache_tcp_route(env, "keystone")],
         ),
         in_cluster,
     )
     # Where a gateway changes the virtual address moves, and who speaks with the API by it is cut off: so
     # nobody does but the gateway itself, which waits for the end of its change.
-    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready])
+    in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready, gateway.ready])
     platform = Platform(
         "openstack",
         PlatformArgs(
@@ -173,7 +175,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             database=database,
             queue=queue,
             links=links,
-            nodes=having(Role.WORKER),
+            nodes=having(ServerRole.WORKER),
             authorities={"gateway": gateway.authority.certificate},
         ),
         in_cluster,
@@ -204,7 +206,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             administrator=keystone.administrator,
             ceph=ceph,
         ),
-        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.pushed, gateway.ready, ceph]),
+        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready, gateway.ready, ceph]),
     )
     settings = env.openstack.keystone
     clouds: pulumi.Output[str] = pulumi.Output.secret(
@@ -233,7 +235,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         gateway_authority=authority,
         storage={pool.pool: pool.health},
         files={
-            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.access.operators]),
+            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.access.operators_ready]),
             "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
             "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
         },

@@ -1,20 +1,20 @@
-"""The model of one environment: what ``Pulumi.<stack>.yaml`` says, checked before anything changes.
+"""The configuration of one environment, ``Pulumi.<stack>.yaml``, checked before anything changes.
 
-Nothing here makes a Pulumi resource.
+No Pulumi resource is made here.
 """
 
 from jarvis.config.artifacts import Artifacts, load_artifacts
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import load_environment, parse_environment
-from jarvis.config.server import Role, Server
+from jarvis.config.server import Server, ServerRole
 
 __all__ = [
     "Artifacts",
     "ConfigurationError",
     "Environment",
-    "Role",
     "Server",
+    "ServerRole",
     "load_artifacts",
     "load_environment",
     "parse_environment",

@@ -1,4 +1,4 @@
-"""With which user, key and settings each server is reached, and whether those can work at all."""
+"""SSH access to each server: user, key and settings, and whether they can work."""
 
 from __future__ import annotations
 
@@ -12,48 +12,62 @@ from jarvis.config.load import PROJECT
 from jarvis.config.server import Server
 from jarvis.core.credentials import PUBLIC, PUTTY, agent_problem, key_problem
 
-# Seconds for a server that does not answer, on a usual server: what an operator waits for without a doubt.
+# Seconds to wait for a server that does not answer, on a usual server: short enough for an operator who
+# watches.
 WAIT_SECONDS = 60
 
 
 def key_file(env: Environment, server: Server) -> str | None:
-    """The path of the private key for ``server``; ``None`` where the SSH agent is to be used."""
+    """Path of the private key for ``server``; ``None`` uses the SSH agent."""
     return server.private_key_file or env.ssh.private_key_file
 
 
 def bastion_key_file(env: Environment) -> str | None:
-    """The same for the bastion; ``None`` also where there is no bastion."""
+    """Path of the private key for the bastion; ``None`` uses the agent, or there is no bastion."""
     bastion = env.ssh.bastion
     return None if bastion is None else bastion.private_key_file or env.ssh.private_key_file
 
 
 def private_key(path: str | None, folder: Path = PROJECT) -> str | None:
-    """The text of the key file ``path`` below ``folder``, or ``None`` where there is none."""
+    """The text of a key file.
+
+    Args:
+        path: its path, relative to ``folder``; ``None`` for no key.
+        folder: the project.
+    """
     return (folder / path).read_text(encoding="utf-8") if path else None
 
 
 def user(env: Environment, server: Server) -> str:
-    """The login name on ``server``."""
+    """Login name on ``server``."""
     return server.user or env.ssh.user
 
 
 def sudo(env: Environment, server: Server) -> bool:
-    """Whether that user becomes root by sudo."""
+    """Whether the user of ``server`` becomes root by sudo."""
     return env.ssh.sudo if server.sudo is None else server.sudo
 
 
 def wait_seconds(env: Environment) -> int:
-    """How long a server that does not answer is waited for at most."""
+    """Seconds to wait at most for a server that does not answer."""
     return env.ssh.wait_seconds or WAIT_SECONDS * env.patience
 
 
 def credential_mistakes(
     env: Environment, folder: Path = PROJECT, environment: Mapping[str, str] = os.environ
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with the key files of ``env``, and with the SSH agent where it is needed: with either no
-    server lets anybody in, and would be dialled until the wait for it is over.
+    """Mistakes in the key files of ``env``, and in the SSH agent where one is used.
 
-    Each is the path of a field, and what to type. A lost server is asked nothing.
+    With such a mistake no server lets anybody in, and each would be dialled until its wait is over. Lost
+    servers are not dialled and not looked at.
+
+    Args:
+        env: the environment.
+        folder: the project, which key paths are relative to.
+        environment: variables of the operator's shell.
+
+    Returns:
+        Mistakes in key files, and mistakes in the agent: the path of a field, and the command that mends it.
     """
     files: dict[str, str] = {}
     agent: list[str] = []
@@ -100,11 +114,19 @@ def _way_out(path: str, problem: str) -> str:
 
 
 def check_credentials(env: Environment, *, preview: bool, folder: Path = PROJECT) -> list[str]:
-    """Whether servers can be asked at all. A ``preview`` may run where there is no agent, since it need not
-    ask any (``jarvis:observe``): that is returned as warnings.
+    """Checks that servers can be reached with the configured keys.
 
-    Raises ``ConfigurationError`` with every key file that cannot be used, and, but for a preview, with what
-    is missing of the agent.
+    Args:
+        env: the environment.
+        preview: the run is a preview. It may do without an agent, since it need not reach any server
+            (``jarvis:observe``).
+        folder: the project, which key paths are relative to.
+
+    Returns:
+        Warnings: what is missing of the agent, in a preview.
+
+    Raises:
+        ConfigurationError: key files cannot be used; or, in an ``up``, the agent has no key.
     """
     files, agent = credential_mistakes(env, folder)
     if files or (agent and not preview):

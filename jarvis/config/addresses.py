@@ -1,7 +1,7 @@
-"""How the virtual address changes while somebody is always reached, as pure functions.
+"""A change of the virtual address that never leaves clients without one, as pure functions.
 
-In the first ``up`` after the change the servers hold both addresses, and who speaks with the API meanwhile
-does so by the one before. The next ``up`` lets that one go.
+In the first ``up`` after the change the servers hold both addresses, and clients of the API go on using the
+former. The next ``up`` releases the former.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from jarvis.config.before import Before
 
 
 def held_addresses(now: IPv4Address, before: Before) -> tuple[IPv4Address, ...]:
-    """The addresses that the servers hold in this run: ``now``, the configured one, and the last deployed.
+    """The virtual addresses that the servers hold in this run: the last deployed one and the configured one.
 
-    One that was held stays in its place, and a new one comes last: holders hear each other only while the
-    first is the same for all (``jarvis.kubernetes.virtual_address``).
+    An address that was held keeps its place, and a new one comes last: holders hear each other only while all
+    have the same first address (``jarvis.kubernetes.virtual_address``).
+
+    Args:
+        now: the configured address.
+        before: what is deployed.
     """
     wanted = (before.virtual_address or now, now)
     kept = [one for one in before.held if one in wanted]
@@ -23,18 +27,24 @@ def held_addresses(now: IPv4Address, before: Before) -> tuple[IPv4Address, ...]:
 
 
 def reach_address(now: IPv4Address, before: Before) -> IPv4Address:
-    """The address that answers from the beginning of this run to its end, in a preview too: the last deployed
-    one, which is held in every run and was in the one before, or ``now`` where nothing was deployed."""
+    """The virtual address that answers from the start of this run, preview included, to its end.
+
+    It is the last deployed one, which is held in every run, and ``now`` where nothing was deployed.
+
+    Args:
+        now: the configured address.
+        before: what is deployed.
+    """
     return before.virtual_address or now
 
 
 def holders_change(now: IPv4Address, before: Before) -> bool:
-    """Whether this run changes which addresses are held, on servers that hold some."""
+    """Whether this run changes the addresses that are held, on servers that hold some."""
     return bool(before.held) and held_addresses(now, before) != before.held
 
 
 def told(now: IPv4Address, before: Before) -> str:
-    """What an operator must know of this run; empty where ``now`` alone was held, and is."""
+    """A notice for the operator about held addresses; empty where ``now`` alone was held and stays."""
     held = held_addresses(now, before)
     gone = [str(one) for one in before.held if one not in held]
     beside = [str(one) for one in held if one != now]

@@ -1,4 +1,4 @@
-"""What was built on the operator's machine for the servers: the host release and the images."""
+"""The artifacts built on the operator's machine for the servers: the host release and the images."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ _AGAIN = "build it again with: make artifacts"
 
 
 class Release(BaseModel):
-    """The squashfs image of the binaries of a server. ``size`` in bytes, ``versions`` by tool. ``settings``:
-    the file that lists what the binaries can be told; releases of before have none."""
+    """A host release: the squashfs image of a server's binaries.
+
+    Attributes:
+        path: path of the image.
+        sha256: its digest.
+        size: bytes of the image.
+        versions: version of each tool, by name.
+        settings: path of the list of flags and fields that the binaries take; ``None`` in older releases.
+    """
 
     model_config = ConfigDict(frozen=True)
     path: str
@@ -29,7 +36,13 @@ class Release(BaseModel):
 
 
 class Image(BaseModel):
-    """A container image: ``path`` of its OCI layout, ``digest`` of its manifest, built of ``recipe``."""
+    """A container image.
+
+    Attributes:
+        path: folder of its OCI layout.
+        digest: digest of its manifest, with its algorithm.
+        recipe: digest of the recipe that it was built from.
+    """
 
     model_config = ConfigDict(frozen=True)
     path: str
@@ -38,7 +51,7 @@ class Image(BaseModel):
 
 
 class Artifacts(BaseModel):
-    """The host release, and the images by name."""
+    """The host release, and the container images by name."""
 
     model_config = ConfigDict(frozen=True)
     release: Release
@@ -46,12 +59,16 @@ class Artifacts(BaseModel):
 
 
 def load_artifacts(file: Path | None = None) -> Artifacts:
-    """The artifacts that ``file`` (by default ``$JARVIS_ARTIFACTS`` or ``.jarvis/artifacts.json``) lists.
+    """The artifacts of a list, each checked against its digest.
 
-    Each file's digest is checked; the result of a check is kept beside the list with the file's size and
-    time, so that an unchanged file is read once only.
+    The result of a check is kept beside the list, with size and time of the file: an unchanged file is read
+    once.
 
-    Raises ``ConfigurationError`` naming the artifact that is missing or corrupt, and what to type.
+    Args:
+        file: the list; ``$JARVIS_ARTIFACTS`` or ``.jarvis/artifacts.json`` by default.
+
+    Raises:
+        ConfigurationError: an artifact is missing or corrupt. It names the artifact and the command to type.
     """
     file = file or Path(os.environ.get("JARVIS_ARTIFACTS") or PROJECT / ".jarvis" / "artifacts.json")
     try:
@@ -89,7 +106,7 @@ def _read_seen(file: Path) -> dict[str, list[object]]:
 
 
 def _blobs(name: str, layout: Path, digest: str) -> list[str]:
-    """The digests, without their algorithm, of an image's manifest, configuration and layers."""
+    """Digests, without their algorithm, of an image's manifest, configuration and layers."""
     manifest = layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
     try:
         document = json.loads(manifest.read_bytes())

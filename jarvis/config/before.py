@@ -1,6 +1,6 @@
-"""What the last finished ``up`` has deployed: addresses, servers, and values that stay.
+"""The deployed state that a run compares with: addresses, servers, and values that cannot change.
 
-The program writes it into an output and has it back at its next start (``jarvis.core.deployed``).
+The program writes it into a stack output and reads it at its next start (``jarvis.core.deployed``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
-# Fields that an environment keeps as long as it is deployed, by path, each with what a change would do.
+# Fields that cannot change while an environment is deployed, by path, each with what a change would do.
 FIXED = {
     "name": "servers, authorities and the database's cluster bear it",
     "networks.pods": "every pod has an address of it, and every server routes to it",
@@ -28,7 +28,14 @@ FIXED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ServerBefore:
-    """A server as it was deployed. ``number``: of its part of the pods' network, from 0."""
+    """A server as it was deployed.
+
+    Attributes:
+        name: its name.
+        address: its IP address.
+        number: number of its part of the pods' network, from 0.
+        lost: it was lost already.
+    """
 
     name: str
     address: IPv4Address
@@ -38,12 +45,14 @@ class ServerBefore:
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """What is deployed; empty where nothing is, or where an earlier Jarvis did it.
+    """What is deployed; empty where nothing is, or where an earlier Jarvis kept no record.
 
-    - ``virtual_address``: the environment's. ``held``: all that the servers hold, the one first that VRRP
-      speaks of.
-    - ``servers``: in the configuration's order. ``fixed``: the values of ``FIXED``, by path.
-    - ``copies``: of each object of the storage; 0 where no record tells.
+    Attributes:
+        virtual_address: the environment's virtual address.
+        held: all virtual addresses that the servers hold; VRRP speaks of the first.
+        servers: in the configuration's order.
+        fixed: values of ``FIXED``, by path.
+        copies: copies of each object in the storage; 0 where the record has none.
     """
 
     virtual_address: IPv4Address | None = None
@@ -54,8 +63,10 @@ class Before:
 
 
 def read_before(record: Mapping[str, Any]) -> Before:
-    """What ``to_record`` wrote into ``record``; whatever is not there counts as unchanged. Numbers of the
-    engine have a fraction."""
+    """The deployed state out of a ``record`` of ``to_record``.
+
+    What the record lacks counts as unchanged. Numbers come back from the engine as floats.
+    """
     addresses = record.get("addresses", {})
     held = tuple(IPv4Address(one) for one in addresses.get("held", ()))
     virtual = addresses.get("virtual")
@@ -77,7 +88,7 @@ def read_before(record: Mapping[str, Any]) -> Before:
 
 
 def to_record(env: Environment) -> dict[str, Any]:
-    """What the next run must know of ``env``, of plain values."""
+    """The record of ``env`` for the next run, of plain values."""
     return {
         "addresses": {
             "virtual": str(env.networks.virtual_address),

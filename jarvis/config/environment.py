@@ -1,4 +1,4 @@
-"""One environment as a whole, and the checks that go across its sections."""
+"""An environment as a whole, with the checks that compare its sections."""
 
 from __future__ import annotations
 
@@ -20,19 +20,27 @@ from jarvis.config.names import names
 from jarvis.config.network import Networks
 from jarvis.config.openstack import Gateway, OpenStack
 from jarvis.config.owned import owned
-from jarvis.config.platform import Database, Etcd, Kubernetes, Queue, Registry, Storage, Versions
+from jarvis.config.platform import (
+    DatabaseSettings,
+    Etcd,
+    Kubernetes,
+    QueueSettings,
+    RegistrySettings,
+    StorageSettings,
+    Versions,
+)
 from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.ports import ports
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
-from jarvis.config.server import Preflight, Role, Server, Ssh, map_mistakes
+from jarvis.config.server import PreflightSettings, Server, ServerRole, Ssh, map_mistakes
 from jarvis.config.sizes import sizes
-from jarvis.config.types import DnsLabel, Place, Rotation, Section, refusal
+from jarvis.config.types import DnsLabel, Place, RotationCounter, Section, refusal
 
 Mistake = tuple[Place, str]
 _Made = TypeVar("_Made")
 
-# Which etcd each Kubernetes minor version is released and tested with: its own changelog and
+# The etcd versions that each minor version of Kubernetes is released and tested with: its changelog and
 # build/dependencies.yaml name 3.6 from 1.34 on; 3.5.24 is the oldest that 1.35 and later accept.
 SUPPORTED_ETCD = {"1.36": ("3.6",), "1.37": ("3.6",)}
 # https://containerd.io/releases/#kubernetes-support
@@ -40,9 +48,9 @@ SUPPORTED_CONTAINERD = {"1.36": ("2.1", "2.2", "2.3"), "1.37": ("2.2", "2.3", "2
 
 
 class Environment(Section):
-    """Everything that one stack is told: servers, networks, versions, services.
+    """The configuration of one stack: servers, networks, versions, services.
 
-    Raises ``pydantic.ValidationError`` with all mistakes at once, each at the path of its field.
+    All mistakes come in one ``pydantic.ValidationError``, each at the path of its field.
     """
 
     name: DnsLabel
@@ -54,43 +62,46 @@ class Environment(Section):
         le=100,
         description="how many times as long as on a usual server a deployment waits for anything to come up",
     )
-    preflight: Preflight = Field(default_factory=Preflight)
+    preflight: PreflightSettings = Field(default_factory=PreflightSettings)
     safety: Safety = Field(default_factory=Safety)
     servers: list[Server] = Field(min_length=1)
     versions: Versions = Field(default_factory=Versions)
     etcd: Etcd = Field(default_factory=Etcd)
     kubernetes: Kubernetes = Field(default_factory=Kubernetes)
-    registry: Registry = Field(default_factory=Registry)
-    database: Database = Field(default_factory=Database)
-    storage: Storage = Field(default_factory=Storage)
-    queue: Queue = Field(default_factory=Queue)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
     firewall: Firewall = Field(default_factory=Firewall)
     gateway: Gateway = Field(default_factory=Gateway)
     openstack: OpenStack = Field(default_factory=OpenStack)
-    rotations: dict[str, Rotation] = Field(
+    rotations: dict[str, RotationCounter] = Field(
         default_factory=dict, description="how often each secret was made anew, by the secret's name"
     )
     _before: Before = PrivateAttr(default_factory=Before)
 
     def after(self, before: Before) -> Environment:
-        """The same environment in a stack where ``before`` is deployed; without it, it is a new stack's."""
+        """The same environment in a stack where ``before`` is deployed.
+
+        An environment as parsed belongs to a new stack.
+        """
         found = self.model_copy()
         found._before = before
         return found
 
     @property
     def before(self) -> Before:
-        """What the last finished ``up`` has deployed."""
+        """What the last finished ``up`` deployed."""
         return self._before
 
     @property
     def held_addresses(self) -> tuple[IPv4Address, ...]:
-        """The virtual addresses that the servers hold: one, and two while it changes."""
+        """The virtual addresses that the servers hold: one, or two during a change."""
         return addresses.held_addresses(self.networks.virtual_address, self._before)
 
     @property
     def reach_address(self) -> IPv4Address:
-        """The virtual address that answers all through this run, from its preview on."""
+        """The virtual address that answers throughout this run, its preview included."""
         return addresses.reach_address(self.networks.virtual_address, self._before)
 
     @property
@@ -100,17 +111,23 @@ class Environment(Section):
 
     @property
     def deployed(self) -> bool:
-        """Whether an earlier run is known to have deployed it."""
+        """Whether an earlier run is known to have deployed the environment."""
         return bool(self._before.servers)
 
     def first_alone(self, made: Sequence[_Made]) -> list[_Made]:
-        """Of what was ``made`` of one kind, one for each server, that which the next waits for: the first, so
-        that a change that breaks a server reaches no other. Nothing at a first deployment: all go at once."""
+        """The resources that the next of their kind waits for in a rolling change.
+
+        A change goes to the first server alone, so that one that breaks a server reaches no other. A first
+        deployment goes to all at once.
+
+        Args:
+            made: resources of one kind, one for each server, in order.
+        """
         return list(made[:1]) if self.deployed else []
 
     @property
     def present(self) -> list[Server]:
-        """The servers that are not lost: all that anything is asked of."""
+        """The servers that are not lost: only these are ever dialled."""
         return [server for server in self.servers if not server.lost]
 
     @property
@@ -118,26 +135,31 @@ class Environment(Section):
         """The servers that are gone for good."""
         return [server for server in self.servers if server.lost]
 
-    def with_role(self, role: Role) -> list[Server]:
-        """The servers that have ``role`` and are not lost, in the order of the configuration."""
+    def with_role(self, role: ServerRole) -> list[Server]:
+        """The servers that have ``role`` and are not lost, in the configuration's order."""
         return [server for server in self.present if role in server.roles]
 
-    def declared(self, role: Role) -> list[Server]:
-        """The servers that were given ``role``, lost ones too: what a part is told that would have to restart
-        to forget one of them, while it can be spared least."""
+    def declared(self, role: ServerRole) -> list[Server]:
+        """The servers that were given ``role``, lost ones included, in the configuration's order.
+
+        For components that would have to restart to forget a member, at a time when no other can be spared.
+        """
         return [server for server in self.servers if role in server.roles]
 
     @property
     def copies(self) -> int:
-        """How many copies of each object the storage keeps, on as many servers."""
-        return self.storage.copies or min(3, len(self.declared(Role.STORAGE)))
+        """How many copies of each object the storage keeps, each on a server of its own."""
+        return self.storage.copies or min(3, len(self.declared(ServerRole.STORAGE)))
 
     def pod_subnet(self, server: Server) -> IPv4Network:
         """The pod network of ``server``, which it keeps as long as it is deployed."""
         return self.networks.pod_subnet(self.pod_number(server))
 
     def pod_number(self, server: Server) -> int:
-        """The number of that network, from 0: the place in the configuration of a new stack."""
+        """The number of the pod network of ``server``, from 0.
+
+        In a new stack it is the server's place in the configuration.
+        """
         names = [one.name for one in self.servers]
         return pod_numbers(names, self._before, self.networks.pod_subnets)[server.name]
 
@@ -194,12 +216,12 @@ def _networks(env: Environment) -> Iterator[Mistake]:
         yield ("networks", "pods"), f"too small for {len(env.servers)} servers: {error}"
 
 
-# What goes on as long as more than half of its members do.
-_QUORUM = (Role.ETCD, Role.DATABASE, Role.QUEUE, Role.STORAGE)
+# Roles whose members need a quorum: more than half of them.
+_QUORUM = (ServerRole.ETCD, ServerRole.DATABASE, ServerRole.QUEUE, ServerRole.STORAGE)
 
 
 def _roles(env: Environment) -> Iterator[Mistake]:
-    for role in Role:
+    for role in ServerRole:
         count, left = len(env.declared(role)), len(env.with_role(role))
         if count == 0:
             yield ("servers",), f"no server has the role {role.value}"
@@ -209,14 +231,14 @@ def _roles(env: Environment) -> Iterator[Mistake]:
         if role in _QUORUM and count and count % 2 == 0:
             text = "an even number adds no safety: use 1, 3 or 5"
             yield ("servers",), f"{count} servers have the role {role.value}; {text}"
-        if role is Role.STORAGE and (env.storage.copies or 0) > count > 0:
+        if role is ServerRole.STORAGE and (env.storage.copies or 0) > count > 0:
             text = f"{env.storage.copies} copies need as many servers of the role storage; there are {count}"
             yield ("storage", "copies"), text
     for at, server in enumerate(env.servers):
-        if "osd" in server.model_fields_set and Role.STORAGE not in server.roles:
+        if "osd" in server.model_fields_set and ServerRole.STORAGE not in server.roles:
             yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"
-        for role in (Role.CONTROL_PLANE, Role.GATEWAY):
-            if role in server.roles and Role.WORKER not in server.roles:
+        for role in (ServerRole.CONTROL_PLANE, ServerRole.GATEWAY):
+            if role in server.roles and ServerRole.WORKER not in server.roles:
                 text = f"{server.name} has the role {role.value} and so needs the role worker"
                 yield ("servers", at, "roles"), text
 

@@ -1,4 +1,4 @@
-"""What is raised where the configuration is wrong."""
+"""The error for a wrong configuration."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import pulumi
 
 
 class ConfigurationError(pulumi.RunError):
-    """The configuration has mistakes; the message lists all of them, each with the path of its field."""
+    """Mistakes in the configuration. The message lists all of them, each with the path of its field."""

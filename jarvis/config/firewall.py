@@ -1,4 +1,4 @@
-"""Who else may speak to the servers."""
+"""The configuration of the servers' firewall."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jarvis.config.types import Network, Port, Section
 
 
 class Firewall(Section):
-    """What the servers let in beyond what they need of each other (``jarvis/hosts/firewall.py``).
+    """What the servers accept beyond what they need of each other (``jarvis/hosts/firewall.py``).
 
     HTTPS and the Kubernetes API are open to everyone.
     """

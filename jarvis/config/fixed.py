@@ -1,4 +1,4 @@
-"""What cannot change while a cloud is deployed, compared with the last finished ``up``."""
+"""Checks for values that cannot change while a cloud is deployed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def check_fixed(env: Environment) -> None:
-    """Compares ``env`` with what is deployed (``env.before``). What no record tells of may have any value.
+    """Compares ``env`` with what is deployed (``env.before``).
 
-    Raises ``ConfigurationError`` with every field that cannot change, and why.
+    Where the record has no value, any is right.
+
+    Raises:
+        ConfigurationError: fields that cannot change have changed. It lists all of them, each with the
+            reason.
     """
     mistakes = [*_fixed(env), *_servers(env), *_order(env), *_virtual_address(env), *_copies(env)]
     if mistakes:
@@ -36,9 +40,9 @@ def _fixed(env: Environment) -> Iterator[str]:
 
 
 def _servers(env: Environment) -> Iterator[str]:
-    """A server is known by its name and address together, to all members of what it has a part in."""
+    """Changed names and addresses: members of clusters know a server by both."""
     by_name = {one.name: one for one in env.before.servers}
-    # One that was lost has left all clusters: another may have its address.
+    # A lost server has left all clusters, so another may have its address.
     by_address = {one.address: one for one in env.before.servers if not one.lost}
     for at, server in enumerate(env.servers):
         same, there = by_name.get(server.name), by_address.get(server.address)
@@ -57,7 +61,10 @@ def _servers(env: Environment) -> Iterator[str]:
 
 
 def _order(env: Environment) -> Iterator[str]:
-    """Of those that stay. The first of a role is the one that is asked and written to."""
+    """A changed order of the servers that stay.
+
+    The first server of a role is the one that is asked and written to.
+    """
     names = [server.name for server in env.servers]
     deployed = [one.name for one in env.before.servers if one.name in names]
     if deployed != [name for name in names if name in deployed]:
@@ -68,8 +75,10 @@ def _order(env: Environment) -> Iterator[str]:
 
 
 def _copies(env: Environment) -> Iterator[str]:
-    """More copies move data, and so do fewer as long as there are two. A single one has none to be made whole
-    from, and is away whenever its server restarts."""
+    """A storage reduced to a single copy, which cannot be repaired and is away when its server restarts.
+
+    Any other number is fine: data moves, and a second copy is left to repair from.
+    """
     if env.copies == 1 < env.before.copies:
         count = f"{env.before.copies} copies of each object are deployed"
         if env.storage.copies == 1:
@@ -82,7 +91,7 @@ def _copies(env: Environment) -> Iterator[str]:
 
 
 def _virtual_address(env: Environment) -> Iterator[str]:
-    """Neither a server nor the virtual address can have what the other has until the end of this run."""
+    """Addresses that a server and the virtual address would both have before this run has ended."""
     now = env.networks.virtual_address
     for at, server in enumerate(env.servers):
         if server.address in env.before.held and server.address != now:

@@ -1,4 +1,4 @@
-"""Kernel settings: those that a server of Kubernetes needs, and whether the operator's leave them alone."""
+"""Kernel settings that Kubernetes needs, and whether the operator's settings leave them alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NEEDED = {
     "net.bridge.bridge-nf-call-iptables": ("1", "what goes through a bridge must see the rules of Services"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_:@-]+)+")
-# The same for each interface: `all` of it is ip_forward itself
+# Forwarding of one interface; that of `all` is ip_forward itself
 # (https://docs.kernel.org/networking/ip-sysctl.html, conf/all/forwarding).
 _FORWARDING = re.compile(r"net\.ipv4\.conf\.[^.]+\.forwarding")
 
 
 def sysctl_mistake(name: str, value: str) -> str:
-    """Why the setting ``name`` cannot be ``value``; empty where nothing is known against it."""
+    """Why the kernel setting ``name`` cannot be ``value``; empty where nothing is known against it."""
     if not _NAME.fullmatch(name):
         dotted = name.lstrip("-").replace("/", ".")
         hint = dotted if _NAME.fullmatch(dotted) else "net.core.somaxconn"

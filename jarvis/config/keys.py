@@ -1,4 +1,4 @@
-"""Host keys of SSH: whether a text is the key that it is taken for."""
+"""Checks of SSH host keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import binascii
 
 _EXAMPLE = "'ssh-ed25519 AAAAC3…'"
 _AGAIN = "copy the whole line that ssh-keyscan prints"
-# Bytes of the kinds whose keys have one size: the lengths and the words of each (RFC 8709, 4; RFC 5656, 3.1).
+# Bytes of keys whose kind has one size: length and content of each string (RFC 8709, 4; RFC 5656, 3.1).
 _SIZES = {
     "ssh-ed25519": 51,
     "ecdsa-sha2-nistp256": 104,
@@ -17,9 +17,12 @@ _SIZES = {
 
 
 def host_key_mistake(line: str) -> str:
-    """What is wrong with the public key ``line`` (``ssh-ed25519 AAAAC3…``); empty where nothing is.
+    """What is wrong with a public host key; empty where nothing is.
 
     A public key begins with the name of its own kind (RFC 4253, 6.6).
+
+    Args:
+        line: kind and key, such as ``ssh-ed25519 AAAAC3…``.
     """
     kind, _, text = line.partition(" ")
     try:
@@ -35,6 +38,6 @@ def host_key_mistake(line: str) -> str:
 
 
 def _word(raw: bytes) -> tuple[bytes, bytes]:
-    """The first string of ``raw`` (RFC 4251, 5: its length in four bytes before it), and the rest."""
+    """The first string of ``raw`` (RFC 4251, 5: length in four bytes, then the bytes), and the rest."""
     end = 4 + int.from_bytes(raw[:4], "big")
     return raw[4:end], raw[end:]

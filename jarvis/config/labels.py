@@ -1,4 +1,4 @@
-"""Labels of nodes: what Kubernetes takes as a label, and what a kubelet may give its own node."""
+"""Node labels: the syntax of Kubernetes, and which labels a kubelet may set on its own node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OPEN = (
     "node.kubernetes.io/instance-type",
     "beta.kubernetes.io/instance-type",
 )
-# The kubelet may have them too, and knows them by itself.
+# Labels that a kubelet may set too, and sets by itself.
 _KUBELETS = (
     "kubernetes.io/hostname",
     "kubernetes.io/os",

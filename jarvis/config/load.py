@@ -1,4 +1,4 @@
-"""From ``Pulumi.<stack>.yaml`` to a checked environment, with every mistake in one error."""
+"""Loads ``Pulumi.<stack>.yaml`` into a checked environment, with all mistakes in one error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.keys import host_key_mistake
-from jarvis.config.openstack import Service
+from jarvis.config.openstack import ServiceSettings
 from jarvis.config.server import Server
 from jarvis.config.types import Place
 from jarvis.config.words import in_words
@@ -32,18 +32,24 @@ def field_path(parts: Place) -> str:
 
 
 def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
-    """The environment that ``values`` describe; ``source`` is the file's name, for the error.
+    """The environment that ``values`` describe.
 
-    Raises ``ConfigurationError`` with every mistake at once.
+    Args:
+        values: the configuration, as parsed YAML.
+        source: name of the file, for the error.
+
+    Raises:
+        ConfigurationError: the values have mistakes. It lists all of them.
     """
     try:
         return Environment.model_validate(values)
     except ValidationError as error:
         found: list[tuple[Place, str]] = []
         for each in error.errors(include_url=False):
-            # Of a wrong key of a map pydantic's place ends so.
+            # Pydantic ends the place of a wrong key of a map with this.
             place = each["loc"][:-1] if each["loc"][-1:] == ("[key]",) else each["loc"]
-            # A field that may be of several types has one error for each; checks across fields have theirs.
+            # A field of several types has one error for each of them, of which the first is shown. Checks
+            # across fields may add more.
             if each["type"] == "environment" or place not in dict(found):
                 found.append((place, in_words(each, Environment)))
         across = _cross_mistakes(values, [place for place, _ in found])
@@ -55,10 +61,10 @@ def parse_environment(values: Mapping[str, Any], source: str) -> Environment:
 
 
 def _cross_mistakes(values: Mapping[str, Any], found: list[Place]) -> list[tuple[Place, str]]:
-    """What the checks across fields say of ``values`` without the fields that are wrong by themselves.
+    """Mistakes that the checks across fields find in ``values`` once the wrong fields are left out.
 
-    Pydantic looks across fields only once each is right. Where a field cannot be left out nothing is found:
-    what it would be compared with is not known.
+    Pydantic runs those checks only when each field is right by itself. Where a required field is wrong,
+    nothing is found: there is no value to compare with.
     """
     rest = copy.deepcopy(dict(values))
     for loc in found:
@@ -82,9 +88,10 @@ def _cross_mistakes(values: Mapping[str, Any], found: list[Place]) -> list[tuple
 
 
 def load_environment() -> Environment:
-    """The environment of the stack that runs, with key files read.
+    """The environment of the running stack, with host keys read from their files.
 
-    Raises ``ConfigurationError`` where the configuration, or a file that it names, is missing or wrong.
+    Raises:
+        ConfigurationError: the configuration, or a file that it names, is missing or wrong.
     """
     stack = pulumi.get_stack()
     source = f"Pulumi.{stack}.yaml"
@@ -100,21 +107,26 @@ def load_environment() -> Environment:
 
 
 def _stack_file(source: str) -> Path:
-    """The file that the CLI has the configuration from."""
+    """The file that the CLI reads the configuration from."""
     return Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE") or PROJECT / source)
 
 
 def check_encrypted(env: Environment, source: str, *, encrypted: bool, file: Path) -> None:
-    """Whether every secret option of ``env`` is encrypted in the ``file`` that it comes from.
+    """Checks that every secret option is encrypted in the configuration file.
 
-    Where the file is elsewhere, it is enough that something in the configuration is ``encrypted``.
+    Args:
+        env: the environment.
+        source: name of the file, for the error.
+        encrypted: something in the configuration is encrypted. Enough where ``file`` is elsewhere.
+        file: the configuration file.
 
-    Raises ``ConfigurationError`` naming those that stand there in the open, without their values.
+    Raises:
+        ConfigurationError: secrets stand there in plain text. It names the options, without their values.
     """
     services = {
         name: list(settings.secret_options)
         for name, settings in env.openstack
-        if isinstance(settings, Service) and settings.secret_options
+        if isinstance(settings, ServiceSettings) and settings.secret_options
     }
     if not services:
         return
@@ -152,9 +164,15 @@ def _at(document: Any, *path: str) -> dict[str, Any]:
 
 
 def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Environment:
-    """``env`` with each ``host_key_file`` (relative to ``folder``) read into ``host_key``.
+    """``env`` with each ``host_key_file`` read into ``host_key``.
 
-    Raises ``ConfigurationError`` naming every field whose key, or file of a key, is missing or no such key.
+    Args:
+        env: the environment.
+        source: name of the configuration file, for the error.
+        folder: folder that the files' paths are relative to.
+
+    Raises:
+        ConfigurationError: keys, or files of keys, are missing or wrong. It names all fields.
     """
     mistakes: list[str] = []
 
@@ -206,7 +224,12 @@ def with_host_keys(env: Environment, source: str, folder: Path = PROJECT) -> Env
 
 
 def host_key(text: str, address: str) -> str | None:
-    """The public key of ``address`` in ``text``, which is a known_hosts file (sshd(8)) or one public key."""
+    """The public key of a server out of a file.
+
+    Args:
+        text: a known_hosts file (sshd(8)), or one public key.
+        address: the server's address.
+    """
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0].startswith(("ssh-", "ecdsa-")):

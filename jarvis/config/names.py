@@ -1,4 +1,4 @@
-"""Names and addresses that have a meaning already, and so cannot be given to anything else."""
+"""Names and addresses that are taken already, by Kubernetes, Debian or a standard."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jarvis.config.types import Place
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
-# Of Kubernetes (https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/, whose prefix
-# kube- is reserved) and of the gateway.
+# Namespaces of Kubernetes and the gateway. The prefix kube- is reserved too
+# (https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/).
 GATEWAY_NAMESPACE = "gateway"
 _NAMESPACES = {
     "default": "Kubernetes'",
     GATEWAY_NAMESPACE: "the gateway's",
 }
-# Debian's /etc/hosts has them for the server itself, or for all of the network (RFC 6761, RFC 4291).
+# Names in Debian's /etc/hosts for the server itself, or for the network (RFC 6761, RFC 4291).
 _LOCAL = (
     "localhost",
     "broadcasthost",
@@ -29,7 +29,7 @@ _LOCAL = (
     "ip6-loopback",
     "ip6-mcastprefix",
 )
-# RFC 6761 and RFC 6762: nobody asks a DNS server for names below these, or is told that there are none.
+# RFC 6761 and RFC 6762: names below these are not looked up in DNS, or do not exist there.
 _SPECIAL_DOMAINS = ("invalid", "localhost", "onion")
 _UNROUTED = {
     "0.0.0.0/8": "this host",
@@ -40,7 +40,7 @@ _UNROUTED = {
 
 
 def names(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which names and addresses of ``env`` are somebody else's, one sentence for each field."""
+    """Names and addresses of ``env`` that are somebody else's, one sentence for each field."""
     yield from _servers(env)
     yield from _domains(env)
     yield from _networks(env)

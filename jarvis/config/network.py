@@ -1,4 +1,4 @@
-"""Networks and names."""
+"""The configuration of networks and names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 
 from jarvis.config.types import Address, DnsName, Network, Section
 
-# No more than 20 bits of hosts (kubernetes, cmd/kube-apiserver/app/options/validation.go), and as many
-# addresses as the DNS, the tenth, and what comes after it need.
+# At most 20 bits for hosts (kubernetes, cmd/kube-apiserver/app/options/validation.go), and at least the tenth
+# address for the DNS, with some left after it.
 _WIDEST, _NARROWEST = 12, 28
 
 
@@ -48,21 +48,25 @@ class Networks(Section):
 
     @property
     def cluster_dns(self) -> Address:
-        """The address of the cluster's DNS Service: the tenth of ``services``, by convention."""
+        """Address of the cluster's DNS Service: by convention the tenth of ``services``."""
         return self.services[10]
 
     @property
     def kubernetes_service(self) -> Address:
-        """The address of the Service ``kubernetes``: the first of ``services``, as the API server chooses."""
+        """Address of the Service ``kubernetes``: the first of ``services``, as the API server chooses it."""
         return self.services[1]
 
     @property
     def pod_subnets(self) -> int:
-        """How many servers may have a part of ``pods``."""
+        """How many servers can have a part of ``pods``."""
         return int(2 ** (self.node_prefix - self.pods.prefixlen))
 
     def pod_subnet(self, index: int) -> Network:
-        """The part number ``index`` of ``pods``, from 0. Raises ``IndexError`` past the last."""
+        """The part of ``pods`` with the number ``index``, from 0.
+
+        Raises:
+            IndexError: there are fewer parts.
+        """
         if not 0 <= index < self.pod_subnets:
             raise IndexError(f"pods {self.pods} has no part number {index} of length /{self.node_prefix}")
         base = int(self.pods.network_address) + (index << (32 - self.node_prefix))

@@ -1,6 +1,6 @@
-"""OpenSSH's client, told what the configuration says of each server: for what the program itself asks them.
+"""Command lines of OpenSSH's client, for what the program itself asks servers.
 
-Everything else reaches servers by Pulumi's plugin, which has its own client.
+Everything else reaches servers by Pulumi's plugin, which has an SSH client of its own.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from jarvis.config.load import PROJECT
 from jarvis.config.server import Server
 from jarvis.core.credentials import option_path
 
-# The bastion's name among the known hosts; no server has a dot in its name.
+# The bastion's name among the known hosts. No server's name has a dot.
 _BASTION = "the.bastion"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """Makes the command lines of ``ssh`` for the servers of ``env``.
+    """Makes the ``ssh`` command lines for the servers of ``env``.
 
-    - ``private``: a folder of the user's alone, with the known hosts, and copies of keys.
-    - ``project``: what the paths of keys are relative to.
-    - ``seconds``: within which a server, and the bastion, must accept the connection.
+    Attributes:
+        env: the environment.
+        private: folder that only the user can read, for known hosts and copies of keys.
+        project: folder that the paths of keys are relative to.
+        seconds: time for the server, and for the bastion, to accept the connection.
     """
 
     env: Environment
@@ -38,8 +40,11 @@ class Client:
     _copies: dict[str, Path] = field(default_factory=dict)
 
     def command(self, server: Server, line: str) -> list[str]:
-        """The words that run the command line ``line`` on ``server``: by the key or agent, port, user and
-        bastion of the configuration, its host key checked. Nothing is asked of the operator."""
+        """The words that run the command line ``line`` on ``server``.
+
+        Key or agent, port, user and bastion are the configuration's, and the host key is checked. OpenSSH
+        asks the operator for nothing.
+        """
         env = self.env
         options = self._options(server.name, key_file(env, server))
         port = str(server.port or env.ssh.port)
@@ -72,8 +77,10 @@ class Client:
         return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _key(self, key: str) -> Path:
-        """The key file, or a copy of it, as the plugin takes it: OpenSSH refuses one that others may read, or
-        that lacks the end of its last line."""
+        """Path of the key file, or of a copy that OpenSSH accepts.
+
+        Unlike the plugin it refuses a key that others can read, and one whose last line has no end.
+        """
         path = self.project / key
         text = private_key(key, self.project) or ""
         whole = text.replace("\r\n", "\n").rstrip("\n") + "\n"
@@ -89,7 +96,13 @@ class Client:
 
 @contextmanager
 def openssh(env: Environment, seconds: int, project: Path = PROJECT) -> Iterator[Client]:
-    """A client for the servers of ``env``; its private folder is gone afterwards. See ``Client``."""
+    """A client for the servers of ``env``, whose private folder is removed afterwards.
+
+    Args:
+        env: the environment.
+        seconds: time for a server to accept the connection.
+        project: folder that the paths of keys are relative to.
+    """
     with tempfile.TemporaryDirectory(prefix="jarvis-ssh-") as folder:
         keys = {server.name: server.host_key for server in env.servers}
         if env.ssh.bastion:
@@ -101,6 +114,6 @@ def openssh(env: Environment, seconds: int, project: Path = PROJECT) -> Iterator
 
 
 def last_line(errors: bytes) -> str:
-    """What ``ssh`` wrote last to standard error: why it failed."""
+    """The last line that ``ssh`` wrote to standard error: why it failed."""
     lines = errors.decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "no answer")

@@ -1,4 +1,4 @@
-"""The OpenStack services and the gateway before them."""
+"""The configuration of OpenStack's services and of the gateway in front of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jarvis.config.types import DnsLabel, Option, Secret, Section, Spelled
 
-Rotation = Literal["daily", "weekly", "monthly"]
+RotationSchedule = Literal["daily", "weekly", "monthly"]
 
 
 def _refused(_: object) -> NoReturn:
@@ -20,15 +20,16 @@ def _refused(_: object) -> NoReturn:
     )
 
 
-# No field of an editor's schema, and one error that says why where it is set.
+# Hidden from the editors' schema; an error with the reason where it is set.
 _NoThreads = Annotated[SkipJsonSchema[int], BeforeValidator(_refused)]
 
 
-class Service(Section):
-    """What every OpenStack service has.
+class ServiceSettings(Section):
+    """Settings that every OpenStack service has.
 
-    ``options`` are named ``group.option`` as in the service's own reference, and checked against its list.
-    Those that this list calls secret are ``secret_options``, which Pulumi encrypts.
+    ``options`` are keyed ``group.option`` as in the service's own reference, and are checked against the list
+    made from its code. Options that this list calls secret belong into ``secret_options``, which Pulumi
+    encrypts.
 
     A process serves one request at a time. A service may override ``threads`` by a field that can be set once
     a decision record shows from its code that no two requests share anything (docs/decisions/029-threads.md).
@@ -39,36 +40,37 @@ class Service(Section):
     secret_options: dict[str, Secret] = Field(
         default_factory=dict, description="options that hold a secret, encrypted by Pulumi"
     )
-    # A request is mostly work of the processor, with waits for the database in between: two processes for
-    # each of the two cores of a small server.
+    # A request mostly computes, and waits for the database in between: two processes for each of the two
+    # cores of a small server.
     processes: int = Field(default=4, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: _NoThreads = Field(default=1, exclude=True)
 
     @property
     def at_once(self) -> int:
-        """How many requests the gateway gives one replica at once.
+        """How many requests the gateway sends to one replica at once.
 
-        What is left is for probes, since a busy replica must not look as if it were gone: one thread of each
-        process, or one process where processes have no threads. A single process serves both.
+        The rest is left for probes, so that a busy replica does not look dead: one thread of each process, or
+        one process where processes have no threads. A single process serves both.
         """
         left = self.processes if self.threads > 1 else 1
         return max(1, self.processes * self.threads - left)
 
 
-class Keystone(Service):
+class KeystoneSettings(ServiceSettings):
     """The identity service."""
 
     admin_user: Annotated[str, Spelled(".{1,255}", "a name of 1 to 255 characters")] = "admin"
     admin_project: Annotated[str, Spelled(".{1,64}", "a name of 1 to 64 characters")] = "admin"
-    fernet_rotation: Rotation = Field(default="daily", description="of the keys that encrypt tokens")
-    credential_rotation: Rotation = Field(default="monthly", description="of those for credentials")
+    fernet_rotation: RotationSchedule = Field(default="daily", description="of the keys that encrypt tokens")
+    credential_rotation: RotationSchedule = Field(default="monthly", description="of those for credentials")
 
 
 class ImageQuotas(Section):
-    """What a project may have of images at most; -1 is no limit.
+    """The images that a project may have at most; -1 is no limit.
 
-    They are the defaults in Keystone (``openstack registered limit list``), where a project may be given
-    others (``openstack limit create``)."""
+    These are the defaults in Keystone (``openstack registered limit list``), where a project may be given
+    others (``openstack limit create``).
+    """
 
     image_size_total: int = Field(default=1_024_000, ge=-1, description="MiB of all its images")
     image_stage_total: int = Field(default=102_400, ge=-1, description="MiB staged for an import")
@@ -76,11 +78,11 @@ class ImageQuotas(Section):
     image_count_uploading: int = Field(default=32, ge=-1, description="images uploaded at once")
 
 
-class Glance(Service):
+class GlanceSettings(ServiceSettings):
     """The image service."""
 
     quotas: ImageQuotas = Field(default_factory=ImageQuotas)
-    # Uploads and downloads wait for others most of the time, and each holds a thread as long as it lasts.
+    # Uploads and downloads mostly wait for others, and each occupies a thread while it lasts.
     processes: int = Field(default=2, ge=1, le=64, description="uWSGI worker processes of one replica")
     threads: int = Field(default=16, ge=1, le=256, description="requests at once of one process")
     staging_gib: int = Field(
@@ -105,5 +107,5 @@ class OpenStack(Section):
         ),
     ] = "RegionOne"
     namespace: DnsLabel = "openstack"
-    keystone: Keystone = Field(default_factory=Keystone)
-    glance: Glance = Field(default_factory=Glance)
+    keystone: KeystoneSettings = Field(default_factory=KeystoneSettings)
+    glance: GlanceSettings = Field(default_factory=GlanceSettings)

@@ -19,7 +19,8 @@ _NETWORKS = "it follows from networks"
 _ACCESS = "who may do what follows from certificates that Jarvis makes"
 _FILE = "the file is Jarvis'"
 
-# Regular expressions of whole names, each with its reason; by the path of the field that holds them.
+# Names that Jarvis sets, as regular expressions of the whole name, each with its reason; by path of the
+# field.
 _CONTROLLERS = {
     r"(authentication-|authorization-)?kubeconfig|root-ca-file|service-account-private-key-file": _KEYS,
     r"cluster-signing-.*|client-ca-file|requestheader-.*": _KEYS,
@@ -91,7 +92,7 @@ OWNED: Mapping[tuple[str, str], Mapping[str, str]] = {
 
 
 def owned(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which flags, fields and options of ``env`` are Jarvis' own, one sentence for each."""
+    """Flags, fields and options of ``env`` that Jarvis sets itself, one sentence for each."""
     for (section, name), table in OWNED.items():
         given: Mapping[str, Any] = getattr(getattr(env, section), name)
         for place in _places(given):
@@ -101,8 +102,14 @@ def owned(env: Environment) -> Iterator[tuple[Place, str]]:
 
 
 def reason(table: Mapping[str, str], place: tuple[str, ...]) -> str:
-    """Why what is at ``place`` is Jarvis' own; empty where it is the operator's. MariaDB and Ceph take names
-    with - and with _ (and Ceph with blanks)."""
+    """Why Jarvis sets a name itself; empty where the operator may.
+
+    MariaDB and Ceph accept names with - and with _, and Ceph with blanks.
+
+    Args:
+        table: regular expressions of whole names, each with its reason.
+        place: the name, in parts.
+    """
     name = ".".join(place)
     spellings = (name, name.replace("-", "_").replace(" ", "_"))
     return next(

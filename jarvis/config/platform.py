@@ -1,4 +1,4 @@
-"""etcd, Kubernetes, the registry, the database and the queue: versions and options."""
+"""The configuration below OpenStack: etcd, Kubernetes, registry, database, storage and queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Versions(Section):
 
 
 def _words(value: dict[str, Option]) -> dict[str, Option]:
-    """Flags that a unit of systemd takes as they are."""
+    """Checks that a systemd unit takes the flags unchanged."""
     strange: list[tuple[Place, str]] = [
         ((name,), f"{text!r} has blanks, quotes, \\, $ or % in it, which no flag of etcd needs")
         for name, text in value.items()
@@ -40,7 +40,7 @@ _StorageOptions = Annotated[
 
 
 class Etcd(Section):
-    """etcd's options beyond those that Jarvis sets, as flags without dashes."""
+    """Flags of etcd beyond those that Jarvis sets, without dashes."""
 
     flags: Annotated[Flags, AfterValidator(_words)] = Field(default_factory=dict)
 
@@ -48,8 +48,8 @@ class Etcd(Section):
 class Kubernetes(Section):
     """Options of Kubernetes' parts beyond those that Jarvis sets.
 
-    Flags are written without dashes; ``kubelet`` and ``kube_proxy`` are merged into their configuration
-    objects (KubeletConfiguration, KubeProxyConfiguration) and so have those objects' own field names.
+    Flags are written without dashes. ``kubelet`` and ``kube_proxy`` are merged into KubeletConfiguration and
+    KubeProxyConfiguration, and so have the fields of those objects.
     """
 
     apiserver_flags: Flags = Field(default_factory=dict)
@@ -65,35 +65,37 @@ class Kubernetes(Section):
     )
 
 
-class Database(Section):
-    """MariaDB's options beyond those that Jarvis sets, by their names in the section [mariadbd]."""
+class DatabaseSettings(Section):
+    """Options of MariaDB beyond those that Jarvis sets, by their names in the section [mariadbd]."""
 
     options: _DatabaseOptions = Field(default_factory=dict)
     buffer_pool_mib: int = Field(default=256, ge=16)
 
 
-class Storage(Section):
-    """Ceph on the servers with the role storage: its options beyond those that Jarvis sets have their names
-    in the section [global] of ceph.conf."""
+class StorageSettings(Section):
+    """Ceph on the servers with the role storage.
+
+    ``options``, beyond those that Jarvis sets, have their names in the section [global] of ceph.conf.
+    """
 
     copies: int | None = Field(
         default=None, ge=1, le=9, description="of each object, on as many servers; 3, or one for each server"
     )
-    # https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/: 4 GiB by default, and no
-    # less than 896 MiB is taken.
+    # Ceph's default is 4 GiB, and its least 896 MiB
+    # (https://docs.ceph.com/en/pacific/rados/configuration/bluestore-config-ref/).
     osd_memory_mib: int = Field(default=4096, ge=896, description="what each osd tries to keep to")
     options: _StorageOptions = Field(default_factory=dict)
 
 
-class Queue(Section):
-    """RabbitMQ's options."""
+class QueueSettings(Section):
+    """Options of RabbitMQ."""
 
     memory_mib: int = Field(
         default=512, ge=128, description="what a member uses before it makes publishers wait"
     )
 
 
-class Registry(Section):
-    """The registry of images on the servers."""
+class RegistrySettings(Section):
+    """The registry of container images on the servers."""
 
     port: int = Field(default=5000, ge=1024, le=65535)

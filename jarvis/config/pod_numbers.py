@@ -1,4 +1,4 @@
-"""Which part of the pods' network each server has, as a pure function."""
+"""The part of the pods' network that each server has, as a pure function."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from jarvis.config.before import Before
 
 
 def pod_numbers(servers: Sequence[str], before: Before, parts: int) -> dict[str, int]:
-    """The number of the part of each of ``servers``, from 0 and below ``parts`` where they suffice.
+    """The number of each server's part of the pods' network.
 
-    A server that was there keeps its number wherever it stands in the list. A new one gets the lowest that is
-    free; that of a server which leaves in this run only where there is no other: its pods are still there
-    when the new one's come. Where nothing is known the numbers are places in the list.
+    A deployed server keeps its number wherever it stands in the list. A new one gets the lowest free number;
+    the number of a server that leaves in this run is used last, since its pods are still there when the new
+    server's come. In a new stack the numbers are places in the list.
+
+    Args:
+        servers: names, in the configuration's order.
+        before: what is deployed.
+        parts: how many parts the network has.
+
+    Returns:
+        Numbers from 0, below ``parts`` where these suffice, by server.
     """
     if not before.servers:
         return {name: at for at, name in enumerate(servers)}
@@ -25,6 +33,6 @@ def pod_numbers(servers: Sequence[str], before: Before, parts: int) -> dict[str,
     taken = set(numbers.values())
     free = [number for number in range(parts) if number not in taken]
     order = [one for one in free if one not in leaving] + [one for one in free if one in leaving]
-    # Past the last part where they do not suffice, which the environment's checks refuse.
+    # Too many servers get numbers past the last part, and the environment's checks refuse those.
     order += range(parts, parts + len(new))
     return numbers | dict(zip(new, order, strict=False))

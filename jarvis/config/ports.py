@@ -1,5 +1,4 @@
-"""The TCP ports of a server: which Jarvis uses there by itself, and whether those of the configuration are
-free beside them."""
+"""TCP ports of a server: those that Jarvis uses, and whether configured ports are free beside them."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jarvis.config.server import Role, Server
+from jarvis.config.server import Server, ServerRole
 from jarvis.config.types import Place
 
 if TYPE_CHECKING:
@@ -17,25 +16,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """``first`` to ``last`` (one port, where there is no last) are ``whose`` on servers with one of
-    ``roles``; of none: on each. ``always``: it listens there all the time, and so must be free before."""
+    """A port, or a range of ports, that Jarvis uses on some servers.
+
+    Attributes:
+        first: the first port.
+        whose: what uses it, for errors.
+        roles: servers with one of these roles; every server where there are none.
+        last: the last port of a range; 0 for a single port.
+        always: it is listened on all the time, and so must be free before the first deployment.
+    """
 
     first: int
     whose: str
-    roles: frozenset[Role] = frozenset()
+    roles: frozenset[ServerRole] = frozenset()
     last: int = 0
     always: bool = True
 
     def has(self, port: int) -> bool:
-        """Whether ``port`` is one of them."""
+        """Whether ``port`` is within the range."""
         return self.first <= port <= (self.last or self.first)
 
 
-def _uses(whose: str, *ports: int, roles: Sequence[Role] = (), always: bool = True) -> list[Use]:
+def _uses(whose: str, *ports: int, roles: Sequence[ServerRole] = (), always: bool = True) -> list[Use]:
     return [Use(first=port, whose=whose, roles=frozenset(roles), always=always) for port in ports]
 
 
-# As each part's own documentation has them, and Jarvis where it moves one:
+# Ports as in each part's own documentation, except where Jarvis moves one:
 # https://kubernetes.io/docs/reference/networking/ports-and-protocols/,
 # https://etcd.io/docs/v3.6/op-guide/configuration/, https://www.rabbitmq.com/docs/networking,
 # https://docs.ceph.com/en/pacific/rados/configuration/network-config-ref/,
@@ -44,35 +50,44 @@ USES = [
     *_uses("the proxy to the database", 3306),
     *_uses("the proxy to the queue", 5671),
     *_uses("systemd-resolved", 53, always=False),
-    *_uses("etcd", 2379, 2380, 2381, roles=[Role.ETCD]),
-    *_uses("the API server", 6443, roles=[Role.CONTROL_PLANE]),
-    # Gateways hold the virtual address, where it serves the API.
-    *_uses("the proxy to the API servers", 6443, roles=[Role.GATEWAY], always=False),
-    *_uses("the controller manager", 10257, roles=[Role.CONTROL_PLANE]),
-    *_uses("the scheduler", 10259, roles=[Role.CONTROL_PLANE]),
-    *_uses("the proxy to the API servers", 7443, roles=[Role.WORKER]),
-    *_uses("the kubelet", 10248, 10250, roles=[Role.WORKER]),
-    *_uses("kube-proxy", 10249, 10256, roles=[Role.WORKER]),
-    *_uses("the database", 3307, 3308, 3309, 4567, roles=[Role.DATABASE]),
-    # Only while a member gets what it missed.
-    *_uses("the database", 4444, 4568, roles=[Role.DATABASE], always=False),
-    *_uses("the storage", 3300, roles=[Role.STORAGE]),
-    *_uses("the storage", 6789, roles=[Role.STORAGE], always=False),
-    Use(first=6800, last=7300, whose="the storage", roles=frozenset([Role.STORAGE]), always=False),
-    *_uses("the queue", 5673, 25672, roles=[Role.QUEUE]),
-    *_uses("the queue", 4369, roles=[Role.QUEUE], always=False),
-    Use(first=35672, last=35682, whose="the queue's tools", roles=frozenset([Role.QUEUE]), always=False),
+    *_uses("etcd", 2379, 2380, 2381, roles=[ServerRole.ETCD]),
+    *_uses("the API server", 6443, roles=[ServerRole.CONTROL_PLANE]),
+    # On gateways without an API server the proxy serves the API under the virtual address.
+    *_uses("the proxy to the API servers", 6443, roles=[ServerRole.GATEWAY], always=False),
+    *_uses("the controller manager", 10257, roles=[ServerRole.CONTROL_PLANE]),
+    *_uses("the scheduler", 10259, roles=[ServerRole.CONTROL_PLANE]),
+    *_uses("the proxy to the API servers", 7443, roles=[ServerRole.WORKER]),
+    *_uses("the kubelet", 10248, 10250, roles=[ServerRole.WORKER]),
+    *_uses("kube-proxy", 10249, 10256, roles=[ServerRole.WORKER]),
+    *_uses("the database", 3307, 3308, 3309, 4567, roles=[ServerRole.DATABASE]),
+    # Open only while a member receives what it missed.
+    *_uses("the database", 4444, 4568, roles=[ServerRole.DATABASE], always=False),
+    *_uses("the storage", 3300, roles=[ServerRole.STORAGE]),
+    *_uses("the storage", 6789, roles=[ServerRole.STORAGE], always=False),
+    Use(first=6800, last=7300, whose="the storage", roles=frozenset([ServerRole.STORAGE]), always=False),
+    *_uses("the queue", 5673, 25672, roles=[ServerRole.QUEUE]),
+    *_uses("the queue", 4369, roles=[ServerRole.QUEUE], always=False),
+    Use(
+        first=35672, last=35682, whose="the queue's tools", roles=frozenset([ServerRole.QUEUE]), always=False
+    ),
 ]
 
 
 def uses(server: Server) -> list[Use]:
-    """What Jarvis itself uses on ``server``, whatever the configuration says."""
+    """The ports that Jarvis uses on ``server``, whatever the configuration says."""
     return [use for use in USES if not use.roles or use.roles & server.roles]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A ``port`` that the configuration chose, at ``place``, for ``whose``; ``usual``: what it mostly is."""
+    """A port that the configuration chose.
+
+    Attributes:
+        place: path of the field.
+        port: the port.
+        whose: what uses it, for errors.
+        usual: the default, to suggest instead.
+    """
 
     place: Place
     port: int
@@ -92,11 +107,11 @@ def choices(env: Environment, server: Server) -> list[Choice]:
             usual=22,
         )
     ]
-    if Role.REGISTRY in server.roles:
+    if ServerRole.REGISTRY in server.roles:
         found.append(
             Choice(place=("registry", "port"), port=env.registry.port, whose="the registry", usual=5000)
         )
-    if Role.WORKER in server.roles:
+    if ServerRole.WORKER in server.roles:
         found.append(
             Choice(
                 place=("gateway", "https_port"), port=env.gateway.https_port, whose="the gateway", usual=443
@@ -106,7 +121,7 @@ def choices(env: Environment, server: Server) -> list[Choice]:
 
 
 def ports(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which ports of ``env`` are somebody else's on a server, one sentence for each field."""
+    """Configured ports of ``env`` that are taken on a server, one sentence for each field."""
     taken: dict[Place, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     chosen: dict[Place, Choice] = {}
     for server in env.servers:

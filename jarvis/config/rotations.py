@@ -1,4 +1,4 @@
-"""The names of the secrets that can be made anew: what ``rotations`` of an environment may count."""
+"""Rotation counters: the secrets that ``rotations`` of an environment may count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.server import Role
+from jarvis.config.server import ServerRole
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
@@ -45,14 +45,14 @@ _ONCE = (
     "registry-pusher",
     "storage-admin",
 )
-# One for each server that has the role, as <prefix>-<server>.
+# Secrets of which each server with the role has one, called <prefix>-<server>.
 _BY_SERVER = {
-    "database": Role.DATABASE,
-    "etcd": Role.ETCD,
-    "kubernetes-apiserver": Role.CONTROL_PLANE,
-    "kubernetes-kubelet": Role.WORKER,
-    "queue": Role.QUEUE,
-    "registry": Role.REGISTRY,
+    "database": ServerRole.DATABASE,
+    "etcd": ServerRole.ETCD,
+    "kubernetes-apiserver": ServerRole.CONTROL_PLANE,
+    "kubernetes-kubelet": ServerRole.WORKER,
+    "queue": ServerRole.QUEUE,
+    "registry": ServerRole.REGISTRY,
 }
 
 
@@ -60,20 +60,25 @@ def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
     yield from _ONCE
     for prefix, role in _BY_SERVER.items():
-        # Counters of one that is lost stay where they are.
+        # The counters of a lost server stay valid.
         for server in env.declared(role):
             yield f"{prefix}-{server.name}"
 
 
 def counters(env: Environment) -> dict[str, int]:
-    """Every counter of ``env`` by the secret's name, those that were never raised included."""
+    """Every counter of ``env`` by the secret's name, those at 0 included."""
     return {name: env.rotations.get(name, 0) for name in secret_names(env)}
 
 
 def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
-    """Compares the counters of ``env`` with those ``deployed``; a secret that is not among these is new.
+    """Compares the counters of ``env`` with the deployed ones. A secret without a deployed counter is new.
 
-    Raises ``ConfigurationError`` with every counter that goes down, or up by more than one.
+    Args:
+        env: the environment.
+        deployed: counters by the secret's name.
+
+    Raises:
+        ConfigurationError: counters go down, or up by more than one. It lists all of them.
     """
     mistakes = []
     for name, now in counters(env).items():
@@ -93,25 +98,28 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
         raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")
 
 
-# What a server of each role holds that others hold too, or that an authority's next but one makes worthless.
+# Secrets on a server of each role that other servers share, and authorities whose second rotation makes the
+# server's certificates worthless.
 _HELD = {
-    Role.WORKER: ("kubernetes-ca", "registry-authority"),
-    Role.CONTROL_PLANE: (
+    ServerRole.WORKER: ("kubernetes-ca", "registry-authority"),
+    ServerRole.CONTROL_PLANE: (
         "kubernetes-ca",
         "kubernetes-front-proxy-ca",
         "kubernetes-encryption",
         "kubernetes-service-accounts",
         "etcd-authority",
     ),
-    Role.ETCD: ("etcd-authority",),
-    Role.REGISTRY: ("registry-authority",),
-    Role.DATABASE: ("database",),
-    Role.QUEUE: ("queue", "queue-cookie"),
-    Role.STORAGE: ("glance-ceph", "storage-admin"),
+    ServerRole.ETCD: ("etcd-authority",),
+    ServerRole.REGISTRY: ("registry-authority",),
+    ServerRole.DATABASE: ("database",),
+    ServerRole.QUEUE: ("queue", "queue-cookie"),
+    ServerRole.STORAGE: ("glance-ceph", "storage-admin"),
 }
 
 
-def held(roles: Iterable[Role]) -> list[str]:
-    """The counters that are raised twice, with an ``up`` in between, so that what a stolen server with
-    ``roles`` holds opens nothing, from wherever."""
+def held(roles: Iterable[ServerRole]) -> list[str]:
+    """The counters to raise after the theft of a server with ``roles``.
+
+    Raised twice, with an ``up`` in between, what the server holds opens nothing, from wherever.
+    """
     return sorted({name for role in roles for name in _HELD.get(role, ())})

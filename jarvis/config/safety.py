@@ -1,4 +1,4 @@
-"""What is protected from a mistake in the configuration."""
+"""The configuration of protection from mistakes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from jarvis.config.types import Section
 
 
 class Safety(Section):
-    """Whether what cannot be made again is protected: servers, members, authorities, the storage's identity,
-    Namespaces, and keys."""
+    """Protection of what cannot be made again.
+
+    Protected are servers, members, authorities, the storage's identity, Namespaces, and keys.
+    """
 
     protect: bool = Field(default=True, description="Pulumi deletes and replaces nothing that holds data")
     may_remove: list[str] = Field(

@@ -31,7 +31,7 @@ def stack_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as the file has it."""
+    """The text of the schema file."""
     return json.dumps(stack_schema(), indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A server, and how it is reached."""
+"""The configuration of a server, and of SSH access to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _User = Annotated[str, Spelled(r"[^\s-]\S*", "the name of a user of the server, 
 _Path = Annotated[str, Spelled(r".+", "the path of a file")]
 
 
-class Role(StrEnum):
+class ServerRole(StrEnum):
     """What a server is for. A server may have any number of roles."""
 
     ETCD = "etcd"
@@ -31,8 +31,8 @@ _HOST_KEY = "the server's public key, as ssh-keyscan prints it"
 _HOST_KEY_FILE = "known_hosts file with that key, relative to the project"
 
 
-class Bastion(Section):
-    """The server through which all others are reached by SSH (``ssh -J``). Its host key is checked too."""
+class BastionSettings(Section):
+    """The SSH jump host for all other servers (``ssh -J``). Its host key is checked too."""
 
     host: Annotated[str, Spelled(r"[A-Za-z0-9][A-Za-z0-9.-]*", "an address or a name")] = Field(
         description="its address or name"
@@ -46,14 +46,14 @@ class Bastion(Section):
     )
 
     @model_validator(mode="after")
-    def _one(self) -> Bastion:
+    def _one(self) -> BastionSettings:
         if (self.host_key is None) == (self.host_key_file is None):
             raise ValueError("the bastion needs one of host_key and host_key_file")
         return self
 
 
 class Ssh(Section):
-    """How servers are reached, where a server does not say otherwise."""
+    """SSH access to servers, where a server does not say otherwise."""
 
     user: _User = "root"
     sudo: bool = Field(
@@ -71,11 +71,11 @@ class Ssh(Section):
         description="how long a server that does not answer is waited for at most; without it, 60 times"
         " patience, and for what is deployed already as long as when it was deployed",
     )
-    bastion: Bastion | None = None
+    bastion: BastionSettings | None = None
 
 
-class Preflight(Section):
-    """What a server must have before anything changes there. Memory in MiB, disk in GiB, clock in seconds."""
+class PreflightSettings(Section):
+    """Requirements on a server. Memory is in MiB, disk in GiB, clock skew in seconds."""
 
     min_cores: int = Field(default=2, ge=1)
     min_memory_mib: int = Field(default=3500, ge=256)
@@ -85,9 +85,9 @@ class Preflight(Section):
 
 
 class Osd(Section):
-    """Where a server with the role storage keeps its share: a file, or a whole block device.
+    """The disk of a storage server: a file, or a whole block device.
 
-    The device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
+    A device is named by a path that stays the same at each boot, below ``/dev/disk/by-id``.
     """
 
     path: Annotated[
@@ -118,7 +118,7 @@ class Osd(Section):
 
 
 class Server(Section):
-    """One server. The host key stands here, or in a file (which the lab of servers in a box writes)."""
+    """One server. Its host key stands here, or in a file (as the lab of servers in a box writes it)."""
 
     name: DnsLabel
     address: Address
@@ -133,7 +133,7 @@ class Server(Section):
         str,
         Spelled(r"([A-Za-z0-9_.-][A-Za-z0-9_.:@-]{0,14})?", "the name of a network interface, such as eth0"),
     ] = Field(default="", description="network interface of the address; empty: found by address")
-    roles: frozenset[Role] = Field(min_length=1)
+    roles: frozenset[ServerRole] = Field(min_length=1)
     labels: dict[str, Text] = Field(default_factory=dict, description="labels of its Kubernetes node")
     sysctls: dict[str, Text] = Field(
         default_factory=dict, description="kernel settings, by the names that sysctl(8) has with dots"
@@ -163,8 +163,16 @@ class Server(Section):
 def map_mistakes(
     servers: Sequence[Server], field: str, mistake: Callable[[str, str], str]
 ) -> Iterator[tuple[Place, str]]:
-    """What ``mistake`` says of each name and value in the map ``field`` of each of ``servers``; it says
-    nothing of what is right."""
+    """Mistakes in a map that every server has.
+
+    Args:
+        servers: the servers.
+        field: name of the map.
+        mistake: says what is wrong with a name and its value; empty where nothing is.
+
+    Yields:
+        The place of each mistake, and what is wrong.
+    """
     for at, server in enumerate(servers):
         for name, value in getattr(server, field).items():
             why = mistake(name, value)

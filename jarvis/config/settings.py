@@ -1,7 +1,7 @@
-"""Flags and fields of what runs on servers, and whether those of the configuration are among them.
+"""Flags and fields of the programs on servers, checked against what the programs take.
 
-The list of them is made from the programs of the host release when it is built (``toolchain/settings.py``).
-What Jarvis itself must set (``jarvis.config.owned``) is refused whatever the list says.
+The list is made from the programs of the host release when it is built (``toolchain/settings.py``). What
+Jarvis sets itself (``jarvis.config.owned``) is refused whatever the list says.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jarvis.config.artifacts import Release
     from jarvis.config.environment import Environment
 
-# Where the configuration has the flags of each program, and the fields of each configuration object.
+# Fields of the configuration with flags of each program, and with the fields of each configuration object.
 FLAGS = {
     "etcd": ("etcd", "flags"),
     "kube-apiserver": ("kubernetes", "apiserver_flags"),
@@ -44,12 +44,14 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the programs of one host release can be told.
+class SettingsList:
+    """The flags and fields that the programs of one host release take.
 
-    - ``flags``: the type of each, by program. ``gates``: the features that can be switched, by program.
-    - ``fields``: by configuration object, the type of each; a map of fields is an object, and a list has the
-      type of what is in it.
+    Attributes:
+        flags: type of each flag, by program.
+        gates: names of feature gates, by program.
+        fields: type of each field, by configuration object. A map of fields is an object, and a list has the
+            type of its items.
     """
 
     flags: Mapping[str, Mapping[str, str]]
@@ -57,8 +59,10 @@ class Settings:
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def mistakes(self, env: Environment) -> Iterator[str]:
-        """One sentence, which begins with the field, for each flag and field of ``env`` that the release does
-        not know, or that has a value of another type."""
+        """Flags and fields of ``env`` that the release does not know, or that have a value of another type.
+
+        Each is a sentence that begins with the field.
+        """
         for program, (section, name) in FLAGS.items():
             given: Mapping[str, Option] = getattr(getattr(env, section), name)
             for flag, value in given.items():
@@ -184,17 +188,18 @@ def _near(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"; the closest is {close[0]}" if close else ""
 
 
-def read_settings(release: Release) -> Settings | None:
-    """The list of ``release``; None where it was built before there were lists.
+def read_settings(release: Release) -> SettingsList | None:
+    """The list of ``release``; ``None`` for a release that was built before there were lists.
 
-    Raises ``ConfigurationError`` where it is missing or of another form.
+    Raises:
+        ConfigurationError: the list is missing or has another form.
     """
     if release.settings is None:
         return None
     file = Path(release.settings)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        found = Settings(flags=document["flags"], gates=document["gates"], fields=document["fields"])
+        found = SettingsList(flags=document["flags"], gates=document["gates"], fields=document["fields"])
         if not (FLAGS.keys() <= found.flags.keys() and FIELDS.keys() <= found.fields.keys()):
             raise KeyError(str(file))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -205,10 +210,12 @@ def read_settings(release: Release) -> Settings | None:
 
 
 def check_settings(env: Environment, release: Release) -> None:
-    """Compares flags and fields of ``env`` with what the programs of ``release`` take.
+    """Checks flags and fields of ``env`` against what the programs of ``release`` take.
 
-    Warns, where ``env`` has any, that a release of before cannot tell. Raises ``ConfigurationError`` with
-    every one that a program would refuse or not heed.
+    Warns where ``env`` has flags or fields and the release has no list.
+
+    Raises:
+        ConfigurationError: a program would refuse or ignore some. It lists all of them.
     """
     known = read_settings(release)
     if known is None:

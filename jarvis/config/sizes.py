@@ -1,11 +1,11 @@
-"""Sizes: whether what is asked for fits into the servers that are asked for."""
+"""Checks that what is asked for fits into the servers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jarvis.config.server import Role, Server
+from jarvis.config.server import Server, ServerRole
 from jarvis.config.types import Place
 
 if TYPE_CHECKING:
@@ -13,23 +13,25 @@ if TYPE_CHECKING:
 
 
 def taken_mib(env: Environment, server: Server) -> dict[str, int]:
-    """What parts of ``server`` take of its memory for good, in MiB by field. An osd keeps to its target only
-    as well as it can, and so is none of them."""
+    """Memory that parts of ``server`` take for good, in MiB by field.
+
+    An osd is none of them: it keeps to its target only as well as it can.
+    """
     found = {}
-    if Role.DATABASE in server.roles:
+    if ServerRole.DATABASE in server.roles:
         found["database.buffer_pool_mib"] = env.database.buffer_pool_mib
-    if Role.QUEUE in server.roles:
+    if ServerRole.QUEUE in server.roles:
         found["queue.memory_mib"] = env.queue.memory_mib
     return found
 
 
 def least_memory_mib(env: Environment, server: Server) -> int:
-    """The memory that ``server`` must have, in MiB; preflight compares it with what is there."""
+    """The memory that ``server`` must have, in MiB. Preflight compares it with what is there."""
     return max(env.preflight.min_memory_mib, sum(taken_mib(env, server).values()))
 
 
 def sizes(env: Environment) -> Iterator[tuple[Place, str]]:
-    """Which fields of ``env`` ask for more memory than its servers are said to have at least.
+    """Fields of ``env`` that ask for more memory than its servers are said to have at least.
 
     Where nothing is said of that, preflight looks at the servers themselves.
     """

@@ -1,4 +1,4 @@
-"""The types that the sections of the configuration are made of."""
+"""The types that sections of the configuration are made of."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Place = tuple[str | int, ...]
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are mistakes, and nothing changes once it is read.
+    """A part of the configuration: immutable, and without unknown keys.
 
-    A text is one line, in maps and lists too, names included: most end in a file of lines, where a second
-    line would be another setting. Only what Pulumi encrypts may have several.
+    A text is one line, in maps and lists too, names included: most texts end in a file of lines, where a
+    second line would be another setting. Only what Pulumi encrypts may have several lines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
@@ -43,7 +43,7 @@ class Section(BaseModel):
     def _one_line(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields.get(info.field_name or "")
         if field is None or _has(field.annotation, (Section, SecretStr)):
-            # A section looks after its own fields.
+            # A section checks its own fields.
             return value
         found = list(_of_many_lines(value))
         if found:
@@ -52,8 +52,13 @@ class Section(BaseModel):
 
 
 def refusal(title: str, mistakes: list[tuple[Place, str]], kind: str = "field") -> ValidationError:
-    """Pydantic's error of the ``kind`` with a sentence for each place, from within a validator of what has
-    these places."""
+    """Pydantic's error with a sentence for each mistake, to be raised by a validator.
+
+    Args:
+        title: name of the section.
+        mistakes: places, relative to what is validated, each with its sentence.
+        kind: pydantic's type of the errors.
+    """
     details = [
         InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": text}), loc=place, input=None)
         for place, text in mistakes
@@ -70,7 +75,7 @@ def _has(annotation: object, kinds: tuple[type, ...]) -> bool:
 
 def _of_many_lines(value: object, place: Place = ()) -> Iterator[tuple[Place, str]]:
     if isinstance(value, str):
-        # As it is read: blanks at both ends are none of it.
+        # Blanks at both ends are stripped when it is read.
         strange = next(
             (sign for sign in value.strip() if unicodedata.category(sign) in ("Cc", "Zl", "Zp")), ""
         )
@@ -90,8 +95,13 @@ def _of_many_lines(value: object, place: Place = ()) -> Iterator[tuple[Place, st
 
 @dataclass(frozen=True)
 class Spelled:
-    """How a text is written: the ``pattern`` of the whole, which editors know too, and in words, for the
-    error, what it is (``meaning``)."""
+    """The form of a text.
+
+    Attributes:
+        pattern: regular expression of the whole text, for editors too.
+        meaning: the form in words, for errors.
+        longest: most characters, or ``None``.
+    """
 
     pattern: str
     meaning: str
@@ -106,7 +116,11 @@ class Spelled:
         return {**handler(core), "pattern": f"^{self.pattern}$"}
 
     def check(self, text: str) -> str:
-        """``text`` as it is. Raises ``ValueError`` where it is written otherwise."""
+        """``text`` itself.
+
+        Raises:
+            ValueError: it has another form, or is too long.
+        """
         if not re.fullmatch(self.pattern, text):
             raise ValueError(f"{text!r} is not {self.meaning}")
         if self.longest and len(text) > self.longest:
@@ -116,7 +130,7 @@ class Spelled:
 
 @dataclass(frozen=True)
 class Keys:
-    """How the names of a map are written."""
+    """The form of the names in a map."""
 
     spelled: Spelled
 
@@ -142,14 +156,14 @@ def _option(value: object) -> object:
 
 
 def _text(value: object) -> object:
-    """Pulumi makes a number or a boolean of a text that looks like one."""
+    """Undoes Pulumi's conversion of texts that look like a number or a boolean."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
 
 
 def named(value: object) -> str:
-    """A wrong value in an error: a text and a number as they are."""
+    """A wrong value as errors show it: a text or a number as it is, anything else by its kind."""
     kinds: tuple[tuple[type, str], ...] = ((dict, "a map"), (list, "a list"), (type(None), "an empty value"))
     return next((name for kind, name in kinds if isinstance(value, kind)), repr(value))
 
@@ -180,7 +194,10 @@ def _address(value: object) -> object:
 
 
 def _secret(value: object) -> object:
-    """Pulumi makes a number or a boolean of a text that looks like one. Blanks at a secret's ends stay."""
+    """Undoes Pulumi's conversion of texts that look like a number or a boolean.
+
+    Blanks at both ends of a secret stay.
+    """
     if isinstance(value, bool):
         return SecretStr(str(value).lower())
     return SecretStr(str(value)) if isinstance(value, str | int | float) else value
@@ -196,7 +213,7 @@ def _host_key(value: str) -> str:
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 Option = Annotated[str | int | float | bool, BeforeValidator(_option)]
-# A text that may look like a number. Editors take both.
+# A text that may look like a number. Editors accept both.
 Text = Annotated[
     str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer", "number", "boolean"]})
 ]
@@ -207,7 +224,7 @@ DnsLabel = Annotated[
         "a name such as rack1-a: 1 to 63 lower-case letters, digits and -, a letter first, no - last",
     ),
 ]
-# RFC 1035, 2.3.4: 253 characters without the last dot. What Jarvis puts before it has less than 60.
+# RFC 1035, 2.3.4: 253 characters without the last dot. Jarvis puts less than 60 in front.
 DnsName = Annotated[
     str,
     Spelled(
@@ -229,7 +246,7 @@ Flags = Annotated[
     dict[str, Option],
     Keys(Spelled("[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a flag, which is written without its dashes")),
 ]
-# A text that Pulumi has encrypted in the configuration file, where it is {"secure": …}. It shows in no error.
+# A text that Pulumi encrypts in the configuration file, as {"secure": …}. No error shows it.
 Secret = Annotated[
     SecretStr,
     BeforeValidator(_secret),
@@ -243,4 +260,4 @@ Secret = Annotated[
         }
     ),
 ]
-Rotation = Annotated[int, Field(ge=0, description="raise it by one to make the secret anew")]
+RotationCounter = Annotated[int, Field(ge=0, description="raise it by one to make the secret anew")]

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of an operator."""
+"""Pydantic's errors in the operator's words."""
 
 from __future__ import annotations
 
@@ -33,8 +33,14 @@ _LIMITS = {
 
 
 def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
-    """What is wrong, and what would be right, of the field of ``top`` that ``error`` is about. Secrets are
-    not told: no kind of error that shows its input is one of theirs."""
+    """What is wrong with a field, and what would be right.
+
+    Secrets are never shown: no kind of error that shows its input is one of theirs.
+
+    Args:
+        error: pydantic's error.
+        top: the model that the place of the error begins at.
+    """
     kind, value = error["type"], error["input"]
     text: str = error["msg"]
     if kind == "extra_forbidden":
@@ -42,10 +48,10 @@ def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "string_type":
-        # It may be a secret's.
+        # The value may be a secret.
         return f"{named(value) if isinstance(value, dict | list | None) else 'this'} is not a text"
     if kind in _WANTED:
-        # Of a whole map of secrets too no value is told.
+        # Not even where a whole map of secrets is wrong is its value shown.
         told = "this" if "secret_options" in error["loc"] else named(value)
         return f"{told} is not {_WANTED[kind]}"
     if kind in _LIMITS:
@@ -57,7 +63,7 @@ def in_words(error: ErrorDetails, top: type[BaseModel]) -> str:
 
 
 def _unknown(place: Place, top: type[BaseModel]) -> str:
-    """Pydantic tells the place of a field that is not there, and not which there are."""
+    """The error for an unknown field, with the known ones, which pydantic does not name."""
     known = _fields(place[:-1], top)
     near = get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
     if near:
@@ -66,7 +72,7 @@ def _unknown(place: Place, top: type[BaseModel]) -> str:
 
 
 def _fields(place: Place, model: type[BaseModel]) -> list[str]:
-    """The fields of the section at ``place`` below ``model``."""
+    """Names of the fields of the section at ``place`` below ``model``."""
     for part in place:
         if isinstance(part, int):
             continue

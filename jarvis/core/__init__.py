@@ -1,1 +1,1 @@
-"""What every component shares: the base class and the naming of resources."""
+"""What every component shares: its base class, objects of Kubernetes, credentials, protection, the SDK."""

@@ -1,4 +1,4 @@
-"""The base class of every Jarvis component, and of what used to stand alone in one."""
+"""Base classes of Jarvis' components and resources."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ class Component(pulumi.ComponentResource):
         class EtcdMember(Component, token="etcd:Member"):
             ...
 
-    One that was called otherwise names its former token as ``former``, so that stacks made then go on.
+    A type that was renamed names its former token as ``former``: it becomes an alias, and stacks made under
+    the former one keep their resources.
 
-    Args of ``__init__``: ``name``, the logical name, unique for the type in a stack; ``opts``, the
-    caller's options, which are applied to the component alone and never merged into its children.
+    The caller's options apply to the component alone and are never merged into its children: a caller's
+    ``parent`` would take the children away from the component.
 
-    Raises ``TypeError`` when a subclass that is instantiated has no token.
+    Args:
+        name: logical name, unique for the type in a stack.
+        opts: the caller's options.
+
+    Attributes:
+        token: type token without ``jarvis:``.
+        former: the token before a rename, or empty.
+        types: type tokens from the topmost component down to this one, joined by ``$`` as in a URN.
+
+    Raises:
+        TypeError: the subclass has no token.
     """
 
     token: ClassVar[str] = ""
     former: ClassVar[str] = ""
-    # The types of all components from the topmost one down to this, as its URN has them.
     types: str
 
     def __init_subclass__(cls, *, token: str = "", former: str = "", **kwargs: Any) -> None:
@@ -46,30 +56,40 @@ class Component(pulumi.ComponentResource):
         self.types = f"{above}jarvis:{self.token}"
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:
-        """The options of a child resource: this component as parent, and what ``options`` adds
-        (any keyword of ``pulumi.ResourceOptions``)."""
+        """Options of a child resource: this component as parent, and ``options``.
+
+        Args:
+            **options: keywords of ``pulumi.ResourceOptions``.
+        """
         return pulumi.ResourceOptions(parent=self, **options)
 
     def in_cluster(self, provider: pulumi.ProviderResource, **options: Any) -> pulumi.ResourceOptions:
-        """The options of a child that is an object of the cluster of ``provider``.
+        """Options of a child that is an object in a Kubernetes cluster.
 
-        Where the cluster itself is destroyed its objects go with it, and are forgotten rather than deleted.
+        Objects end with their cluster: where it is destroyed they are forgotten, not deleted one by one.
+
+        Args:
+            provider: the cluster's provider.
+            **options: keywords of ``pulumi.ResourceOptions``.
         """
         return self.child(provider=provider, deleted_with=provider, **options)
 
 
 class Unwrapped(pulumi.Resource):
-    """A resource that stacks made before have as the only child of a component of the same name.
+    """A resource that used to be the only child of a component of the same name.
 
-    A subclass names the type of that component once, as a class argument::
+    A subclass names the type of that component once, as a class argument. It becomes an alias, so stacks that
+    have the component keep the resource::
 
         class Grant(HostService, once_in="stateful:Grant"):
             ...
 
-    Where its base class was in a component too, that one was inside.
+    Where the base class was wrapped too, its component was inside.
+
+    Attributes:
+        once_in: type tokens of those components, from the outermost to the innermost.
     """
 
-    # From the outermost component down to the innermost.
     once_in: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, *, once_in: str = "", **kwargs: Any) -> None:
@@ -81,14 +101,19 @@ class Unwrapped(pulumi.Resource):
     def own_options(
         cls, name: str, opts: pulumi.ResourceOptions | None, **options: Any
     ) -> pulumi.ResourceOptions:
-        """``opts``, what ``options`` adds (any keyword of ``pulumi.ResourceOptions``), and where the resource
-        ``name`` was before."""
+        """``opts`` with ``options``, and with aliases for the places where the resource ``name`` used to be.
+
+        Args:
+            name: logical name of the resource.
+            opts: the caller's options.
+            **options: keywords of ``pulumi.ResourceOptions``.
+        """
         parent = opts.parent if opts is not None else None
         types = [parent.types] if isinstance(parent, Component) else []
         aliases = []
         for each in cls.once_in:
             types.append(each)
-            # Written down here: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
+            # Written by hand: pulumi.create_urn makes two Outputs for each, a tenth of the program's time.
             urn = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{'$'.join(types)}::{name}"
             aliases.append(pulumi.Alias(parent=urn))
         return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=aliases, **options))

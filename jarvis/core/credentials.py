@@ -1,6 +1,7 @@
-"""How OpenSSH is told of keys and agents on the operator's machine, and what can be said of them at once.
+"""Checks of SSH credentials on the operator's machine, before any server is dialled.
 
-A server only says "Permission denied", whatever the reason, and a dial takes seconds; these answer at once.
+A server answers a bad key with "Permission denied" whatever the reason, and each dial takes seconds. These
+checks name the reason at once.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import os
 import subprocess
 from pathlib import Path
 
-# Both tools answer within milliseconds; an agent that waits for a person (a token, a prompt) may not.
+# Seconds. Both tools answer within milliseconds, except for an agent that waits for a person (a token, a
+# prompt).
 _SECONDS = 5
-# How the texts of public keys begin (sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 7468, 13; RFC 4716, 3.1).
+# Beginnings of public keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 7468, 13; RFC 4716, 3.1).
 _PUBLIC = ("ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC", "-----BEGIN RSA PUBLIC", "---- BEGIN SSH2")
 PUBLIC = "it is a public key"
 PUTTY = "it is a key of PuTTY"
@@ -19,22 +21,25 @@ ENCRYPTED = "it is encrypted"
 
 
 def option_path(path: str | Path) -> str:
-    """``path`` as the value of an option of OpenSSH, which splits at blanks and expands ``%``."""
+    """``path`` as the value of an OpenSSH option, which splits at blanks and expands ``%``."""
     return '"' + str(path).replace("%", "%%") + '"'
 
 
 def key_problem(text: str) -> str:
-    """Why OpenSSH cannot use the private key ``text`` without asking anybody; empty where it can.
+    """Why OpenSSH cannot use a private key without asking for anything; empty where it can.
 
-    It is empty too where ``ssh-keygen`` is not installed: then nothing is known.
+    Without ``ssh-keygen`` nothing is known, and nothing is reported.
+
+    Args:
+        text: the private key, in OpenSSH's or PEM form.
     """
     if text.startswith(_PUBLIC):
         return PUBLIC
     if text.startswith("PuTTY-User-Key-File"):
         return PUTTY
-    # As the connection takes it: a key that was pasted often lacks the end of its last line.
+    # In the form that the connection accepts: a pasted key often lacks the end of its last line.
     content = (text.replace("\r\n", "\n").rstrip("\n") + "\n").encode()
-    # In memory, seekable: ssh-keygen opens it more than once, and refuses a file that others may read.
+    # A file in memory, seekable: ssh-keygen opens it more than once, and refuses one that others can read.
     descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)
@@ -50,8 +55,13 @@ def key_problem(text: str) -> str:
 
 
 def agent_problem(socket: str | None) -> str:
-    """Why the SSH agent at ``socket`` (a path; ``None``: the shell names none) can let nobody in; empty where
-    it holds a key, and where ``ssh-add`` is not installed."""
+    """Why no key can be had from an SSH agent; empty where the agent holds one.
+
+    Without ``ssh-add`` nothing is known, and nothing is reported.
+
+    Args:
+        socket: path of the agent's socket; ``None`` where the shell names none.
+    """
     if not socket:
         return "no SSH agent is named by SSH_AUTH_SOCK"
     said = _run("ssh-add", "-l", socket=socket)

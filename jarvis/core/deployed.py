@@ -1,8 +1,8 @@
-"""What the last finished ``up`` of this stack has deployed, as far as the next one must know it.
+"""A record of what the last finished ``up`` deployed, for the next run to compare with.
 
-The program cannot see its state. It writes what it needs to know into an output of the stack, ``OUTPUT``, and
-asks the engine for the outputs at its next start, in a preview too. A run that fails leaves the output as it
-was; so does not an ``up`` of a part (``--target``), which is recorded as if it had been one of all.
+A Pulumi program cannot read its own state. So it writes the record into a stack output, ``OUTPUT``, and asks
+the engine for the outputs at its next start, previews included. A failed run leaves the output unchanged. An
+``up`` of a part (``--target``) is recorded as if it had been one of everything.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from typing import Any
 import pulumi
 
 OUTPUT = "deployed"
-# Of the engine itself, as pulumi.StackReference uses it; that would be one more resource of the stack.
+# The engine's own function, which pulumi.StackReference uses; that would be one more resource of the stack.
 _FUNCTION = "pulumi:pulumi:readStackOutputs"
 _ATTEMPTS, _AGAIN_SECONDS = 20, 0.1
 
 
 async def last_deployed() -> Mapping[str, Any]:
-    """What ``OUTPUT`` had at the end of the last ``up`` that was finished; empty where there was none."""
+    """The record of the last finished ``up``; empty where there is none."""
     stack = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
     found = (await _ask(stack)).get("outputs", {}).get(OUTPUT)
     return found if isinstance(found, Mapping) else {}
 
 
 async def _ask(stack: str) -> Mapping[str, Any]:
-    """The answer of the engine, which reads a file that it may be writing: a backend that keeps a sidecar for
-    each file (a ``file://`` one without ``?metadata=skip``) writes it in place, and who reads may find it
-    empty."""
+    """The stack's outputs, as the engine reads them from the backend.
+
+    A backend that writes state files in place (``file://`` without ``?metadata=skip``, for its sidecar) lets
+    a reader find one empty. That error is retried, at most ``_ATTEMPTS`` times.
+    """
     for _ in range(_ATTEMPTS - 1):
         try:
             return await pulumi.runtime.invoke_async(_FUNCTION, {"name": stack}) or {}

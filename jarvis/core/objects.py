@@ -1,8 +1,8 @@
-"""The kinds of objects of the Kubernetes API that Jarvis makes, as resources.
+"""The kinds of Kubernetes objects that Jarvis makes, as Pulumi resources.
 
-They are the SDK's own resources, without its classes for each field of each kind: to define those takes a
-third of the program's time. Fields have the names of Kubernetes' reference
-(https://kubernetes.io/docs/reference/kubernetes-api/).
+They are the SDK's resources without its classes for each field of each kind: defining those takes a third of
+the program's time. Fields have their names in the reference,
+https://kubernetes.io/docs/reference/kubernetes-api/.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ from jarvis.core.component import Unwrapped
 
 
 class KubernetesObject(Unwrapped, pulumi.CustomResource):
-    """An object of the API ``api``: ``<group>/<version>``, with ``core`` for the group that has no name.
+    """An object of the Kubernetes API. Each of its fields is an output of the same name.
 
-    Args of ``__init__``: ``name``, the logical name; ``opts``, with the cluster's provider; and the object's
-    fields. Each field is an output of the same name.
+    Args:
+        name: logical name.
+        opts: options, with the cluster's provider.
+        **fields: fields of the object, by their names in the API.
+
+    Attributes:
+        api: ``<group>/<version>``; the group without a name is ``core``.
+        metadata: the object's metadata.
     """
 
     api: ClassVar[str]
@@ -37,57 +43,93 @@ class KubernetesObject(Unwrapped, pulumi.CustomResource):
 
 
 class ConfigMap(KubernetesObject, api="core/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/"""
+    """Configuration that pods mount or read.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/
+    """
 
 
 class CronJob(KubernetesObject, api="batch/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/"""
+    """Jobs on a schedule.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/
+    """
 
 
 class ClusterRole(KubernetesObject, api="rbac.authorization.k8s.io/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/cluster-role-v1/"""
+    """Rights in the whole cluster.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/cluster-role-v1/
+    """
 
 
 class ClusterRoleBinding(KubernetesObject, api="rbac.authorization.k8s.io/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/cluster-role-binding-v1/"""
+    """Who has the rights of a ClusterRole.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/cluster-role-binding-v1/
+    """
 
 
 class DaemonSet(KubernetesObject, api="apps/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/daemon-set-v1/"""
+    """One pod on each node.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/daemon-set-v1/
+    """
 
 
 class Deployment(KubernetesObject, api="apps/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/"""
+    """Replicas of a pod, replaced by rolling update.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/
+    """
 
 
 class EndpointSlice(KubernetesObject, api="discovery.k8s.io/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/"""
+    """Addresses behind a Service.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
+    """
 
 
 class Job(KubernetesObject, api="batch/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/"""
+    """A pod that runs to completion.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
+    """
 
 
 class Namespace(KubernetesObject, api="core/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/"""
+    """A scope of names, quotas and pod security.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/
+    """
 
 
 class PodDisruptionBudget(KubernetesObject, api="policy/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/pod-disruption-budget-v1/"""
+    """How many pods may be evicted at once.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/pod-disruption-budget-v1/
+    """
 
 
 class Role(KubernetesObject, api="rbac.authorization.k8s.io/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/role-v1/"""
+    """Rights in one namespace.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/role-v1/
+    """
 
 
 class RoleBinding(KubernetesObject, api="rbac.authorization.k8s.io/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/role-binding-v1/"""
+    """Who has the rights of a Role.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/role-binding-v1/
+    """
 
 
 class Secret(KubernetesObject, api="core/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/
+    """Secrets that pods mount or read. The content is secret in the state and in previews.
 
-    Its content is secret in the state, and in previews.
+    https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/
     """
 
     def __init__(self, name: str, *, opts: pulumi.ResourceOptions, **fields: Any) -> None:
@@ -100,8 +142,14 @@ class Secret(KubernetesObject, api="core/v1"):
 
 
 class Service(KubernetesObject, api="core/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/"""
+    """A name and an address for pods.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/
+    """
 
 
 class ServiceAccount(KubernetesObject, api="core/v1"):
-    """https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/service-account-v1/"""
+    """An identity for pods.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/service-account-v1/
+    """

@@ -1,4 +1,4 @@
-"""What the pods of all components have in common, as pure functions."""
+"""Fields that the pods of all components share, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Where a server was lost its pods are replaced after this many seconds, rather than after five minutes: time
-# for one that only restarts, and would start the same programs beside those that replace them.
+# Seconds after which pods of a lost server are replaced; Kubernetes' default is five minutes. A server that
+# only restarts is back by then, and would start the same programs beside their replacements.
 GONE_AFTER_SECONDS = 120
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
-# Every field that the Pod Security Standard "restricted" asks of a container, and a read-only root.
+# Every field of a container that the Pod Security Standard "restricted" requires, and a read-only root.
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -22,7 +22,11 @@ RESTRICTED_CONTAINER: Mapping[str, Any] = {
 
 
 def restricted_pod(user: int) -> dict[str, Any]:
-    """The security context of a pod whose processes, and whose mounted secrets, belong to ``user`` alone."""
+    """The security context of a pod that runs as one unprivileged user.
+
+    Args:
+        user: id of the user and group that the processes run as and that mounted secrets belong to.
+    """
     return {
         "runAsNonRoot": True,
         "runAsUser": user,
@@ -34,7 +38,7 @@ def restricted_pod(user: int) -> dict[str, Any]:
 
 
 def labels(name: str, component: str, part_of: str) -> dict[str, str]:
-    """The labels that Kubernetes recommends. ``name`` and ``component`` select the pods."""
+    """The labels that Kubernetes recommends for an object. ``name`` and ``component`` select its pods."""
     return {
         **selector(name, component),
         "app.kubernetes.io/part-of": part_of,
@@ -43,12 +47,12 @@ def labels(name: str, component: str, part_of: str) -> dict[str, str]:
 
 
 def selector(name: str, component: str) -> dict[str, str]:
-    """The labels by which the pods of ``component`` of ``name`` are found; they never change."""
+    """The labels that select the pods of ``component`` of ``name``. They never change."""
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/component": component}
 
 
 def leave_lost_servers() -> list[dict[str, Any]]:
-    """The tolerations of a pod that is replaced soon after its server was lost."""
+    """Tolerations that move a pod off a lost server after ``GONE_AFTER_SECONDS``."""
     return [
         {
             "key": f"node.kubernetes.io/{trouble}",
@@ -61,9 +65,14 @@ def leave_lost_servers() -> list[dict[str, Any]]:
 
 
 def spread_over_servers(match: Mapping[str, str], *, each_revision: bool = True) -> list[dict[str, Any]]:
-    """The constraint that puts the pods with the labels ``match`` on as many servers as there are: those of
-    each revision by themselves, or all together. Servers that are lost do not count, so that the last one
-    left takes all."""
+    """A constraint that spreads pods evenly over the servers.
+
+    Lost servers do not count, so the last one left takes all pods.
+
+    Args:
+        match: labels of the pods.
+        each_revision: spread the pods of each revision by themselves, rather than all together.
+    """
     return [
         {
             "maxSkew": 1,
@@ -77,10 +86,12 @@ def spread_over_servers(match: Mapping[str, str], *, each_revision: bool = True)
 
 
 def fingerprint(parts: Iterable[str], key: str = "") -> str:
-    """A digest of ``parts`` in their order: 32 hexadecimal digits that change when any of them does.
+    """A digest of ``parts`` in their order: 32 hexadecimal digits that change when any part does.
 
-    Where a part is secret give a ``key`` that was generated (128 bits or more): without it nobody can try
-    guesses of a weak secret against the digest, which stands in the open.
+    Args:
+        parts: the texts.
+        key: a generated key of 128 bits or more. Required where a part is secret: the digest is public, and
+            without a key anybody could test guesses of a weak secret against it.
     """
     code = hmac.new(key.encode(), digestmod=hashlib.sha256)
     for part in parts:
@@ -90,9 +101,13 @@ def fingerprint(parts: Iterable[str], key: str = "") -> str:
 
 
 def patient(template: Mapping[str, Any], patience: int) -> dict[str, Any]:
-    """The pod ``template`` whose probes wait ``patience`` times as long for an answer, and for a start.
+    """The pod ``template`` with slower probes: ``patience`` times the timeouts, and the time to start.
 
-    Kubernetes gives a probe one second where it names none (Probe v1, timeoutSeconds).
+    Kubernetes gives a probe one second where it names no timeout (Probe v1, timeoutSeconds).
+
+    Args:
+        template: a PodTemplateSpec.
+        patience: the environment's factor for every limit of waiting; 1 changes nothing.
     """
     if patience == 1:
         return dict(template)

@@ -1,9 +1,9 @@
-"""What cannot be made again, and what no change of the configuration may therefore take away by mistake.
+"""Protection of data that cannot be made again from mistakes in the configuration.
 
-A resource that holds such data is declared where it is made: ``protect=guard(...)``. That is Pulumi's own
-protection: the engine deletes and replaces no such resource. Beside it the program knows by name what the
-last finished ``up`` protected (``jarvis.core.deployed``), so that a preview ends with one error that says
-what would be lost, and not with one of the engine's for each resource.
+A resource that holds such data declares it with ``protect=guard(...)``. That sets Pulumi's own protection:
+the engine neither deletes nor replaces it. The program also knows by name what the last finished ``up``
+protected (``jarvis.core.deployed``), so a preview ends with one error that lists everything that would be
+lost, rather than with one error of the engine for each resource.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from jarvis.config.safety import Safety
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded:
-    """``what`` would be lost; the ``names`` of it in ``safety.may_remove``. ``kept``: it is protected."""
+    """A protected resource.
+
+    Attributes:
+        what: what would be lost with it, for the error.
+        names: names that stand for it in ``safety.may_remove``.
+        kept: it is protected in this run.
+    """
 
     what: str
     names: Sequence[str]
@@ -30,10 +36,10 @@ class Guarded:
 
 @dataclass
 class _Program:
-    """What the program that runs has declared, by the name of the resource."""
+    """The declarations of the running program, by resource name."""
 
     safety: Safety = field(default_factory=lambda: Safety(protect=False))
-    # Servers that are: they may go as if ``may_remove`` named them.
+    # Names of lost servers, which may go as if ``may_remove`` named them.
     lost: Sequence[str] = ()
     guarded: dict[str, Guarded] = field(default_factory=dict)
 
@@ -42,21 +48,29 @@ _program = _Program()
 
 
 def begin(safety: Safety, lost: Sequence[str] = ()) -> None:
-    """Begins a program under ``safety``, of which nothing has been declared yet. ``lost``: servers that are,
-    which need not stand in ``safety.may_remove``: they have gone already."""
+    """Starts a program: forgets all declarations.
+
+    Args:
+        safety: the environment's protection.
+        lost: names of lost servers. They may go without being named in ``safety.may_remove``.
+    """
     _program.safety, _program.lost, _program.guarded = safety, lost, {}
 
 
 def guard(name: str, what: str, *owners: str, ends: bool = False) -> bool:
-    """Declares the resource ``name``, which holds ``what``, and returns whether Pulumi is to protect it.
+    """Declares a resource that holds data, and says whether Pulumi is to protect it.
 
     Args:
         name: its logical name, unique among all that are declared.
         what: what would be lost with it, for the error.
-        owners: other names that stand for it in ``safety.may_remove``, such as its server's.
-        ends: it is on its way out, and the next rotation takes it away: never protected.
+        *owners: other names that stand for it in ``safety.may_remove``, such as its server's.
+        ends: the next rotation removes it anyway, so it is never protected.
 
-    Raises ``ValueError`` for a name that is declared already.
+    Returns:
+        The value of Pulumi's ``protect``.
+
+    Raises:
+        ValueError: a resource of this name is declared already.
     """
     safety = _program.safety
     names = (*owners, name)
@@ -68,7 +82,7 @@ def guard(name: str, what: str, *owners: str, ends: bool = False) -> bool:
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    """What is declared, for the next run to compare with (``check``)."""
+    """The declarations as plain values, for ``check`` of the next run."""
     if not _program.safety.protect:
         return {}
     return {
@@ -79,12 +93,16 @@ def kept() -> dict[str, dict[str, Any]]:
 
 
 def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
-    """Compares what the program has declared with what ``kept`` returned when it was deployed.
+    """Compares the declarations with those that were deployed.
 
-    Warns of what ``safety.may_remove`` takes the protection from.
+    Warns of each resource that ``safety.may_remove`` unprotects.
 
-    Raises ``ConfigurationError`` with everything that would be lost and is not named there, and for a name
-    there that stands for nothing.
+    Args:
+        deployed: what ``kept`` returned in the last finished ``up``.
+
+    Raises:
+        ConfigurationError: something would be lost and is not named in ``safety.may_remove``, or a name there
+            stands for nothing.
     """
     safety, now = _program.safety, _program.guarded
     if not safety.protect:
@@ -92,7 +110,7 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
     gone = {name: one for name, one in deployed.items() if name not in now}
     lost = {name: one for name, one in gone.items() if one["kept"] and not allowed(one["names"])}
     if lost:
-        # The engine's answer has no order.
+        # The engine returns them in no order.
         told = sorted((str(one["names"][0]), str(one["what"])) for one in lost.values())
         lines = "\n".join(f"  {what}" for _, what in told)
         owners = ", ".join(dict.fromkeys(owner for owner, _ in told))
@@ -124,5 +142,5 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def allowed(names: Sequence[str]) -> bool:
-    """Whether what is called by one of ``names`` may go."""
+    """Whether a resource known by ``names`` may go."""
     return bool(set(names) & {*_program.safety.may_remove, *_program.lost})

@@ -1,4 +1,4 @@
-"""What the SDK does by default and this program must not (docs/decisions/047-sdk-tricks.md)."""
+"""Defaults of Pulumi's SDK that this program must change (docs/decisions/047-sdk-tricks.md)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pulumi.runtime.settings import SETTINGS
 
 
 def keep_secrets_out_of_logs() -> None:
-    """The SDK would write the stack's outputs, secrets in plain, to its debug log, and so to event logs.
+    """Stops the SDK from writing stack outputs, secrets in plain, to its debug log and so to event logs.
 
-    Raises ``AttributeError`` under an SDK that logs otherwise, for which this is to be done anew.
+    Raises:
+        AttributeError: this SDK logs in another way, and the change is to be made anew.
     """
     if not hasattr(pulumi.log, "debug") or vars(resource).get("log") is not pulumi.log:
         raise AttributeError("this SDK of Pulumi does not write its debug log by pulumi.log.debug")
@@ -22,10 +23,13 @@ def keep_secrets_out_of_logs() -> None:
 
 
 def keep_stack_traces_out_of_state() -> None:
-    """The SDK has the engine store the Python stack of every resource: a fifth of the whole state, which is
-    written anew at each step. A resource's parents say where it comes from.
+    """Stops the SDK from storing the Python stack of every resource in the state.
 
-    Raises ``AttributeError`` under an SDK that takes the traces otherwise, for which this is to be done anew.
+    Traces are a fifth of the state, which is written anew at each step. A resource's parents say where it
+    comes from.
+
+    Raises:
+        AttributeError: this SDK takes traces in another way, and the change is to be made anew.
     """
     if not hasattr(resource, "_get_stack_trace"):
         raise AttributeError("this SDK of Pulumi does not take stack traces by pulumi.runtime.resource")
@@ -33,22 +37,31 @@ def keep_stack_traces_out_of_state() -> None:
 
 
 def file_asset(path: str, sha256: str) -> pulumi.FileAsset:
-    """The file at ``path``, of which the SHA-256 is known (64 hexadecimal digits). With the SDK's own asset
-    the engine reads the whole file in each run, once for each resource, only to find that out.
+    """A file asset whose digest the engine need not compute.
 
-    Raises ``AttributeError`` under an SDK that marks assets otherwise.
+    With the SDK's own asset the engine reads the whole file in each run, once for each resource.
+
+    Args:
+        path: path of the file.
+        sha256: its SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        AttributeError: this SDK marks assets in another way.
     """
     known = {rpc._special_sig_key: rpc._special_asset_sig, "path": path, "hash": sha256}
     return cast("pulumi.FileAsset", known)
 
 
 async def settled() -> bool:
-    """Returns once no Output is outstanding, or one has failed, which the SDK then tells: whether none has.
+    """Waits until no Output is outstanding or one has failed. The SDK reports the failure.
 
-    The SDK waits too, but only once the program has ended, which is too late to say what came of it.
+    The SDK waits as well, but only once the program has ended: too late to act on the result.
+
+    Returns:
+        Whether no Output has failed.
     """
     while True:
-        # One that has failed stays in the list, any other leaves it when it is done.
+        # A failed task stays in the list; any other leaves it when it is done.
         tasks = list(SETTINGS.outputs)
         failed = any(task.done() and (task.cancelled() or task.exception()) for task in tasks)
         pending = [task for task in tasks if not task.done()]

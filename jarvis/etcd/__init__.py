@@ -1,4 +1,4 @@
-"""etcd: the store of Kubernetes, on the servers themselves, with mutual TLS."""
+"""The etcd cluster that stores Kubernetes' objects, on the servers themselves, with mutual TLS."""
 
 from jarvis.etcd.cluster import EtcdCluster, EtcdClusterArgs
 from jarvis.etcd.member import EtcdMember, EtcdMemberArgs

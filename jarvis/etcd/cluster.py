@@ -1,4 +1,4 @@
-"""An etcd cluster."""
+"""The etcd cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMember, EtcdMemberArgs
@@ -17,27 +17,33 @@ from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdClusterArgs:
-    """``hosts``: the servers of the members, in the configuration's order. ``env``: theirs, which also says
-    which member is lost."""
+    """The servers of an etcd cluster.
+
+    Attributes:
+        hosts: servers of the members, in the configuration's order.
+        env: the environment, which also says which members are lost.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class EtcdCluster(Component, token="etcd:Cluster"):
-    """etcd members that are made, and changed, one after the other.
+    """An etcd cluster whose members are started, and changed, one after the other.
 
-    Each member depends on the one before it, and is ready only when it is healthy: a change that breaks one
-    stops there, with the others at work.
+    Each member depends on the one before it and is ready only when it is healthy. A change that breaks one
+    member stops there, and the others go on serving.
 
-    - ``endpoints``: URLs for clients, those of lost members too: a client finds one that answers, and an API
-      server would restart to be told of fewer. ``authority``: what to trust; it signs the clients too.
-    - ``members``: to depend on.
+    Attributes:
+        endpoints: client URLs of all members, lost ones included: clients skip a dead endpoint, while API
+            servers would have to restart for a shorter list.
+        authority: signs members and clients.
+        ready: the members, to depend on.
     """
 
     endpoints: list[str]
     authority: Authority
-    members: list[EtcdMember]
+    ready: list[EtcdMember]
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -49,13 +55,13 @@ class EtcdCluster(Component, token="etcd:Cluster"):
             self.child(),
         )
         addresses = [str(host.server.address) for host in args.hosts]
-        # A lost server keeps its number, so that nothing of the others changes that would restart them.
-        declared = [server.name for server in args.env.declared(Role.ETCD)]
-        lost = [str(one.address) for one in args.env.lost if Role.ETCD in one.roles]
-        self.members = []
+        # A lost server keeps its number: another number would change, and so restart, the other members.
+        declared = [server.name for server in args.env.declared(ServerRole.ETCD)]
+        lost = [str(one.address) for one in args.env.lost if ServerRole.ETCD in one.roles]
+        self.ready = []
         for at, host in enumerate(args.hosts):
             member = f"{name}-{host.server.name}"
-            self.members.append(
+            self.ready.append(
                 EtcdMember(
                     member,
                     EtcdMemberArgs(
@@ -66,17 +72,19 @@ class EtcdCluster(Component, token="etcd:Cluster"):
                         authority=self.authority,
                         flags=args.env.etcd.flags,
                         rotation=self._rotations.get(member, 0),
-                        after=self.members[-1:],
+                        after=self.ready[-1:],
                     ),
                     self.child(),
                 )
             )
-        self.endpoints = [unit.client_url(str(one.address)) for one in args.env.declared(Role.ETCD)]
+        self.endpoints = [unit.client_url(str(one.address)) for one in args.env.declared(ServerRole.ETCD)]
         self.register_outputs({"endpoints": self.endpoints})
 
     def client(self, name: str) -> Certificate:
-        """A certificate for the client called ``name``, which may do everything: etcd's own users are not
-        in use."""
+        """A client certificate called ``name``.
+
+        Its holder may do anything: etcd's own users are not in use.
+        """
         return Certificate(
             name,
             CertificateArgs(

@@ -16,20 +16,23 @@ from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs, Target
 from jarvis.remote.script import read_file
 
-# A start reads the database and catches up; settling and the gate ask every member.
+# Seconds. A start reads the database and catches up; `settle` and the gate ask every member.
 _TIMEOUT = 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdMemberArgs:
-    """What one member is.
+    """A member and its place in the cluster.
 
-    - ``host``: the server. ``others``: addresses of the other members. ``lost``: of those whose servers are
-      gone for good, which leave the cluster.
-    - ``index``: its place among all, from 0; the first begins the cluster.
-    - ``authority``: signs members and clients. ``flags``: beyond Jarvis' own.
-    - ``rotation``: raised by one to make its certificate anew.
-    - ``after``: what must be done before it is touched, such as the member before it.
+    Attributes:
+        host: the server.
+        others: addresses of the other members.
+        index: place among all members, from 0; the first one bootstraps the cluster.
+        authority: signs members and clients.
+        flags: flags of etcd beyond Jarvis' own.
+        lost: addresses of members whose servers are gone for good, to be removed from the cluster.
+        rotation: counter of the member's certificate.
+        after: resources to wait for, such as the member before.
     """
 
     host: Host
@@ -43,12 +46,14 @@ class EtcdMemberArgs:
 
 
 class EtcdMember(Component, token="etcd:Member"):
-    """etcd on one server: mutual TLS with peers and clients, restarted only while all others are healthy.
+    """A member of etcd on one server, restarted only while all other members are healthy.
 
-    A server without data is added to the cluster that the others form, as a learner first; the first member
-    begins it where there is none. Destroying it takes the member out of the cluster.
+    Peers and clients authenticate by mutual TLS. A server without data joins the cluster of the others as a
+    learner; the first member bootstraps one where there is none. Deleting the resource removes the member
+    from the cluster.
 
-    - ``endpoint``: where it serves clients.
+    Attributes:
+        endpoint: URL for clients.
     """
 
     endpoint: str
@@ -100,7 +105,17 @@ def service(
     certificate: pulumi.Input[str],
     key: pulumi.Input[str],
 ) -> HostServiceArgs:
-    """The role etcd of the server ``name`` at ``address``."""
+    """The host role ``etcd`` of one server.
+
+    Args:
+        target: the server.
+        name: its name, which is the member's too.
+        address: its IP address.
+        args: the member.
+        release: digest of the host release that etcd runs from.
+        certificate: the member's certificate in PEM.
+        key: its private key in PEM.
+    """
     others = ",".join(map(unit.client_url, args.others)) or "-"
     first = "yes" if args.index == 0 else "no"
     return HostServiceArgs(

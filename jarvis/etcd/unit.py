@@ -1,4 +1,4 @@
-"""etcd's flags and units, as pure functions."""
+"""Flags and units of etcd, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ DATA = "/var/lib/etcd"
 CERTIFICATE = f"{CONFIG}/member.crt"
 KEY = f"{CONFIG}/member.key"
 AUTHORITY = f"{CONFIG}/authority.crt"
-# The common name of every member's certificate. A client of the same authority has another one, and so
-# cannot speak as a peer.
+# The common name of every member's certificate. Clients of the same authority have other names, and so cannot
+# pose as a peer.
 MEMBER_NAME = "etcd-member"
 
 
 def client_url(address: str) -> str:
-    """Where a member at ``address`` serves clients."""
+    """URL at which the member at ``address`` serves clients."""
     return f"https://{address}:2379"
 
 
 def peer_url(address: str) -> str:
-    """Where a member at ``address`` serves the other members."""
+    """URL at which the member at ``address`` serves the other members."""
     return f"https://{address}:2380"
 
 
 def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str]:
-    """The flags of the member ``name`` at ``address``; ``extra`` ones win."""
+    """The flags of the member ``name`` at ``address``; those of ``extra`` win."""
     values: dict[str, Option] = {
         "name": name,
         "data-dir": DATA,
@@ -38,7 +38,7 @@ def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str
         "listen-peer-urls": peer_url(address),
         "initial-advertise-peer-urls": peer_url(address),
         "initial-cluster-token": "jarvis",
-        # Health and metrics without a certificate, for what runs on this server.
+        # Health and metrics without a certificate, on this server only.
         "listen-metrics-urls": "http://127.0.0.1:2381",
         "client-cert-auth": True,
         "trusted-ca-file": AUTHORITY,
@@ -52,10 +52,10 @@ def flags(name: str, address: str, extra: Mapping[str, Option]) -> dict[str, str
         "tls-min-version": "TLS1.2",
         "cipher-suites": ",".join(CIPHER_SUITES),
         "enable-grpc-gateway": False,
-        # https://etcd.io/docs/v3.6/op-guide/maintenance/: 2 GiB unless said otherwise, at most 8 advised;
-        # half of that fits the smallest disk that preflight accepts.
+        # The default is 2 GiB, and at most 8 are advised (https://etcd.io/docs/v3.6/op-guide/maintenance/).
+        # Half of that fits the smallest disk that preflight accepts.
         "quota-backend-bytes": 4 * 1024**3,
-        # The API server compacts every five minutes; this is for when none runs.
+        # For times without an API server, which otherwise compacts every five minutes.
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": "8h",
         # https://etcd.io/docs/v3.6/op-guide/data_corruption/
@@ -72,7 +72,7 @@ def _word(value: Option) -> str:
 
 
 def service(values: Mapping[str, str]) -> str:
-    """The unit that runs etcd with the flags ``values``."""
+    """The systemd unit that runs etcd with the flags ``values``."""
     command = " \\\n".join(["/usr/bin/etcd", *(f"  --{key}={value}" for key, value in values.items())])
     return f"""\
 [Unit]
@@ -133,7 +133,7 @@ WantedBy=multi-user.target
 
 
 def defrag_service() -> str:
-    """The unit that gives unused space of the database back."""
+    """The systemd unit that defragments the database, which gives unused space back."""
     return f"""\
 [Unit]
 Description=Give back unused space of etcd's database
@@ -147,8 +147,13 @@ ExecStart={TOOL} defrag
 
 
 def defrag_timer(index: int) -> str:
-    """The timer of that unit on the server at ``index``: each has an hour of its own, since a member does not
-    serve while it is at it."""
+    """The systemd timer of the defragmentation, nightly.
+
+    A member does not serve meanwhile, so each member has an hour of its own.
+
+    Args:
+        index: the member's place among all, from 0.
+    """
     return f"""\
 [Unit]
 Description=Look every night whether etcd's database has unused space
@@ -162,7 +167,10 @@ WantedBy=timers.target
 
 
 def client_environment(address: str) -> str:
-    """What etcdctl on the server at ``address`` is told: ``set -a; . /etc/etcd/etcdctl.env; set +a``."""
+    """The environment of etcdctl on the server at ``address``, as lines for a shell.
+
+    Use: ``set -a; . /etc/etcd/etcdctl.env; set +a``.
+    """
     return (
         f"ETCDCTL_ENDPOINTS={client_url(address)}\n"
         f"ETCDCTL_CACERT={AUTHORITY}\nETCDCTL_CERT={CERTIFICATE}\nETCDCTL_KEY={KEY}\n"

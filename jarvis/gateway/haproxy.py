@@ -12,21 +12,22 @@ from ipaddress import IPv4Address
 from jarvis.core.tls import OPENSSL_CIPHERS
 from jarvis.remote.script import read_file
 
-# More places than any service has pods, twice over for an update: the number of pods is DNS's to say, and
-# no part of the configuration. 64 is the most replicas that a service may have (jarvis.config.openstack).
+# Slots for pods in each backend. The number of pods is DNS's to say, not the configuration's, so there are
+# twice as many slots as replicas that a service may have, 64 (jarvis.config.openstack): an update doubles
+# them.
 PLACES = 128
-# Seconds for which a gateway that is to stop serves on, so that the virtual address can move away.
+# Seconds that a stopping gateway keeps accepting requests, so that the virtual address can move away.
 PAUSE = 8
-# Seconds after that for requests under way.
+# Seconds after that for in-flight requests.
 DRAIN = 60
-# Where kubelet asks a gateway whether it is well, inside the cluster.
+# Port of the probes, inside the cluster.
 INTERNAL_PORT = 8404
-# Seconds after which a client may ask again where a service has no pod, or none that has a place for it. A
-# pod that was replaced is found within three (`hold`, `check` in haproxy.cfg and below).
+# Seconds of Retry-After, where a service has no pod or none with a free slot. A replaced pod is found within
+# three (`hold`, `check` in haproxy.cfg and below).
 RETRY_AFTER = 5
-# Seconds for which a request waits for a place in a pod, and for a connection to it.
+# Seconds that a request waits for a slot in a pod, and for a connection to it.
 _QUEUE, _CONNECT = 20, 2
-# What the gateway answers by itself. HAProxy 2.6 knows these statuses (its manual, "http-error").
+# Error responses of the gateway itself, for the statuses that HAProxy 2.6 knows (its manual, "http-error").
 _ERRORS = {
     HTTPStatus.BAD_REQUEST: "The request is not HTTP that the gateway understands.",
     HTTPStatus.FORBIDDEN: "The gateway does not let this request pass.",
@@ -38,7 +39,7 @@ _ERRORS = {
     HTTPStatus.SERVICE_UNAVAILABLE: "The service has no place for the request at the moment. Try again.",
     HTTPStatus.GATEWAY_TIMEOUT: "The service did not answer in time. The request may have been done.",
 }
-# The id of the request as it came, or was given to it; and the one of what never became a request.
+# HAProxy's expressions for the id of a request, given or generated, and of what never became a request.
 _ID, _EARLY_ID = "%[var(txn.id)]", "%ID"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -47,15 +48,20 @@ _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passage:
-    """A service inside the cluster to which other pods come by the gateway of their node, as TCP: it knows at
-    once that a pod is gone, and takes another, where a client would wait at each connection of its own.
+class TcpRoute:
+    """A TCP route for pods, through the gateway of their node, to one of several pods.
 
-    - ``name``: of the proxy. ``port``: of the gateway, inside the cluster alone.
-    - ``services``: the Services with one pod each, as ``<name>.<namespace>``; they are headless and their
-      port is called ``tcp``. All gateways take the first that answers, in this order.
+    The gateway notices at once that a pod is gone and takes another. A client by itself would wait for a
+    timeout in each of its connections.
 
-    Raises ``ValueError`` for a field of another form.
+    Attributes:
+        name: name of the proxy.
+        port: TCP port of the gateway, open inside the cluster only.
+        services: headless Services of one pod each, as ``<name>.<namespace>``, with a port called ``tcp``.
+            All gateways use the first that answers, in this order.
+
+    Raises:
+        ValueError: a field has another form.
     """
 
     name: str
@@ -66,26 +72,28 @@ class Passage:
         services = (("service", each, _HOST) for each in self.services)
         for what, value, form in (("name", self.name, _NAME), *services):
             if not form.fullmatch(value):
-                raise ValueError(f"the passage {self.name!r}: {value!r} is not a {what}")
+                raise ValueError(f"the TCP route {self.name!r}: {value!r} is not a {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A service behind the gateway.
+    """An HTTP service behind the gateway.
 
-    - ``name``: of the backend. ``host``: the DNS name that clients ask for.
-    - ``service``: the Service whose pods serve it, as ``<name>.<namespace>``; it is headless and its port is
-      called ``http``.
-    - ``health``: the path that a pod in order answers with 200.
-    - ``requests``: how many a pod takes at once; more wait in the gateway. ``patience``: seconds without a
-      byte of an answer after which the gateway gives up.
-    - ``whole``: a request goes to a pod once its body is there, or 16 KiB of it. A pod that takes one request
-      at a time is held by no client that sends slowly. Not for a service that takes streams.
-    - ``self_links``: the only paths at which the service is told of the prefix that it is found under, since
-      it has links to itself there; all where there is none. Glance sends requests on to other pods by the
-      path it was told, and pods have no prefix.
+    Attributes:
+        name: name of the backend.
+        host: DNS name that clients ask for.
+        service: headless Service of its pods, as ``<name>.<namespace>``, with a port called ``http``.
+        health: path that a healthy pod answers with 200.
+        requests: most in-flight requests of one pod; more wait in the gateway. ``None`` is no limit.
+        patience: seconds without a byte of the response after which the gateway gives up.
+        whole: buffer a request until its body, or 16 KiB of it, is there. Slow clients then do not occupy a
+            pod that takes one request at a time. Not for services that take streams.
+        self_links: the only paths at which the service is told the prefix that it is found under, since its
+            responses there have links to itself; all paths where there are none. Glance forwards requests to
+            other pods by the path that it was told, and pods have no prefix.
 
-    Raises ``ValueError`` for a field of another form.
+    Raises:
+        ValueError: a field has another form.
     """
 
     name: str
@@ -110,7 +118,7 @@ class Route:
 
     @property
     def prefix(self) -> str:
-        """The path below which the service is found under the gateway's bare address, such as /identity."""
+        """The path of the service under the gateway's bare address, such as /identity."""
         return "/" + self.host.partition(".")[0]
 
 
@@ -121,22 +129,28 @@ def haproxy_config(
     cluster_dns: IPv4Address,
     addresses: Sequence[IPv4Address],
     node_addresses: Sequence[IPv4Address],
-    passages: Sequence[Passage] = (),
+    tcp_routes: Sequence[TcpRoute] = (),
 ) -> str:
-    """The whole configuration.
+    """The configuration file.
 
-    ``addresses`` are the gateway's own, one but while it changes: for clients that have no DNS for the
-    services' names, each service is there too, below its ``prefix``.
-    ``node_addresses`` are those from which each server's kubelet calls a pod of its own; only they may order
-    a drain.
+    Args:
+        routes: the HTTP services.
+        cluster_domain: domain of the cluster's own names.
+        cluster_dns: address of the cluster's DNS.
+        addresses: the gateway's own addresses: one, or two during a change. Each service is there too, below
+            its ``prefix``, for clients without DNS.
+        node_addresses: addresses from which kubelets call pods of their own server. Only these may order a
+            drain.
+        tcp_routes: the TCP routes.
 
-    Raises ``ValueError`` when two routes have one name or one host, or two passages one name or one port.
+    Raises:
+        ValueError: two routes share a name or a host, or two TCP routes a name or a port.
     """
     for what, field, given in (
         ("routes", "name", [route.name for route in routes]),
         ("routes", "host", [route.host for route in routes]),
-        ("passages", "name", [passage.name for passage in passages]),
-        ("passages", "port", [str(passage.port) for passage in passages]),
+        ("TCP routes", "name", [route.name for route in tcp_routes]),
+        ("TCP routes", "port", [str(route.port) for route in tcp_routes]),
     ):
         twice = sorted({value for value in given if given.count(value) > 1})
         if twice:
@@ -152,7 +166,7 @@ def haproxy_config(
         "NOBODY": _error(HTTPStatus.NOT_FOUND, "No service has this name.", _ID),
         "QUEUE": str(_QUEUE),
         "CONNECT": str(_CONNECT),
-        # One second more than the most patient backend, with what precedes the wait for its answer.
+        # One second more than the most patient backend takes, connection and queue included.
         "PATIENCE": str(max((route.patience for route in routes), default=0) + _QUEUE + 4 * _CONNECT + 1),
         "PAUSE": str(PAUSE),
         "DRAIN": str(DRAIN),
@@ -164,7 +178,7 @@ def haproxy_config(
         "BACKENDS": "".join(
             [
                 *(_backend(route, cluster_domain, own) for route in routes),
-                *(_passage(passage, cluster_domain) for passage in passages),
+                *(_tcp_route(route, cluster_domain) for route in tcp_routes),
             ]
         ),
     }
@@ -175,8 +189,13 @@ def haproxy_config(
 
 
 def _error(status: HTTPStatus, message: str, request_id: str) -> str:
-    """The body of an answer of the gateway's own, in the form of Keystone's errors, which clients of
-    OpenStack know. ``request_id``: HAProxy's expression for it."""
+    """Body of an error response of the gateway itself, in the form of Keystone's errors.
+
+    Args:
+        status: HTTP status.
+        message: text for a person.
+        request_id: HAProxy's expression for the request's id.
+    """
     told = {"code": int(status), "title": status.phrase, "message": message, "request_id": request_id}
     return json.dumps({"error": told})
 
@@ -212,15 +231,15 @@ backend {route.name}
 """
 
 
-def _passage(passage: Passage, cluster_domain: str) -> str:
+def _tcp_route(route: TcpRoute, cluster_domain: str) -> str:
     ways = "".join(
-        f"\n    server-template {passage.name}-{at}- 2 _tcp._tcp.{service}.svc.{cluster_domain}"
+        f"\n    server-template {route.name}-{at}- 2 _tcp._tcp.{service}.svc.{cluster_domain}"
         f" {'backup' if at else 'on-marked-up shutdown-backup-sessions'}"
-        for at, service in enumerate(passage.services)
+        for at, service in enumerate(route.services)
     )
     return f"""
-listen {passage.name}
-    bind :{passage.port}
+listen {route.name}
+    bind :{route.port}
     mode tcp
     # Connections are many and say nothing.
     no log

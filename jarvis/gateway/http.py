@@ -9,13 +9,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import RESTRICTED_CONTAINER, fingerprint, labels, patient, restricted_pod, selector
 from jarvis.core.safety import guard
-from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Passage, Route, haproxy_config
+from jarvis.gateway.haproxy import DRAIN, INTERNAL_PORT, PAUSE, Route, TcpRoute, haproxy_config
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
 NAMESPACE = GATEWAY_NAMESPACE
@@ -27,23 +27,34 @@ _NAME = "gateway"
 
 @dataclass(frozen=True, kw_only=True)
 class HttpGatewayArgs:
-    """``provider``: the cluster. ``image``: reference of HAProxy's. ``routes``: the services behind it.
-    ``passages``: what pods reach through it."""
+    """The services behind the gateway.
+
+    Attributes:
+        provider: the cluster.
+        env: the environment.
+        image: reference of HAProxy's image.
+        routes: HTTP services.
+        tcp_routes: TCP routes for pods.
+    """
 
     provider: kubernetes.Provider
     env: Environment
     image: pulumi.Input[str]
     routes: Sequence[Route]
-    passages: Sequence[Passage] = ()
+    tcp_routes: Sequence[TcpRoute] = ()
 
 
 class HttpGateway(Component, token="gateway:HttpGateway"):
-    """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server and so
-    of the virtual address. It finds the services' pods by DNS: their coming and going changes nothing here.
+    """HAProxy on every server with the role gateway, on the port ``gateway.https_port`` of the server.
 
-    - ``authority``: signs its certificate; what clients trust. ``urls``: the URL of each route by its name.
-      ``address_urls``: the same under the virtual address, for clients that have no DNS for the names.
-    - ``ready``: after it the virtual address stays where it is, unless a server fails.
+    The virtual address has the port too, being an address of one of these servers. Pods of services are found
+    by DNS, so their coming and going changes nothing here.
+
+    Attributes:
+        authority: signs the gateway's certificate; what clients trust.
+        urls: URL of each route, by its name.
+        address_urls: the same under the virtual address, for clients without DNS.
+        ready: the DaemonSet. After it the virtual address stays where it is, unless a server fails.
     """
 
     authority: Authority
@@ -80,15 +91,16 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             cluster_domain=env.networks.cluster_domain,
             cluster_dns=env.networks.cluster_dns,
             addresses=env.held_addresses,
-            # A bridge's own address is the first of its server's pod network.
+            # The bridge's address is the first one of its server's pod network.
             node_addresses=[env.pod_subnet(server)[1] for server in env.servers],
-            passages=args.passages,
+            tcp_routes=args.tcp_routes,
         )
         namespace = objects.Namespace(
             name,
             metadata={
                 "name": NAMESPACE,
-                # A port of the server is beyond "baseline"; the pods keep to "restricted" in all else.
+                # "baseline" allows no host port, so the namespace cannot enforce it. In all else the pods
+                # keep to "restricted".
                 "labels": {
                     f"pod-security.kubernetes.io/{mode}": "privileged"
                     for mode in ("enforce", "audit", "warn")
@@ -112,7 +124,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
                 image=args.image,
                 port=env.gateway.https_port,
                 revision=revision,
-                passages=args.passages,
+                tcp_routes=args.tcp_routes,
                 patience=env.patience,
             ),
             opts=self.in_cluster(args.provider, depends_on=[config_map, secret]),
@@ -122,13 +134,13 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             metadata=metadata,
             spec={
                 "selector": selector(_NAME, "haproxy"),
-                # Of another node where the own is being replaced, or where there is none.
+                # Falls back to another node while the pod of this one is replaced, or where there is none.
                 "trafficDistribution": "PreferSameNode",
                 "ports": [
                     {"name": "https", "port": env.gateway.https_port, "targetPort": "https"},
                     *(
-                        {"name": passage.name, "port": passage.port, "targetPort": passage.port}
-                        for passage in args.passages
+                        {"name": route.name, "port": route.port, "targetPort": route.port}
+                        for route in args.tcp_routes
                     ),
                 ],
             },
@@ -144,21 +156,23 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
 
 
 def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str]:
-    """The cluster's own name under which pods reach each route, by the name of its host: the gateway of their
-    node, so that a lost server takes nobody else's way with it. Where there are nodes without one it is the
-    virtual address for all, and this is empty."""
-    if any(Role.GATEWAY not in server.roles for server in env.with_role(Role.WORKER)):
+    """Names in the cluster's domain by which pods reach routes, by host of the route.
+
+    The name is that of the gateway on the pod's own node, so a lost server breaks no other server's way.
+    Where some nodes have no gateway all pods use the virtual address, and the mapping is empty.
+    """
+    if any(ServerRole.GATEWAY not in server.roles for server in env.with_role(ServerRole.WORKER)):
         return {}
     return dict.fromkeys((route.host for route in routes), gateway_host(env))
 
 
 def gateway_host(env: Environment) -> str:
-    """The cluster's own name of the gateway: that of a pod's node, where there is one."""
+    """The gateway's name in the cluster's domain: the one on the pod's own node, where there is one."""
     return f"{_NAME}.{NAMESPACE}.svc.{env.networks.cluster_domain}"
 
 
 def route_url(env: Environment, host: str) -> str:
-    """The URL of ``host`` at the gateway, without a path."""
+    """URL of ``host`` at the gateway, without a path."""
     port = env.gateway.https_port
     return f"https://{host}" if port == 443 else f"https://{host}:{port}"
 
@@ -168,15 +182,22 @@ def daemon_set_spec(
     image: pulumi.Input[str],
     port: int,
     revision: pulumi.Input[str],
-    passages: Sequence[Passage] = (),
+    tcp_routes: Sequence[TcpRoute] = (),
     patience: int = 1,
 ) -> dict[str, Any]:
-    """The DaemonSet's specification. ``port``: of the servers. ``revision``: a new one rolls the pods.
-    ``patience``: of the environment."""
-    template = _template(image, port, revision, passages)
+    """The DaemonSet's specification.
+
+    Args:
+        image: reference of HAProxy's image.
+        port: HTTPS port of the servers.
+        revision: digest of what pods read at start; a new one rolls them.
+        tcp_routes: TCP routes for pods.
+        patience: the environment's factor for every limit of waiting.
+    """
+    template = _template(image, port, revision, tcp_routes)
     return {
         "selector": {"matchLabels": selector(_NAME, "haproxy")},
-        # One server at a time; the virtual address is then on another.
+        # One server at a time; meanwhile another one holds the virtual address.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "minReadySeconds": 2,
         "template": patient(template, patience),
@@ -184,7 +205,7 @@ def daemon_set_spec(
 
 
 def _template(
-    image: pulumi.Input[str], port: int, revision: pulumi.Input[str], passages: Sequence[Passage]
+    image: pulumi.Input[str], port: int, revision: pulumi.Input[str], tcp_routes: Sequence[TcpRoute]
 ) -> dict[str, Any]:
     return {
         "metadata": {
@@ -192,16 +213,16 @@ def _template(
             "annotations": {"jarvis.internal/revision": revision},
         },
         "spec": {
-            "nodeSelector": {f"jarvis.internal/{Role.GATEWAY.value}": "true"},
+            "nodeSelector": {f"jarvis.internal/{ServerRole.GATEWAY.value}": "true"},
             "tolerations": [{"operator": "Exists"}],
             "priorityClassName": "system-cluster-critical",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            # Names of the cluster are asked for in full: no search through domains.
+            # Names of the cluster are resolved in full, without search domains.
             "dnsPolicy": "Default",
             "terminationGracePeriodSeconds": PAUSE + DRAIN + 5,
             "securityContext": restricted_pod(USER),
-            "containers": [_container(image, port, passages)],
+            "containers": [_container(image, port, tcp_routes)],
             "volumes": [
                 {"name": "config", "configMap": {"name": _NAME}},
                 {"name": "tls", "secret": {"secretName": _NAME, "defaultMode": 0o440}},
@@ -210,7 +231,7 @@ def _template(
     }
 
 
-def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage]) -> dict[str, Any]:
+def _container(image: pulumi.Input[str], port: int, tcp_routes: Sequence[TcpRoute]) -> dict[str, Any]:
     def get(path: str) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": "internal"}}
 
@@ -221,7 +242,7 @@ def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage])
         "ports": [
             {"name": "https", "containerPort": PUBLIC_PORT, "hostPort": port, "protocol": "TCP"},
             {"name": "internal", "containerPort": INTERNAL_PORT, "protocol": "TCP"},
-            *({"name": each.name, "containerPort": each.port, "protocol": "TCP"} for each in passages),
+            *({"name": each.name, "containerPort": each.port, "protocol": "TCP"} for each in tcp_routes),
         ],
         "startupProbe": {**get("/live"), "periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": {**get("/ready"), "periodSeconds": 2, "failureThreshold": 2},
@@ -229,7 +250,7 @@ def _container(image: pulumi.Input[str], port: int, passages: Sequence[Passage])
         "lifecycle": {"preStop": get("/drain")},
         "resources": {
             "requests": {"cpu": "100m", "memory": "96Mi"},
-            # No limit of CPU: throttling would only add latency.
+            # No CPU limit: throttling would only add latency.
             "limits": {"memory": "512Mi"},
         },
         "securityContext": dict(RESTRICTED_CONTAINER),

@@ -1,4 +1,4 @@
-"""A server: whether it is fit, what it needs before any role, and the release of binaries that it runs."""
+"""Servers: preflight, the base before any role, and the release of binaries."""
 
 from jarvis.hosts.base import endpoint_names, packages
 from jarvis.hosts.host import Host, HostArgs

@@ -1,7 +1,7 @@
-"""What only all servers together can tell, run as ``python3 jarvis/hosts/agreement.py``.
+"""Checks that need all servers together, run as ``python3 jarvis/hosts/agreement.py``.
 
-It reads ``{"servers": {name: output of its preflight}, "max_skew": seconds}`` from stdin and fails with one
-list of all that is wrong. It is run as a file, since the package around it takes half a second to import.
+It reads ``{"servers": {name: output of its preflight}, "max_skew": seconds}`` from stdin, and fails with one
+list of all mistakes. It is run as a file, since its package takes half a second to import.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ def facts(output: str) -> dict[str, str]:
 
 
 def disagreements(servers: Mapping[str, str], max_skew: int, now: float) -> list[str]:
-    """What is wrong with ``servers`` (preflight outputs by name) together.
+    """Mistakes that show only between servers, or between them and the operator's machine.
 
-    A clock may be ``max_skew`` seconds ahead of ``now``, seconds since 1970 on the operator's machine, which
-    is later than when any of the outputs was made.
+    Args:
+        servers: preflight outputs by name.
+        max_skew: seconds that a server's clock may be ahead.
+        now: time on the operator's machine, seconds since 1970; later than when any of the outputs was made.
     """
     found = []
     known = {name: facts(output) for name, output in servers.items()}
@@ -49,7 +51,7 @@ def disagreements(servers: Mapping[str, str], max_skew: int, now: float) -> list
 
 
 def main() -> int:
-    """Reads the request; 1 and the list on stderr where the servers do not go together."""
+    """The program: exit status 1, with the list on stderr, where the servers do not go together."""
     request = json.load(sys.stdin)
     found = disagreements(request["servers"], request["max_skew"], time.time())
     if found:

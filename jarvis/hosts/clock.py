@@ -1,7 +1,7 @@
-"""Whether the operator's clock agrees with the servers', asked before anything is planned by it.
+"""Compares the operator's clock with the servers', before anything is planned by it.
 
-Renewals follow from the date of the machine where the program runs. With a clock years off a preview would
-plan new authorities for the whole cloud, and an ``up`` would make them.
+Renewals follow from the date of the machine that runs the program. With a clock years off, a preview would
+plan new authorities for the whole cloud and an ``up`` would make them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from jarvis.config import Environment, Server
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import last_line, openssh
 
-# One server is asked; where it differs two more, since a majority of three says which side is off.
+# One server is asked, and two more where it differs: a majority of three says whose clock is off.
 ASKED = 3
-# Seconds. A server that answers at all accepts within the first; beyond the second nobody is waited for.
+# Seconds: for a server to accept a connection, and for all answers together.
 DIAL_SECONDS = 2
 PATIENCE_SECONDS = 6
 
@@ -32,12 +32,12 @@ class ClockError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True)
 class Clocks:
-    """What servers said.
+    """The servers' answers.
 
     Attributes:
-        ahead: by server, how many seconds the operator's clock is ahead of its clock at least; negative where
+        ahead: by server, the least seconds that the operator's clock is ahead of the server's; negative where
             it is behind, 0 where the two may be the same.
-        silent: by server that could not be asked, why.
+        silent: by server that did not tell its time, the reason.
     """
 
     ahead: Mapping[str, float]
@@ -45,16 +45,26 @@ class Clocks:
 
 
 def ahead(before: float, answer: int, after: float) -> float:
-    """How many seconds the operator's clock is ahead at least, of a server that said ``answer`` (whole
-    seconds since 1970) between the operator's ``before`` and ``after``; negative where it is behind."""
+    """The least seconds that the operator's clock is ahead of a server's; negative where it is behind.
+
+    Args:
+        before: the operator's time before the question, seconds since 1970.
+        answer: the server's time, whole seconds since 1970.
+        after: the operator's time after the answer.
+    """
     if before > answer + 1:
         return before - (answer + 1)
     return min(0.0, after - answer)
 
 
 def verdict(clocks: Clocks, bound: float) -> tuple[str, list[str]]:
-    """What is to be said of ``clocks`` where they may differ by ``bound`` seconds: the error, or an empty
-    text, and warnings. Where most servers say that the operator's clock is off it is, else theirs are."""
+    """Judges clocks that may differ by ``bound`` seconds.
+
+    The majority decides whose clock is off: the operator's, or single servers'.
+
+    Returns:
+        The error, or an empty text, and warnings.
+    """
     fast = [name for name, seconds in clocks.ahead.items() if seconds > bound]
     slow = [name for name, seconds in clocks.ahead.items() if seconds < -bound]
     for names, side in ((fast, "ahead of"), (slow, "behind")):
@@ -84,12 +94,13 @@ def _span(seconds: float) -> str:
 
 
 async def check_clock(env: Environment, folder: Path = PROJECT) -> None:
-    """Compares this machine's clock with that of the first server that answers, and where they differ with
-    those of others, ``ASKED`` in all.
+    """Compares this machine's clock with the servers'.
 
-    A server that does not answer is no mistake: it may not be there yet.
+    One server is asked; where it differs, others are, ``ASKED`` in all. A server that does not answer is no
+    mistake: it may not exist yet.
 
-    Raises ``ClockError`` where the operator's clock is off by more than ``preflight.max_clock_skew_seconds``.
+    Raises:
+        ClockError: this machine's clock is off by more than ``preflight.max_clock_skew_seconds``.
     """
     bound = env.preflight.max_clock_skew_seconds
     error, warnings = verdict(await ask(env, bound, folder), bound)
@@ -100,8 +111,11 @@ async def check_clock(env: Environment, folder: Path = PROJECT) -> None:
 
 
 async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
-    """Asks servers for their time until one has answered, and where it differs by more than ``bound`` seconds
-    until ``ASKED`` have; or all were asked."""
+    """Asks servers for their time, one after the other, until one has answered.
+
+    Where that one differs by more than ``bound`` seconds, servers are asked until ``ASKED`` have answered, or
+    all were asked.
+    """
     found: dict[str, float] = {}
     silent: dict[str, str] = {}
     rest = iter(env.servers)
@@ -129,8 +143,11 @@ async def ask(env: Environment, bound: float, folder: Path = PROJECT) -> Clocks:
 
 
 async def _ask(words: list[str]) -> float | str:
-    """By how many seconds the operator's clock is ahead of that of the server that ``words`` ask, or why it
-    cannot be told."""
+    """The least seconds that the operator's clock is ahead of a server's, or why that is not known.
+
+    Args:
+        words: command that prints the server's time, seconds since 1970.
+    """
     before = time.time()
     try:
         process = await asyncio.create_subprocess_exec(

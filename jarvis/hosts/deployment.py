@@ -1,7 +1,8 @@
-"""Which deployment a server belongs to, as pure functions.
+"""The deployment that a server belongs to, as pure functions.
 
-A deployment is one state: what has its authorities, keys and passwords. Its id is made once, kept in that
-state, and written to every server; the environment's name alone is the same for any number of states.
+A deployment is one state, with its authorities, keys and passwords. Its id is made once, kept in that state,
+and written to every server. The environment's name alone would not do: any number of states may have the
+same.
 """
 
 from __future__ import annotations
@@ -9,21 +10,24 @@ from __future__ import annotations
 import hashlib
 import uuid
 
-# On a server: the id of its deployment, one line.
+# The file on a server with the id of its deployment, one line.
 MARK = "/var/lib/jarvis/deployment"
 
 
 def deployment_id(random: str) -> str:
-    """The id of a deployment, a UUID made of ``random``; it is no secret, and tells nothing of ``random``."""
+    """The id of a deployment: a UUID derived from ``random``.
+
+    It is public, and tells nothing of ``random``.
+    """
     return str(uuid.UUID(bytes=hashlib.sha256(f"deployment {random}".encode()).digest()[:16], version=4))
 
 
 def refusal(server: str, known: str, accepted: list[str]) -> str:
-    """A command line that fails on a ``server`` of a deployment that is none of ``accepted``.
+    """A command line that fails on a server of another deployment.
 
     Args:
         server: its name, for the error.
-        known: the id of the deployment whose state runs this.
+        known: id of the deployment whose state runs this.
         accepted: further ids, such as the one that the configuration takes over.
     """
     cases = "|".join(f"'{one}'" for one in ["", known, *accepted])
@@ -36,7 +40,12 @@ def refusal(server: str, known: str, accepted: list[str]) -> str:
 
 
 def unless_foreign(known: str, command: str) -> str:
-    """``command``, which is not run on a server that belongs to another deployment than ``known``."""
+    """A command line that runs ``command`` unless the server belongs to another deployment.
+
+    Args:
+        known: id of the deployment whose state runs this.
+        command: a command line.
+    """
     return (
         f"id=$(cat {MARK} 2>/dev/null || true); case $id in ''|'{known}') {command};;"
         ' *) echo "left as it is: the server belongs to the deployment $id by now" >&2;; esac'

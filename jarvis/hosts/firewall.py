@@ -1,34 +1,39 @@
-"""Who may speak to a server: nftables rules that follow from roles, as pure functions."""
+"""The firewall of a server: nftables rules that follow from roles, as pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.remote import File
 from jarvis.remote.script import read_file
 
 TOOL = "/var/lib/jarvis/bin/firewall"
 RULES = "/etc/jarvis/firewall.nft"
 UNIT = "jarvis-firewall.service"
-# New connections to SSH that one source may open: so many at once, and then so many a second. Each makes the
-# server compute before anybody has logged in (CVE-2002-20001); ssh-audit wants fewer than 20 a second in 1.5.
-# What is more is dropped, and comes through when TCP tries again, a second later (RFC 6298).
+# Limit of new SSH connections from one source: a burst, then a rate. Each costs the server work before
+# anybody has logged in (CVE-2002-20001); ssh-audit wants fewer than 20 a second in 1.5. What exceeds it is
+# dropped, and gets through when TCP retries, a second later (RFC 6298).
 SSH_BURST, SSH_PER_SECOND = 16, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """TCP ``ports`` (numbers, or ranges such as 6800-7300) for ``sources``, addresses and networks; None is
-    everyone. ``use``: what for."""
+    """TCP ports that the firewall opens.
+
+    Attributes:
+        use: what for.
+        ports: numbers, or ranges such as 6800-7300.
+        sources: addresses and networks that may connect; ``None`` is everyone.
+    """
 
     use: str
     ports: Sequence[int | str]
     sources: Sequence[str] | None
 
     def line(self) -> str:
-        """The rule. Without any source there is none."""
+        """The nftables rule; empty where there is no source."""
         if self.sources is not None and not self.sources:
             return ""
         source = "" if self.sources is None else f"ip saddr {_set(self.sources)} "
@@ -40,10 +45,10 @@ def _set(items: Iterable[object]) -> str:
 
 
 def openings(env: Environment, server: Server) -> list[Opening]:
-    """What is open on ``server``, SSH first.
+    """The openings of ``server``, SSH first.
 
-    The ports are those of each part's own documentation; members of a cluster speak to members, and what has
-    a proxy in front (`jarvis.stateful.link`) to the servers, where all proxies are.
+    Ports are from each part's own documentation. Members of a cluster are open to each other, and what has a
+    proxy in front (`jarvis.stateful.link`) to all servers, since each of them has the proxy.
     """
     firewall = env.firewall
     servers = [str(one.address) for one in env.present]
@@ -51,7 +56,7 @@ def openings(env: Environment, server: Server) -> list[Opening]:
     operators = [str(one) for one in firewall.operators] or None
     own = server.roles
 
-    def having(*roles: Role) -> list[str]:
+    def having(*roles: ServerRole) -> list[str]:
         return [str(one.address) for one in env.present if one.roles & set(roles)]
 
     found = [
@@ -62,36 +67,38 @@ def openings(env: Environment, server: Server) -> list[Opening]:
             sources=[*servers, pods, *map(str, firewall.clients)],
         ),
     ]
-    if Role.ETCD in own:
+    if ServerRole.ETCD in own:
         found += [
-            Opening(use="etcd clients", ports=[2379], sources=having(Role.ETCD, Role.CONTROL_PLANE)),
-            Opening(use="etcd members", ports=[2380], sources=having(Role.ETCD)),
+            Opening(
+                use="etcd clients", ports=[2379], sources=having(ServerRole.ETCD, ServerRole.CONTROL_PLANE)
+            ),
+            Opening(use="etcd members", ports=[2380], sources=having(ServerRole.ETCD)),
         ]
-    if own & {Role.CONTROL_PLANE, Role.GATEWAY}:
+    if own & {ServerRole.CONTROL_PLANE, ServerRole.GATEWAY}:
         found.append(Opening(use="Kubernetes API", ports=[6443], sources=None))
-    if Role.GATEWAY in own:
+    if ServerRole.GATEWAY in own:
         found.append(Opening(use="HTTP gateway", ports=[env.gateway.https_port], sources=None))
-    if Role.WORKER in own:
-        found.append(Opening(use="kubelet", ports=[10250], sources=having(Role.CONTROL_PLANE)))
-    if Role.REGISTRY in own:
+    if ServerRole.WORKER in own:
+        found.append(Opening(use="kubelet", ports=[10250], sources=having(ServerRole.CONTROL_PLANE)))
+    if ServerRole.REGISTRY in own:
         sources = None if operators is None else [*servers, *operators]
         found.append(Opening(use="registry", ports=[env.registry.port], sources=sources))
-    if Role.DATABASE in own:
+    if ServerRole.DATABASE in own:
         found += [
             Opening(use="MariaDB and its health", ports=[3307, 3308], sources=servers),
-            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(Role.DATABASE)),
+            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(ServerRole.DATABASE)),
         ]
-    if Role.QUEUE in own:
+    if ServerRole.QUEUE in own:
         found += [
             Opening(use="RabbitMQ", ports=[5673], sources=servers),
-            # Members answer their tools directly, on the ports that those listen on while they run.
+            # Members connect to tools directly, on the ports that tools listen on while they run.
             Opening(
                 use="RabbitMQ members and tools",
                 ports=[4369, 25672, "35672-35682"],
-                sources=having(Role.QUEUE),
+                sources=having(ServerRole.QUEUE),
             ),
         ]
-    if Role.STORAGE in own:
+    if ServerRole.STORAGE in own:
         found.append(Opening(use="Ceph", ports=[3300, 6789, "6800-7300"], sources=[*servers, pods]))
     found += [
         Opening(use="configuration, firewall.ports", ports=[port], sources=[str(one) for one in networks])
@@ -101,13 +108,13 @@ def openings(env: Environment, server: Server) -> list[Opening]:
 
 
 def ruleset(env: Environment, server: Server) -> str:
-    """nftables' rules for what comes in to ``server`` itself: pods' traffic only passes through.
+    """The nftables rules for traffic to ``server`` itself; traffic of pods only passes through.
 
-    One transaction, of one table of our own: neither kube-proxy's rules nor anyone else's are touched.
+    It is one transaction on a table of Jarvis' own. Rules of kube-proxy and others stay untouched.
     """
     port = server.port or env.ssh.port
     ssh, *rest = [line for one in openings(env, server) if (line := one.line())]
-    holders = [str(one.address) for one in env.with_role(Role.GATEWAY)]
+    holders = [str(one.address) for one in env.with_role(ServerRole.GATEWAY)]
     lines = [
         *lost_lines(env),
         *(_ssh_limit(family, port) for family in _FAMILIES),
@@ -136,18 +143,18 @@ def ruleset(env: Environment, server: Server) -> str:
     )
 
 
-# By nftables' name of the family, and of what one source of it is: of IPv6 it has a network (RFC 6177).
+# A source of SSH connections, by nftables' name of the family: an address, and in IPv6 a network (RFC 6177).
 _FAMILIES = {"ip": "ip saddr", "ip6": "ip6 saddr & ffff:ffff:ffff:ffff::"}
 
 
 def _ssh_sources(family: str) -> str:
-    """The set of those who came by SSH within the minute."""
+    """The set of sources that opened an SSH connection within the last minute."""
     kind = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}[family]
     return f"  set ssh-{family} {{\n    type {kind}; size 65535; flags dynamic,timeout; timeout 1m;\n  }}\n"
 
 
 def _ssh_limit(family: str, port: int) -> str:
-    """The rule that drops what is too much of one source."""
+    """The rule that drops SSH connections beyond one source's limit."""
     limit = f"limit rate over {SSH_PER_SECOND}/second burst {SSH_BURST} packets"
     return (
         f"tcp dport {port} ct state new update @ssh-{family} {{ {_FAMILIES[family]} {limit} }} counter drop"
@@ -155,8 +162,11 @@ def _ssh_limit(family: str, port: int) -> str:
 
 
 def lost_lines(env: Environment) -> list[str]:
-    """What drops all that comes from a lost server and its pods, before any other rule: what it holds is
-    good for nothing from its own address, whichever port it tries."""
+    """Rules that drop everything from lost servers and their pods.
+
+    They come before any other rule, so that credentials on a lost server are of no use from its own address,
+    on any port.
+    """
     return [
         f'ip saddr {_set([one.address, env.pod_subnet(one)])} drop comment "{one.name} is lost"'
         for one in env.lost
@@ -164,7 +174,7 @@ def lost_lines(env: Environment) -> list[str]:
 
 
 def _lost_forward(env: Environment) -> str:
-    """The same for what passes through, to pods of this server; nothing where no server is lost."""
+    """The chain that drops the same towards pods of this server; empty where no server is lost."""
     if not env.lost:
         return ""
     body = "".join(f"    {line}\n" for line in lost_lines(env))

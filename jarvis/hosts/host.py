@@ -1,4 +1,4 @@
-"""A server, ready for its roles."""
+"""A server that is ready for its roles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.artifacts import Release
 from jarvis.core.component import Component
 from jarvis.hosts import firewall
@@ -26,19 +26,28 @@ from jarvis.remote import (
 from jarvis.remote.script import read_file
 from jarvis.remote.tools import SCRIPTS
 
-# Packages come over the server's own way to Debian, which may be slow; units of the base role have none.
+# Seconds. Packages come over the server's own line to Debian, which may be slow. The base role has
+# neither gate nor ready that would take as long.
 _INSTALL_TIMEOUT = 900
 
 
 def without_swap(env: Environment, server: Server) -> bool:
-    """Whether ``server`` must have no swap: where there is a kubelet, unless it is told to bear that."""
-    return Role.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
+    """Whether ``server`` must have no swap: it has a kubelet that is not told to tolerate swap."""
+    return ServerRole.WORKER in server.roles and env.kubernetes.kubelet.get("failSwapOn", True) is not False
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
-    """``server`` of ``env``; ``release``: what it runs; ``preflight``: of all servers, before any changes.
-    ``after``: the host that changes before this one, if any. ``seen``: see ``Target``."""
+    """A server and what it needs before any role.
+
+    Attributes:
+        server: its configuration.
+        env: the environment.
+        release: the host release that it runs.
+        preflight: preflight of all servers, which passes before any of them changes.
+        after: hosts that change before this one, if any.
+        seen: see ``Target``.
+    """
 
     server: Server
     env: Environment
@@ -49,19 +58,22 @@ class HostArgs:
 
 
 class Host(Component, token="hosts:Host"):
-    """A server with its packages, users, kernel settings, names, and the release of binaries merged.
+    """A server with packages, users, kernel settings, names, and the host release merged.
 
-    Deleting it undoes every role on the server in one connection. Roles run there by ``target``, which ends
-    with the host.
+    Roles of the server run by ``target``, which ends with the host. Deleting the host undoes all of them in
+    one connection.
 
-    - ``base``: the resource after which it is prepared, and lets in whom it should.
-    - ``merged``: the resource after which the release is there.
-    - ``server``: its configuration. ``target``: the other end of SSH. ``release``: digest of the release,
-      which a role whose units run from it names in ``inputs``.
+    Attributes:
+        base_ready: the base role. After it the server is prepared, and its firewall accepts whom it should.
+        release_ready: the release role. After it the binaries of the release are there.
+        server: the server's configuration.
+        target: the server as the remote end of SSH.
+        release: digest of the host release. A role whose units run from the release has it among its
+            ``inputs``.
     """
 
-    base: HostService
-    merged: HostService
+    base_ready: HostService
+    release_ready: HostService
     server: Server
     target: Target
     release: str
@@ -74,17 +86,17 @@ class Host(Component, token="hosts:Host"):
         self.target = bare.ending_with(self)
         self.release = args.release.sha256
         deployment = args.preflight.deployment
-        # Preflight has looked at it, but runs again only when it is told something new.
+        # Preflight checks this too, but runs again only when its arguments change.
         accepted = [server.take_over] if server.take_over else []
         tool = ServerTools(
             f"{name}-apply",
             bare,
-            (args.preflight.passed,),
+            (args.preflight.ready,),
             self.child(),
             refusal=deployment.apply(lambda known: refusal(name, known, accepted)),
             undo=lambda line: deployment.apply(lambda known: unless_foreign(known, line)),
         )
-        self.base = HostService(
+        self.base_ready = HostService(
             f"{name}-base",
             "base",
             HostServiceArgs(
@@ -102,9 +114,9 @@ class Host(Component, token="hosts:Host"):
                 timeout=_INSTALL_TIMEOUT,
                 purge=[STAGING],
             ),
-            self.child(depends_on=[tool, *(host.base for host in args.after)]),
+            self.child(depends_on=[tool, *(host.base_ready for host in args.after)]),
         )
-        # Who is not root writes to a folder of its own, and the image is root's before it is looked at.
+        # A user who is not root writes to its own folder, and the image becomes root's before it is checked.
         staged = f"{SCRIPTS if self.target.sudo else STAGING}/release.raw"
         taken = [f"[ ! -f {staged} ] || chown root:root {staged}"] if self.target.sudo else []
         image = Transfer(
@@ -112,9 +124,9 @@ class Host(Component, token="hosts:Host"):
             TransferArgs(
                 target=self.target, source=args.release.path, sha256=args.release.sha256, path=staged
             ),
-            self.child(depends_on=[self.base]),
+            self.child(depends_on=[self.base_ready]),
         )
-        self.merged = HostService(
+        self.release_ready = HostService(
             f"{name}-release",
             "release",
             HostServiceArgs(
@@ -123,6 +135,6 @@ class Host(Component, token="hosts:Host"):
                 before=[*taken, f"{RELEASE_TOOL} activate {self.release} {staged}"],
                 undo=[f"{RELEASE_TOOL} remove"],
             ),
-            self.child(depends_on=[image, *(host.merged for host in args.after)]),
+            self.child(depends_on=[image, *(host.release_ready for host in args.after)]),
         )
         self.register_outputs({"release": self.release})

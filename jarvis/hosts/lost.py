@@ -15,24 +15,29 @@ from jarvis.remote.script import command_options
 
 @dataclass(frozen=True, kw_only=True)
 class LostServerArgs:
-    """``server``: the one that is gone. ``survivor``: one that is there."""
+    """A lost server, and another one that stands in for it.
+
+    Attributes:
+        server: the server that is gone.
+        survivor: a server that is there.
+    """
 
     server: Server
     survivor: Host
 
 
 class _Tools(Component, token="remote:ServerTools"):
-    """Where the command that emptied the server has its place in the state."""
+    """The place in the state of the command that emptied the lost server."""
 
 
 class LostServer(Component, token="hosts:Host"):
-    """Lets all that was on a server be forgotten, with no command to it.
+    """Forgets everything that was on a server, without a connection to it.
 
-    The server's ``Host`` is no more in the program, and with it end the roles (``deleted_with``). One
-    command remains that would be run there: what empties a server that leaves (``ServerTools``). Its resource
-    is kept, by the name and types that it has in the state, and led to another server: an update, which does
-    nothing there, and leaves nothing to be undone. So a lost server may go from the configuration later
-    without a word to it, or come back: the resource is then led to it again.
+    The program has no ``Host`` for the server any more, and the roles end with it (``deleted_with``). One
+    command remains that would run there on deletion: the one that empties a leaving server (``ServerTools``).
+    Its resource is kept under the name and types that it has in the state, and pointed at the survivor: an
+    update that does nothing there and leaves nothing to undo. The lost server may then leave the
+    configuration later without being dialled, or come back, when the resource is pointed at it again.
     """
 
     def __init__(self, name: str, args: LostServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -45,6 +50,6 @@ class LostServer(Component, token="hosts:Host"):
             connection=target.connection(),
             create=f"exec true # {args.server.name} is lost",
             add_previous_output_in_env=False,
-            opts=place.child(**command_options(target), depends_on=[args.survivor.base]),
+            opts=place.child(**command_options(target), depends_on=[args.survivor.base_ready]),
         )
         self.register_outputs({})

@@ -1,4 +1,4 @@
-"""Whether the servers of an environment are fit, before anything changes on any of them."""
+"""Preflight: checks on all servers before anything changes on any of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, user, wait_seconds
 from jarvis.config.ports import choices, uses
 from jarvis.config.sizes import least_memory_mib, taken_mib
@@ -21,13 +21,13 @@ from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, Rem
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
     found = {use.first for use in uses(server) if use.always}
-    # Preflight itself comes by SSH's.
+    # SSH's port is in use by preflight itself.
     found |= {one.port for one in choices(env, server) if one.whose != "SSH"}
     return sorted(found)
 
 
 def target(env: Environment, server: Server) -> Target:
-    """``server`` as the other end of SSH."""
+    """``server`` as the remote end of SSH."""
     return Target(
         server=server.name,
         host=str(server.address),
@@ -61,7 +61,7 @@ def _secret(key: str | None) -> pulumi.Output[str] | None:
 
 
 def arguments(env: Environment, server: Server) -> dict[str, str]:
-    """What ``jarvis/files/preflight.sh`` is told about ``server``, except for the time."""
+    """The arguments of ``jarvis/files/preflight.sh`` for ``server``, except for the time."""
     wanted = env.preflight
     return {
         "environment": env.name,
@@ -78,12 +78,12 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
         **({"patience": str(env.patience)} if env.patience > 1 else {}),
         **({"take_over": server.take_over} if server.take_over else {}),
         **({"interface": server.interface} if server.interface else {}),
-        **(_disk(server) if Role.STORAGE in server.roles else {}),
+        **(_disk(server) if ServerRole.STORAGE in server.roles else {}),
     }
 
 
 def _memory(env: Environment, server: Server) -> dict[str, str]:
-    """The fields that decide how much memory ``server`` must have, where that is not preflight's own."""
+    """Names of the fields that ask for more memory than preflight itself does."""
     if least_memory_mib(env, server) == env.preflight.min_memory_mib:
         return {}
     return {"memory_fields": ",".join(taken_mib(env, server))}
@@ -98,21 +98,27 @@ def _disk(server: Server) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightArgs:
-    """``env``: the environment whose servers are looked at."""
+    """The servers to check.
+
+    Attributes:
+        env: the environment.
+    """
 
     env: Environment
 
 
 class Preflight(Component, token="hosts:Preflight"):
-    """Waits for every server to answer and looks whether it is fit, and whether all go together.
+    """Waits for every server, and checks each by itself and all of them together.
 
-    Nothing is changed on any server before all have passed: every host depends on ``passed``. What is wrong
-    comes as one list per server.
+    Every host depends on ``ready``, so nothing changes on any server before all have passed. Mistakes come as
+    one list per server.
 
-    ``deployment``: the id of this state's deployment, by which its servers know it.
+    Attributes:
+        ready: the check of all servers together, which comes last.
+        deployment: id of this state's deployment, which its servers are marked with.
     """
 
-    passed: pulumi.Resource
+    ready: pulumi.Resource
     deployment: pulumi.Output[str]
 
     def __init__(self, name: str, args: PreflightArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -122,7 +128,7 @@ class Preflight(Component, token="hosts:Preflight"):
         self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
         for server in env.present:
-            # A moment that has passed, asked for once: the time itself as argument would change at each run.
+            # A time in the past, read once: the current time as an argument would change in each run.
             clock = LocalCheck(
                 f"{server.name}-clock", LocalCheckArgs(command="exec date -u +%s"), self.child()
             )
@@ -144,7 +150,7 @@ class Preflight(Component, token="hosts:Preflight"):
             )
             outputs[server.name] = check.stdout
         skew = env.preflight.max_clock_skew_seconds
-        self.passed = LocalCheck(
+        self.ready = LocalCheck(
             name,
             LocalCheckArgs(
                 command="exec python3 jarvis/hosts/agreement.py",

@@ -1,4 +1,4 @@
-"""Container images: the registry on the servers, and what is in it."""
+"""Container images: the registry on the servers, and its content."""
 
 from jarvis.images.published import PublishedImages, PublishedImagesArgs
 from jarvis.images.registry import Registry, RegistryArgs

@@ -1,4 +1,4 @@
-"""The images of a release, in the registry of every server."""
+"""Container images, pushed to the registry of every server."""
 
 from __future__ import annotations
 
@@ -15,20 +15,28 @@ from jarvis.remote import LocalCheck, LocalCheckArgs
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedImagesArgs:
-    """``images``: by name, as OCI layouts on the operator's machine. ``registry``: where they go."""
+    """The images, and where they go.
+
+    Attributes:
+        images: OCI layouts on the operator's machine, by name.
+        registry: the registry.
+    """
 
     images: Mapping[str, Image]
     registry: Registry
 
 
 class PublishedImages(Component, token="images:Published"):
-    """Pushes each image to the registry of each server: one command for a server, the servers side by side.
+    """Pushes all images to the registry of each server: one command per server, side by side.
 
-    What a registry has already is not sent again, and an image that is built anew with the same digest
-    changes nothing. ``pushed``: the resources after which all is there.
+    Layers that a registry has are not sent again. An image that is rebuilt with the same digest changes
+    nothing.
+
+    Attributes:
+        ready: the pushes, after which every registry has all images.
     """
 
-    pushed: list[pulumi.Resource]
+    ready: list[pulumi.Resource]
 
     def __init__(
         self, name: str, args: PublishedImagesArgs, opts: pulumi.ResourceOptions | None = None
@@ -37,7 +45,7 @@ class PublishedImages(Component, token="images:Published"):
         self._images = args.images
         registry = args.registry
         digests = {each: image.digest for each, image in sorted(args.images.items())}
-        self.pushed = [
+        self.ready = [
             LocalCheck(
                 f"{name}-{server}",
                 LocalCheckArgs(
@@ -54,10 +62,14 @@ class PublishedImages(Component, token="images:Published"):
                 ),
                 self.child(depends_on=[service]),
             )
-            for server, service in registry.services.items()
+            for server, service in registry.ready.items()
         ]
         self.register_outputs({})
 
     def reference(self, name: str) -> str:
-        """What a pod names to run the image ``name``. Raises ``KeyError`` for an unknown one."""
+        """The reference by which a pod runs the image ``name``.
+
+        Raises:
+            KeyError: there is no such image.
+        """
         return f"{NAME}/{name}@{self._images[name].digest}"

@@ -1,11 +1,11 @@
 """Pushes OCI layouts to one registry; run by ``jarvis.images.published`` with a request on stdin.
 
 The request is a JSON object: ``endpoint`` (address:port), ``images`` (digests by name), and ``authority``,
-``certificate``, ``key`` in PEM. The layouts are found in the list of artifacts: where they lie differs from
-one machine to the next, and so is no part of the request. The key goes into a folder that is the user's
-alone and is removed again; skopeo reads it there.
+``certificate``, ``key`` in PEM. Layouts are found by the list of artifacts: their paths differ between
+machines, and so are no part of the request. The key is written to a private folder for skopeo, and removed
+again.
 
-It imports the standard library alone: it runs once for each server, and starts in no time.
+Only the standard library is imported: the program runs once for each server and must start fast.
 """
 
 from __future__ import annotations
@@ -20,22 +20,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# One push reads and sends, the registry on the other side writes: two at once keep both busy.
+# A push reads and sends while the registry writes: two at once keep both sides busy.
 _AT_ONCE = 2
-# An image of 60 MB takes a second in the lab; this is for a slow line, and ends a connection that hangs.
+# Seconds for one image. 60 MB take a second in the lab; the limit is for slow lines, and ends a hanging
+# connection.
 _TIMEOUT_SECONDS = 900
 _PROJECT = Path(__file__).resolve().parents[2]
 _AGAIN = "build it again with: make artifacts"
 
 
 class PushError(Exception):
-    """An image is not in the registry: which one, where, and why."""
+    """An image could not be pushed. The message names image, registry and reason."""
 
 
 def layouts(images: Mapping[str, str], file: Path) -> dict[str, str]:
-    """The folder of each of ``images`` (digests by name), out of the list of artifacts ``file``.
+    """Folders of OCI layouts, by image name.
 
-    Raises ``PushError`` for a list that cannot be read, and for an image that is not in it at that digest.
+    Args:
+        images: digests by name.
+        file: the list of artifacts.
+
+    Raises:
+        PushError: the list cannot be read, or lacks an image at its digest.
     """
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))["images"]
@@ -50,10 +56,19 @@ def layouts(images: Mapping[str, str], file: Path) -> dict[str, str]:
 
 
 def push(endpoint: str, name: str, digest: str, layout: str, certificates: Path) -> None:
-    """Pushes one image with its digest unchanged; what the registry has is not sent again.
+    """Pushes one image with its digest unchanged. Layers that the registry has are not sent again.
 
-    The tag, made of the digest, keeps the registry's own clean-up from taking the image for garbage.
-    Raises ``PushError`` with skopeo's own words.
+    The tag is derived from the digest. Without a tag the registry's garbage collection would take the image.
+
+    Args:
+        endpoint: address:port of the registry.
+        name: name of the image.
+        digest: digest of its manifest.
+        layout: folder of its OCI layout.
+        certificates: folder with ``ca.crt``, ``client.cert`` and ``client.key``.
+
+    Raises:
+        PushError: skopeo is missing, failed, or took longer than ``_TIMEOUT_SECONDS``.
     """
     tag = digest.removeprefix("sha256:")[:32]
     try:
@@ -79,7 +94,15 @@ def push(endpoint: str, name: str, digest: str, layout: str, certificates: Path)
 
 
 def push_all(request: Mapping[str, Any], artifacts: Path) -> None:
-    """Does what a request asks for, two images at a time. Raises ``PushError`` for the first that fails."""
+    """Pushes all images of a request, ``_AT_ONCE`` at a time.
+
+    Args:
+        request: the request.
+        artifacts: path of the list of artifacts.
+
+    Raises:
+        PushError: an image could not be pushed; of several, the first.
+    """
     images: dict[str, str] = request["images"]
     found = layouts(images, artifacts)
     with tempfile.TemporaryDirectory(prefix="jarvis-push-") as folder:

@@ -1,4 +1,4 @@
-"""The registry of images, one on each server of that role."""
+"""The registry of container images, one on each server of that role."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jarvis.remote.script import read_file
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# By this name nodes pull; containerd's hosts.toml says which servers stand behind it.
+# The registry's name for nodes. containerd's hosts.toml lists the servers behind it.
 NAME = "registry.jarvis.internal"
 DATA = "/var/lib/registry"
 _FOLDER = "/etc/registry"
@@ -28,7 +28,11 @@ _FOLDER = "/etc/registry"
 def registry_config(address: str, port: int) -> str:
     """The registry's configuration file (https://distribution.github.io/distribution/about/configuration/).
 
-    Whoever has a certificate of its authority may pull and push; nobody else gets an answer.
+    Holders of a certificate of its authority may pull and push; nobody else gets an answer.
+
+    Args:
+        address: IP address to listen on.
+        port: TCP port to listen on.
     """
     text: str = read_file("registry.yml")
     values = {
@@ -44,26 +48,35 @@ def registry_config(address: str, port: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """``hosts``: the servers that hold a copy of every image. ``env``: the environment."""
+    """The servers of the registry.
+
+    Attributes:
+        hosts: servers that hold a copy of every image.
+        env: the environment.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class Registry(Component, token="images:Registry"):
-    """A registry with TLS and client certificates on each of the servers. They know nothing of each other:
-    images are pushed to all of them.
+    """A registry on each of the servers, with TLS and client certificates.
 
-    - ``authority``: signs servers and clients. ``client``: the certificate of those who pull.
-    - ``pusher``: the certificate of those who push. ``endpoints``: ``address:port`` by server.
-    - ``services``: to depend on, by server.
+    The registries do not replicate: images are pushed to each of them.
+
+    Attributes:
+        authority: signs servers and clients.
+        client: certificate for pulling.
+        pusher: certificate for pushing.
+        endpoints: ``address:port`` by server.
+        ready: the registries by server, to depend on.
     """
 
     authority: Authority
     client: Certificate
     pusher: Certificate
     endpoints: dict[str, str]
-    services: dict[str, HostService]
+    ready: dict[str, HostService]
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -75,7 +88,7 @@ class Registry(Component, token="images:Registry"):
         )
         self.client = self._client(f"{name}-client", rotations.get(f"{name}-client", 0))
         self.pusher = self._client(f"{name}-pusher", rotations.get(f"{name}-pusher", 0))
-        self.endpoints, self.services = {}, {}
+        self.endpoints, self.ready = {}, {}
         for host in args.hosts:
             server = host.server
             member = f"{name}-{server.name}"
@@ -93,7 +106,7 @@ class Registry(Component, token="images:Registry"):
                 self.child(),
             )
             self.endpoints[server.name] = f"{server.address}:{port}"
-            self.services[server.name] = self._service(member, host, certificate, port)
+            self.ready[server.name] = self._service(member, host, certificate, port)
         self.register_outputs({"endpoints": self.endpoints})
 
     def _client(self, name: str, rotation: int) -> Certificate:
@@ -124,7 +137,8 @@ class Registry(Component, token="images:Registry"):
                 secret_files=[private("server.key", certificate.key)],
                 units=["jarvis-registry.service"],
                 inputs=[host.release],
-                # It answers nobody without a certificate; that it listens is what can be seen from here.
+                # Without a certificate it answers nobody, so all that can be checked from here is that it
+                # listens.
                 ready=f"exec 3<>/dev/tcp/{address}/{port}",
                 purge=[DATA, _FOLDER],
             ),

@@ -1,4 +1,4 @@
-"""Kubernetes: control plane, nodes, their network, DNS, and the address by which all is reached."""
+"""Kubernetes: control plane, nodes, pod network, DNS, and the virtual address."""
 
 from jarvis.kubernetes.access import namespace_labels
 from jarvis.kubernetes.cluster import KubernetesCluster, KubernetesClusterArgs

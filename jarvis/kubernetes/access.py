@@ -1,4 +1,4 @@
-"""Who may do what in the cluster, beyond Kubernetes' own roles."""
+"""Rights in the cluster, beyond Kubernetes' own roles."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> dict[str, str]:
-    """The labels of a namespace whose pods Pod Security Admission holds to ``level``.
+    """Labels of a namespace whose pods Pod Security Admission holds to ``level``.
 
-    Without them it is "baseline" (jarvis/files/kubernetes/admission.yaml), which allows no host ports.
+    The default, without labels, is "baseline" (jarvis/files/kubernetes/admission.yaml), which allows no host
+    ports.
     """
     return {
         "pod-security.kubernetes.io/enforce": level,
@@ -27,8 +28,10 @@ def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> 
 
 
 def operators_binding(group: str) -> dict[str, Any]:
-    """The ClusterRoleBinding that lets ``group``, and no former one, do anything. Deleting it takes the right
-    from all operators."""
+    """The ClusterRoleBinding that lets ``group``, and no former group, do anything.
+
+    Deleting it takes the right from all operators.
+    """
     return {
         "metadata": {"name": "jarvis:operators"},
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
@@ -38,19 +41,25 @@ def operators_binding(group: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """``provider``: of the cluster. ``operators``: the group of the operators' certificate."""
+    """Who gets rights in the cluster.
+
+    Attributes:
+        provider: the cluster.
+        operators: group of the operators' certificate.
+    """
 
     provider: kubernetes.Provider
     operators: str
 
 
 class Access(Component, token="kubernetes:Access"):
-    """The API servers' right to the kubelets (logs, exec, metrics), and the operators' to everything.
+    """Rights of the API servers on kubelets (logs, exec, metrics), and of the operators on everything.
 
-    ``operators``: the latter, without which a kubeconfig opens nothing.
+    Attributes:
+        operators_ready: the operators' right, without which a kubeconfig opens nothing.
     """
 
-    operators: objects.ClusterRoleBinding
+    operators_ready: objects.ClusterRoleBinding
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -65,7 +74,7 @@ class Access(Component, token="kubernetes:Access"):
             subjects=[{"apiGroup": _RBAC, "kind": "User", "name": KUBELET_CLIENT}],
             opts=self.in_cluster(args.provider),
         )
-        self.operators = objects.ClusterRoleBinding(
+        self.operators_ready = objects.ClusterRoleBinding(
             f"{name}-operators", **operators_binding(args.operators), opts=self.in_cluster(args.provider)
         )
         self.register_outputs({})

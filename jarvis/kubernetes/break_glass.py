@@ -1,10 +1,9 @@
-"""A way into a cluster that lets no operator in, made of the state alone, without a run of Pulumi:
+"""Emergency access to a cluster that lets no operator in, made from the state alone, without Pulumi.
 
-``pulumi stack export --show-secrets | python -m jarvis.kubernetes.break_glass FILE [URL]``
-
-writes a kubeconfig to FILE, mode 0600, of the user ``jarvis:break-glass``, a name that the audit log has. The
-user may do anything for one day, whatever RBAC says. URL leads to one API server, such as
-https://192.0.2.11:6443, where the virtual address does not answer.
+``pulumi stack export --show-secrets | python -m jarvis.kubernetes.break_glass FILE [URL]`` writes a
+kubeconfig to FILE, mode 0600. Its user ``jarvis:break-glass``, a name that shows in the audit log, may do
+anything for one day, whatever RBAC says. URL is that of one API server, such as https://192.0.2.11:6443, for
+when the virtual address does not answer.
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ USAGE = "usage: pulumi stack export --show-secrets | python -m jarvis.kubernetes
 
 
 def plain(value: Any) -> Any:
-    """An output of an exported state, secret or not.
+    """The value of an output in an exported state, secret or not.
 
-    Raises ``ValueError`` for one that is still encrypted.
+    Raises:
+        ValueError: the value is still encrypted.
     """
     if not isinstance(value, dict):
         return value
@@ -50,9 +50,14 @@ def authorities(resources: list[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def kubeconfig(state: Mapping[str, Any], url: str = "") -> str:
-    """The kubeconfig, of an exported ``state``; ``url`` in place of the API's own.
+    """The kubeconfig for emergency access.
 
-    Raises ``ValueError`` where the state is of no cluster, or still encrypted.
+    Args:
+        state: the exported state.
+        url: URL of an API server; the stack's own where it is empty.
+
+    Raises:
+        ValueError: the state is of no cluster, or still encrypted.
     """
     resources = state.get("deployment", {}).get("resources", [])
     made = authorities(resources)
@@ -62,8 +67,8 @@ def kubeconfig(state: Mapping[str, Any], url: str = "") -> str:
     address = url or plain(stack.get("api", ""))
     if len(made) < 2 or not address:
         raise ValueError("this is not the state of a cloud that was deployed")
-    # API servers trust three generations. The last is not in use yet, and the one before it is trusted by all
-    # of them, whichever of two rotations a broken-off run has left them in.
+    # API servers trust three generations. The last is not in use yet. All of them trust the one before it,
+    # whichever of two rotations an interrupted run has left them in.
     signer = made[-2]
     pair = json.loads(
         generate(
@@ -87,7 +92,7 @@ def kubeconfig(state: Mapping[str, Any], url: str = "") -> str:
 
 
 def main(words: list[str]) -> int:
-    """The program; returns its exit status: 2 for other arguments, 1 for a state that will not do."""
+    """The program; returns its exit status: 2 for wrong arguments, 1 for a state that will not do."""
     if len(words) not in (1, 2):
         print(USAGE, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster on servers that are ready for it."""
+"""A Kubernetes cluster on prepared servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.hosts import endpoint_names
 from jarvis.kubernetes.access import Access, AccessArgs
@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class KubernetesClusterArgs:
-    """What the cluster stands on.
+    """The servers of a cluster, and what it needs of them.
 
-    - ``env``: the environment. ``control_plane``, ``nodes``: its servers with these roles; every server of
-      the control plane, and every one that may hold the virtual address (role ``gateway``), is a node too.
-    - ``etcd``: where its objects are kept.
-    - ``images``: references of ``pause`` and ``coredns``. ``images_pushed``: what makes them available.
-    - ``registry_authority``, ``registry_client``: how the nodes pull images.
-    - ``aliases``: names of the environment's domain, each with that of the cluster that it leads to in pods.
+    Attributes:
+        env: the environment.
+        control_plane: servers with that role. Each is a node too.
+        nodes: servers with the role worker. Servers that may hold the virtual address (role ``gateway``) are
+            among them.
+        etcd: the store of the cluster's objects.
+        images: references of ``pause`` and ``coredns``.
+        registry_authority: authority of the registry that nodes pull from.
+        registry_client: certificate that nodes pull with.
+        images_ready: resources after which the images can be pulled.
+        aliases: names of the environment's domain that lead, in pods, to a name of the cluster's domain.
     """
 
     env: Environment
@@ -49,17 +54,20 @@ class KubernetesClusterArgs:
     images: Mapping[str, pulumi.Input[str]]
     registry_authority: Authority
     registry_client: Certificate
-    images_pushed: Sequence[pulumi.Resource] = ()
+    images_ready: Sequence[pulumi.Resource] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 class KubernetesCluster(Component, token="kubernetes:Cluster"):
     """The control plane, the nodes, their network and DNS.
 
-    - ``kubeconfig``: of the operators, by the virtual address; secret. It is true once ``access`` is there.
-    - ``provider``: of Pulumi, the only one of the stack, by an address that answers now, as an administrator
-      whom nothing in the cluster gives its rights: it makes ``access``. ``address``: URL of the API.
-    - ``ready``: what to depend on to run pods that find each other by name.
+    Attributes:
+        kubeconfig: the operators' kubeconfig, by the virtual address; secret. It works once ``access`` is
+            there.
+        provider: the stack's only Kubernetes provider. It uses an address that answers throughout this run,
+            and an administrator who needs no right in the cluster, since it makes ``access`` itself.
+        address: URL of the API.
+        ready: resources after which pods can run and find each other by name.
     """
 
     kubeconfig: pulumi.Output[str]
@@ -74,7 +82,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         env = args.env
         self._name, self._args = name, args
         self.identities = Identities(name, IdentitiesArgs(env=env), self.child())
-        # What runs on every node changes on the first alone, and goes on when that is well.
+        # Roles of every node change on the first node alone, and on the others once that is ready.
         proxies: dict[str, ApiServerProxy] = {}
         networks: dict[str, PodNetwork] = {}
         for host in args.nodes:
@@ -95,22 +103,22 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.kubeconfig = self._kubeconfig("operator", self.identities.operator, self.address)
         self.provider = kubernetes.Provider(
             name,
-            # Previews speak by it too, and nobody answers at a new address before the end of the run that
-            # brings it: the provider follows in the next run.
+            # Previews use it too. At a new address nobody answers before the end of the run that brings it,
+            # so the provider follows in the next run.
             kubeconfig=self._kubeconfig("admin", self.identities.admin, _url(env.reach_address)),
-            # One cluster for the whole life of a stack, whatever address and authority it has.
+            # The stack's only cluster for all of its life, whatever its address and authority.
             cluster_identifier=name,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            # An object that a killed run made and did not record is taken up; a field that somebody changed
-            # by hand becomes ours again.
+            # Adopts an object that a killed run made and did not record, and takes back a field that somebody
+            # changed by hand.
             upsert_existing_objects=True,
             enable_patch_force=True,
-            # The plugin judges once, at its start, whether the cluster answers, and a connection that is cut
-            # ends an object in an error. So it starts once no API server will change any more.
+            # The plugin checks once, at its start, whether the cluster answers, and a connection that breaks
+            # fails an object. So it starts when no API server will change any more.
             opts=self.child(
                 depends_on=[
-                    *(server.apiserver for server in self.control_plane),
+                    *(server.apiserver_ready for server in self.control_plane),
                     *addresses.values(),
                     *self._forgotten(name, [*addresses.values(), *self.control_plane]),
                 ]
@@ -121,7 +129,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
             AccessArgs(provider=self.provider, operators=self.identities.operators),
             self.child(),
         )
-        nodes = [service for node in self.nodes for service in (node.kubelet, node.proxy)]
+        nodes = [each for node in self.nodes for each in node.ready]
         self.dns = ClusterDns(
             f"{name}-dns",
             ClusterDnsArgs(
@@ -130,7 +138,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 image=args.images["coredns"],
                 names=[name for name in endpoint_names(env) if name not in args.aliases],
                 aliases=args.aliases,
-                after=[*nodes, *args.images_pushed, self.control_plane[0].controllers],
+                after=[*nodes, *args.images_ready, self.control_plane[0].controllers_ready],
             ),
             self.child(),
         )
@@ -138,7 +146,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         self.register_outputs({"address": self.address})
 
     def _kubeconfig(self, user: str, pair: Certificate, address: str) -> pulumi.Output[str]:
-        """That of ``user``, who has ``pair``, which leads to ``address``; secret."""
+        """The kubeconfig of ``user``, with the certificate ``pair``, for the API at ``address``; secret."""
         authority, cluster = self.identities.authority.certificate, self._args.env.name
         pems = pulumi.Output.all(authority, pair.chain, pair.key)
         return pulumi.Output.secret(
@@ -146,18 +154,20 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
 
     def _forgotten(self, name: str, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
-        """What takes the nodes of lost servers out, where there are any: after all API servers refuse them,
-        and before any object that would wait for one."""
+        """Removal of lost servers' nodes, where there are any.
+
+        It comes after all API servers refuse them, and before any object that would wait for one.
+        """
         nodes = lost_nodes(self._args.env)
         if not nodes:
             return []
         address = _url(self._args.env.reach_address)
         args = ForgottenNodesArgs(nodes=nodes, address=address, identities=self.identities)
-        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).done]
+        return [ForgottenNodes(f"{name}-lost", args, self.child(depends_on=after)).ready]
 
     def _proxy(self, host: Host, after: Sequence[ApiServerProxy]) -> ApiServerProxy:
         roles = host.server.roles
-        outside = Role.GATEWAY in roles and Role.CONTROL_PLANE not in roles
+        outside = ServerRole.GATEWAY in roles and ServerRole.CONTROL_PLANE not in roles
         servers = [(one.server.name, f"{one.server.address}:{PORT}") for one in self._args.control_plane]
         return ApiServerProxy(
             f"{host.server.name}-apiserver-proxy",
@@ -172,8 +182,10 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
         )
 
     def _control_plane(self, proxies: Mapping[str, ApiServerProxy]) -> list[ControlPlaneServer]:
-        """One server after the other: a change that breaks the first never reaches the second. The chain
-        costs little at a first deployment, since the nodes only wait for the first API server."""
+        """The control plane, one server after the other: a change that breaks one never reaches the next.
+
+        The chain costs little at a first deployment, since nodes wait for the first API server only.
+        """
         args = self._args
         etcd_client = args.etcd.client(f"{self._name}-etcd-client")
         made: list[ControlPlaneServer] = []
@@ -191,11 +203,11 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                         etcd_authority=args.etcd.authority.certificate,
                         etcd_client=etcd_client,
                         after_apiserver=[
-                            *args.etcd.members,
+                            *args.etcd.ready,
                             proxies[host.server.name],
-                            *([before.apiserver] if before else []),
+                            *([before.apiserver_ready] if before else []),
                         ],
-                        after_controllers=[before.controllers] if before else [],
+                        after_controllers=[before.controllers_ready] if before else [],
                     ),
                     self.child(),
                 )
@@ -205,7 +217,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
     def _node(self, host: Host, after: Sequence[pulumi.Resource], first: Sequence[Node]) -> Node:
         args = self._args
         registries = sorted(
-            args.env.with_role(Role.REGISTRY), key=lambda server: server.name != host.server.name
+            args.env.with_role(ServerRole.REGISTRY), key=lambda server: server.name != host.server.name
         )
         return Node(
             f"{host.server.name}-node",
@@ -217,23 +229,26 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 registry_servers=[str(server.address) for server in registries],
                 registry_authority=args.registry_authority.certificate,
                 registry_client=args.registry_client,
-                after=[service for node in first for service in (node.kubelet, node.proxy)],
-                after_kubelet=[*after, self.control_plane[0].apiserver],
+                after=[each for node in first for each in node.ready],
+                after_kubelet=[*after, self.control_plane[0].apiserver_ready],
             ),
             self.child(),
         )
 
     def _virtual_addresses(self, proxies: Mapping[str, ApiServerProxy]) -> dict[str, VirtualAddress]:
-        """By server: what makes it a holder of the virtual address."""
+        """The virtual address' holders, by server."""
         args = self._args
         own = {
             host.server.name: one for host, one in zip(args.control_plane, self.control_plane, strict=True)
         }
-        holders = [host for host in args.nodes if Role.GATEWAY in host.server.roles]
-        # While one holder tells the others another address than they know, they do not listen to it, and
-        # after four seconds one of them holds all as well. So all change at once, after the last API server.
+        holders = [host for host in args.nodes if ServerRole.GATEWAY in host.server.roles]
+        # A holder that announces another address is ignored by the others, and after four seconds one of them
+        # holds all addresses as well. So all change at once, after the last API server.
         together = (
-            [*(proxies[host.server.name] for host in holders), *(one.apiserver for one in self.control_plane)]
+            [
+                *(proxies[host.server.name] for host in holders),
+                *(one.apiserver_ready for one in self.control_plane),
+            ]
             if args.env.holders_change
             else []
         )
@@ -249,7 +264,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                     api_port=PORT,
                     after=[
                         proxies[host.server.name],
-                        (own.get(host.server.name) or self.control_plane[0]).apiserver,
+                        (own.get(host.server.name) or self.control_plane[0]).apiserver_ready,
                         *together,
                         *first,
                     ],
@@ -260,5 +275,5 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
 
 
 def _url(address: IPv4Address) -> str:
-    """The URL of the API at a virtual address."""
+    """URL of the API at a virtual address."""
     return f"https://{address}:{PORT}"

@@ -1,4 +1,4 @@
-"""containerd's configuration, as pure functions."""
+"""The configuration of containerd, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ REGISTRY_NAME = "registry.jarvis.internal"
 
 
 def containerd_config(pause_image: str, *, restrict_oom_score_adj: bool) -> str:
-    """containerd's config.toml; ``pause_image`` is the reference of every pod's first container."""
+    """The file config.toml of containerd.
+
+    Args:
+        pause_image: reference of every pod's first container.
+        restrict_oom_score_adj: for a server that may not lower oom_score_adj.
+    """
     return template(
         "containerd.toml",
         pause=pause_image,
@@ -21,7 +26,12 @@ def containerd_config(pause_image: str, *, restrict_oom_score_adj: bool) -> str:
 
 
 def registry_hosts(addresses: Sequence[str], port: int) -> str:
-    """hosts.toml of the registry: the same images from each of ``addresses``, tried in this order."""
+    """The file hosts.toml of the registry: servers with the same images, tried in order.
+
+    Args:
+        addresses: addresses of the servers, the first to be tried first.
+        port: port of the registry on each of them.
+    """
     folder = f"{FOLDER}/certs.d/{REGISTRY_NAME}"
     servers = [f"https://{address}:{port}" for address in addresses]
     tables = [

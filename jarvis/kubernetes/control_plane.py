@@ -1,4 +1,4 @@
-"""The control plane's part on one server: API server, controller manager and scheduler."""
+"""The control plane on one server: API server, controller manager and scheduler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jarvis.kubernetes.lost import authorization, lost_nodes, nobody_kubeconfig
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
-# Of an API server until it is ready, in seconds: it may wait for etcd to choose a leader.
+# Seconds for an API server to become ready, since it may have to wait for an election of etcd.
 _START_SECONDS = 120
 
 if TYPE_CHECKING:
@@ -33,34 +33,35 @@ OWNER = f"{USER}:{USER}"
 APISERVER = "/etc/kubernetes/apiserver"
 CONTROLLERS = "/etc/kubernetes/controllers"
 LOGS = "/var/log/kubernetes"
-# Gives the virtual address away before the API server stops; named by its unit.
+# A command that gives the virtual address away before the API server stops; called by its unit.
 HAND_OVER = "/var/lib/jarvis/bin/hand-over"
-# Succeeds when this server's API server is ready, and the API answers under the virtual address.
+# A command that succeeds when this server's API server is ready and the API answers under the virtual
+# address.
 SERVING = "/var/lib/jarvis/bin/apiserver-serving"
 AUTHORIZATION, NOBODY = f"{APISERVER}/authorization.json", f"{APISERVER}/nobody.kubeconfig"
 
-# Beside those that are on by default. Nothing here takes an address from outside by `externalIPs`, by which
-# a Service could take another's traffic (CVE-2020-8554); admission.yaml has the limits of events.
+# Admission plugins beside the default ones. Nothing here uses `externalIPs`, by which a Service could take
+# another's traffic (CVE-2020-8554). The limits of events are in admission.yaml.
 ADMISSION = ("NodeRestriction", "DenyServiceExternalIPs", "EventRateLimit")
 
-# A server that stops answering is out of Services after NODE_GRACE, and its pods are made anew elsewhere
-# EVICTION later. Kubernetes' own values are 50 and 300 seconds; the kubelet renews its lease every quarter
-# of NODE_LEASE, so that four renewals must be missed.
+# A server that stops answering leaves Services after NODE_GRACE, and its pods are replaced elsewhere EVICTION
+# later. Kubernetes' defaults are 50 and 300 seconds. The kubelet renews its lease every quarter of
+# NODE_LEASE, so four renewals must be missed.
 NODE_LEASE_SECONDS = 20
 NODE_GRACE_SECONDS = 20
 EVICTION_SECONDS = 30
-# Longer than a load balancer needs to see that /readyz fails (load_balancer.py: checks each second).
+# Longer than a load balancer takes to see that /readyz fails (load_balancer.py checks each second).
 SHUTDOWN_DELAY_SECONDS = 3
-# In which watches are ended. By default a stopping API server waits for clients to end them by themselves,
-# which they do not: systemd killed it after 20 s. With 12 connections: 5.7 s from stop to ready, 22 without.
-# https://github.com/kubernetes/kubernetes/pull/114925
+# Seconds in which watches are ended. By default a stopping API server waits for clients to end them, which
+# they do not, and systemd killed it after 20 s. With 12 connections it took 5.7 s from stop to ready, and 22
+# without this. https://github.com/kubernetes/kubernetes/pull/114925
 WATCH_DRAIN_SECONDS = 5
 
 
 def apiserver_flags(
     env: Environment, server: Server, etcd_endpoints: Sequence[str], extra: Mapping[str, Option]
 ) -> dict[str, str]:
-    """The API server's flags on ``server``; those of ``extra`` win.
+    """Flags of the API server on ``server``; those of ``extra`` win.
 
     Numbers without a name here are from the CIS Kubernetes Benchmark 1.12, section 1.2 (audit log).
     """
@@ -91,7 +92,8 @@ def apiserver_flags(
         "etcd-certfile": f"{APISERVER}/etcd/client.crt",
         "etcd-keyfile": f"{APISERVER}/etcd/client.key",
         "encryption-provider-config": f"{APISERVER}/encryption.json",
-        # Pods get tokens of an hour, and read the next in time. Extended, a stolen one held for a year.
+        # Pods get tokens of an hour and renew them in time. With the extension a stolen token would be valid
+        # for a year.
         "service-account-extend-token-expiration": False,
         "service-account-issuer": f"https://kubernetes.default.svc.{env.networks.cluster_domain}",
         "service-account-key-file": f"{APISERVER}/service-accounts.pub",
@@ -118,10 +120,10 @@ def apiserver_flags(
 
 
 def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
-    """The controller manager's flags; those of ``extra`` win.
+    """Flags of the controller manager; those of ``extra`` win.
 
-    It gets no authority's key: certificates come from `jarvis.pki` alone. Pod networks are handed out by the
-    configuration, not by a controller (`network.py`).
+    It has no authority's key, since all certificates come from `jarvis.pki`. Nor does it assign pod networks,
+    which the configuration does (`network.py`).
     """
     own: dict[str, Option] = {
         **_controller("controller-manager", env.patience),
@@ -137,7 +139,7 @@ def controller_manager_flags(env: Environment, extra: Mapping[str, Option]) -> d
 
 
 def scheduler_flags(env: Environment, extra: Mapping[str, Option]) -> dict[str, str]:
-    """The scheduler's flags; those of ``extra`` win."""
+    """Flags of the scheduler; those of ``extra`` win."""
     return merge_flags(_controller("scheduler", env.patience), extra)
 
 
@@ -157,7 +159,10 @@ def _controller(name: str, patience: int) -> dict[str, Option]:
 
 
 def _slow_lease(patience: int) -> dict[str, Option]:
-    """Their own values (kube-scheduler --help), as many times as long: who cannot renew in time ends."""
+    """Kubernetes' own lease times (kube-scheduler --help), ``patience`` times as long.
+
+    A leader that cannot renew its lease in time exits.
+    """
     return {
         "leader-elect-lease-duration": f"{15 * patience}s",
         "leader-elect-renew-deadline": f"{10 * patience}s",
@@ -167,13 +172,18 @@ def _slow_lease(patience: int) -> dict[str, Option]:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlaneServerArgs:
-    """One server of the control plane.
+    """The control plane of one server.
 
-    - ``host``, ``env``, ``identities``: where, of which environment, as whom.
-    - ``peers``: addresses of the other control-plane servers; one must be ready before this is restarted.
-    - ``etcd_endpoints``, ``etcd_authority`` (PEM), ``etcd_client``: how etcd is reached.
-    - ``after_apiserver``: what the API server waits for: etcd, the servers before it, its health client.
-    - ``after_controllers``: what the controllers wait for beside their own API server.
+    Attributes:
+        host: the server.
+        env: the environment.
+        identities: certificates and keys of the cluster.
+        peers: addresses of the other API servers, one of which must be ready before this one restarts.
+        etcd_endpoints: client URLs of etcd.
+        etcd_authority: certificates of etcd's authority in PEM.
+        etcd_client: client certificate for etcd.
+        after_apiserver: resources that the API server waits for: etcd, the server before, the health client.
+        after_controllers: resources that the controllers wait for, beside their own API server.
     """
 
     host: Host
@@ -188,18 +198,24 @@ class ControlPlaneServerArgs:
 
 
 class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
-    """The API server of one server, and beside it controller manager and scheduler, of which one in the
-    cluster leads. ``apiserver`` and ``controllers`` are their resources."""
+    """The API server of one server, its controller manager and its scheduler.
 
-    apiserver: HostService
-    controllers: HostService
+    Of all servers' controller managers one leads, and so of the schedulers.
+
+    Attributes:
+        apiserver_ready: the API server's role.
+        controllers_ready: the role of controller manager and scheduler.
+    """
+
+    apiserver_ready: HostService
+    controllers_ready: HostService
 
     def __init__(
         self, name: str, args: ControlPlaneServerArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        self.apiserver = self._apiserver(name, args)
-        self.controllers = self._controllers(name, args)
+        self.apiserver_ready = self._apiserver(name, args)
+        self.controllers_ready = self._controllers(name, args)
         self.register_outputs({})
 
     def _apiserver(self, name: str, args: ControlPlaneServerArgs) -> HostService:
@@ -221,7 +237,8 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
         ]
         flags = apiserver_flags(env, server, args.etcd_endpoints, env.kubernetes.apiserver_flags)
         peers = " ".join(f"{peer}:{PORT}" for peer in args.peers)
-        # The holders learn a new address after the API servers, which can wait for one that answers only.
+        # Holders get a new address after the API servers do, so these wait for the address that answers
+        # already.
         address = f"{env.reach_address}:{PORT}"
         return HostService(
             f"{name}-apiserver",
@@ -314,12 +331,12 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                 inputs=[args.host.release],
                 ready="/var/lib/jarvis/bin/controllers-ready",
             ),
-            self.child(depends_on=[args.host, self.apiserver, *args.after_controllers]),
+            self.child(depends_on=[args.host, self.apiserver_ready, *args.after_controllers]),
         )
 
 
 def _refused(env: Environment) -> list[File]:
-    """What the API server is told of nodes that are gone for good; nothing where there are none."""
+    """Files by which the API server refuses lost nodes; none where no node is lost."""
     nodes = lost_nodes(env)
     if not nodes:
         return []
@@ -330,10 +347,10 @@ def _refused(env: Environment) -> list[File]:
 
 
 def apiserver_names(env: Environment, server: Server) -> tuple[list[str], list[str]]:
-    """What the API server on ``server`` is called: DNS names, and addresses."""
+    """DNS names and addresses of the API server on ``server``, for its certificate."""
     service = "kubernetes.default.svc"
     names = ["kubernetes", "kubernetes.default", service, f"{service}.{env.networks.cluster_domain}"]
-    # The servers know the virtual address by this name (jarvis.hosts.base).
+    # The servers' own name for the virtual address (jarvis.hosts.base).
     names.append(f"api.{env.networks.domain}")
     addresses = [
         str(address) for address in (env.networks.kubernetes_service, *env.held_addresses, server.address)

@@ -1,4 +1,4 @@
-"""The cluster's DNS: CoreDNS on every node, which asks its own."""
+"""DNS of the cluster: CoreDNS on every node, for that node and its pods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMESPACE = "kube-system"
 DNS_PORT, HEALTH_PORT, READY_PORT, METRICS_PORT = 5353, 8080, 8181, 9153
 # The user of the image (images/coredns/recipe.toml).
 USER = 42426
-# How long CoreDNS answers from memory, and who asks it may: seconds.
+# Seconds that CoreDNS, and its clients, may cache an answer.
 TTL_SECONDS = 5
 _LABELS = {"app.kubernetes.io/name": "coredns"}
 
@@ -35,13 +35,18 @@ def corefile(
     upstream: Sequence[IPv4Address],
     aliases: Mapping[str, str],
 ) -> str:
-    """CoreDNS's configuration.
-
-    ``cluster_domain`` and the reverse zones of ``networks`` come from the cluster. ``names``, which are in
-    ``domain``, are at the virtual address. ``aliases`` are further names there, each with the
-    cluster's own name that it leads to. All else is asked of ``upstream``; without one it does not exist.
+    """The configuration of CoreDNS.
 
     The servers' own resolv.conf is never read: it leads back here.
+
+    Args:
+        cluster_domain: domain that is answered from the cluster's Services.
+        networks: networks whose reverse zones are answered from the cluster too.
+        domain: domain of ``names`` and ``aliases``.
+        names: full names that have the virtual address.
+        virtual_address: the virtual address.
+        upstream: DNS servers for everything else; without any, other names do not exist.
+        aliases: full names, each with the name of the cluster's domain that it leads to.
     """
     zones = " ".join([cluster_domain, *map(str, networks)])
     forward = f"forward . {' '.join(map(str, upstream))}" if upstream else ""
@@ -76,7 +81,7 @@ def corefile(
 
 
 def _aliases(names: Mapping[str, str]) -> str:
-    """What answers for each name with the one it leads to, and with the addresses of that one."""
+    """Answers for aliases: a CNAME, and the addresses of the name that it leads to."""
     return "".join(
         f'\n    template IN ANY {name} {{\n        answer "{name}. {TTL_SECONDS} IN CNAME {target}."\n    }}'
         for name, target in names.items()
@@ -89,8 +94,16 @@ def _indented(line: str, columns: int = 8) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterDnsArgs:
-    """``image``: reference of CoreDNS. ``names``: those at the virtual address. ``aliases``: see
-    ``corefile``. ``after``: what its pods need."""
+    """The names that the cluster's DNS answers.
+
+    Attributes:
+        env: the environment.
+        provider: the cluster.
+        image: reference of CoreDNS' image.
+        names: names that have the virtual address.
+        aliases: see ``corefile``.
+        after: resources that the pods need.
+    """
 
     env: Environment
     provider: kubernetes.Provider
@@ -101,11 +114,17 @@ class ClusterDnsArgs:
 
 
 class ClusterDns(Component, token="kubernetes:ClusterDns"):
-    """CoreDNS behind the Service ``kube-dns`` at the tenth address of the services' network, by which a node
-    and its pods reach the node's own where it is ready: a question that went to a lost server would be asked
-    again by the same port, which kube-proxy sends to the same pod, until that is known to be gone.
+    """CoreDNS behind the Service ``kube-dns``, at the tenth address of the services' network.
+
+    A node and its pods use the CoreDNS of their own node, where it is ready. On another server it could be
+    lost with that server: clients repeat a query from the same port, which kube-proxy sends to the same pod
+    until that is known to be gone.
 
     Named ports of headless Services have SRV records: ``_<port>._tcp.<service>.<namespace>.svc.<domain>``.
+
+    Attributes:
+        service: the Service.
+        daemon_set: the pods.
     """
 
     service: objects.Service
@@ -159,7 +178,8 @@ class ClusterDns(Component, token="kubernetes:ClusterDns"):
             spec=daemon_set_spec(args.image, config, args.env.patience),
             opts=self.in_cluster(args.provider, depends_on=[account, binding, files]),
         )
-        # Its await wants endpoints, which the DaemonSet makes: after it, and not beside it.
+        # Pulumi waits for endpoints of the Service, which are the DaemonSet's pods: so it comes after them,
+        # not beside.
         self.service = objects.Service(
             f"{name}-service",
             metadata=_metadata("kube-dns"),
@@ -182,15 +202,20 @@ def _metadata(name: str = "coredns") -> dict[str, Any]:
 
 
 def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) -> dict[str, Any]:
-    """The DaemonSet's spec; the digest of ``config`` makes a changed configuration roll the pods.
-    ``patience``: of the environment."""
+    """The DaemonSet's specification.
+
+    Args:
+        image: reference of CoreDNS' image.
+        config: the Corefile; its digest in the pod's template rolls the pods after a change.
+        patience: the environment's factor for every limit of waiting.
+    """
     digest = hashlib.sha256(config.encode()).hexdigest()
     container = {
         "name": "coredns",
         "image": image,
         "args": ["-conf", "/etc/coredns/Corefile", "-dns.port", str(DNS_PORT)],
-        # Of an API server whose power was cut nothing more is heard: CoreDNS notices after 10 s, not 45, and
-        # so learns from another one which endpoints are gone (client-go: apimachinery's util/net).
+        # An API server that lost its power closes no connection. CoreDNS notices after 10 s rather than 45,
+        # and learns from another one which endpoints are gone (client-go: apimachinery's util/net).
         "env": [
             {"name": "HTTP2_READ_IDLE_TIMEOUT_SECONDS", "value": "7"},
             {"name": "HTTP2_PING_TIMEOUT_SECONDS", "value": "3"},
@@ -222,7 +247,7 @@ def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) ->
             "serviceAccountName": "coredns",
             "priorityClassName": "system-node-critical",
             "tolerations": [{"operator": "Exists"}],
-            # Its own name servers would be itself.
+            # The cluster's DNS would be CoreDNS itself.
             "dnsPolicy": "Default",
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 15,
@@ -238,7 +263,7 @@ def daemon_set_spec(image: pulumi.Input[str], config: str, patience: int = 1) ->
     }
     return {
         "selector": {"matchLabels": _LABELS},
-        # The successor answers before the pod goes: its node has no other.
+        # The successor answers before the pod goes, since its node has no other.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": patient(template, patience),
     }

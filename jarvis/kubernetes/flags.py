@@ -13,17 +13,17 @@ from jarvis.remote.script import read_file
 
 
 def flag_text(value: Option) -> str:
-    """``value`` as a flag has it: booleans in lower case."""
+    """``value`` in the form of a flag: booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def merge_flags(own: Mapping[str, Option], extra: Mapping[str, Option]) -> dict[str, str]:
-    """The flags that Jarvis sets, and those of the configuration, which win; sorted by name."""
+    """Jarvis' flags with those of the configuration, which win; sorted by name."""
     return {name: flag_text(value) for name, value in sorted({**own, **extra}.items())}
 
 
 def merge_objects(own: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration object ``own`` with ``extra`` laid over it: objects key by key, the rest whole."""
+    """The configuration object ``own`` with ``extra`` merged into it: objects key by key, the rest whole."""
     merged = dict(own)
     for name, value in extra.items():
         before = merged.get(name)
@@ -33,9 +33,10 @@ def merge_objects(own: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str,
 
 
 def command_line(program: str, flags: Mapping[str, str]) -> str:
-    """``program`` and its ``flags`` as the value of ExecStart=, one flag a line so that a diff shows which.
+    """A command line for ExecStart=, with one flag a line, so that a diff shows which one changed.
 
-    Raises ``ValueError`` for a flag of more than one line, which a unit cannot hold.
+    Raises:
+        ValueError: a flag has several lines, which a unit cannot hold.
     """
     words = [program]
     for name, value in flags.items():
@@ -54,7 +55,8 @@ def _escape(word: str) -> str:
 def template(name: str, **values: str) -> str:
     """The text of ``jarvis/files/kubernetes/<name>`` with each ``@KEY@`` replaced by the value of ``key``.
 
-    Raises ``ValueError`` where a placeholder has no value, or a value no placeholder.
+    Raises:
+        ValueError: a placeholder has no value, or a value no placeholder.
     """
     text: str = read_file(f"kubernetes/{name}")
     for key, value in values.items():

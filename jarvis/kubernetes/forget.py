@@ -1,8 +1,8 @@
-"""Takes nodes out of a cluster, run as ``python3 jarvis/kubernetes/forget.py`` with a request on stdin.
+"""Removes nodes from a cluster, run as ``python3 jarvis/kubernetes/forget.py`` with a request on stdin.
 
 The request is a JSON object: ``address`` (URL of the API), ``nodes``, and ``authority``, ``certificate``,
-``key`` in PEM. Pods that were on such a node are deleted without waiting for a kubelet that will never
-answer; what made them makes others elsewhere. It imports the standard library alone.
+``key`` in PEM. Pods of such a node are deleted without waiting for a kubelet that will never answer, and
+their controllers replace them elsewhere. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _TIMEOUT_SECONDS = 20
 
 
 def context(request: Mapping[str, Any]) -> ssl.SSLContext:
-    """TLS as the client of the request. Its key lies in a folder that is the user's alone meanwhile."""
+    """A TLS context with the request's client certificate.
+
+    The key is in a private folder while it is loaded.
+    """
     found = ssl.create_default_context(cadata=request["authority"])
     with tempfile.TemporaryDirectory(prefix="jarvis-forget-") as folder:
         pair = Path(folder) / "client.pem"
@@ -32,13 +35,22 @@ def context(request: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 class Api:
-    """The API of a cluster at ``address``."""
+    """The API of a cluster.
+
+    Args:
+        address: its URL.
+        tls: TLS context; ``None`` for plain HTTP.
+    """
 
     def __init__(self, address: str, tls: ssl.SSLContext | None) -> None:
         self._address, self._tls = address, tls
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer; ``None`` for what is not there. Raises ``urllib.error.URLError`` for other errors."""
+        """Sends a request, and returns the response; ``None`` for what does not exist.
+
+        Raises:
+            urllib.error.URLError: any other error.
+        """
         asked = urllib.request.Request(
             self._address + path,
             method=method,
@@ -54,7 +66,7 @@ class Api:
             raise
 
     def forget(self, node: str) -> None:
-        """``node`` is gone, and so are its pods."""
+        """Deletes ``node`` and its pods."""
         self.ask("DELETE", f"/api/v1/nodes/{node}")
         pods = self.ask("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}")
         for pod in pods["items"] if pods else []:

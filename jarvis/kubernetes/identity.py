@@ -1,4 +1,4 @@
-"""Who is who in a cluster: its authorities, the keys that sign and encrypt, and its own clients."""
+"""Identities of a cluster: authorities, signing and encryption keys, and clients of its own."""
 
 from __future__ import annotations
 
@@ -24,38 +24,53 @@ from jarvis.pki import (
 from jarvis.pki.period import LEAF_DAYS
 from jarvis.remote import File
 
-# The user as which the API server calls kubelets; `access.py` gives it its rights.
+# The API servers' user for kubelets. `access.py` gives it its rights.
 KUBELET_CLIENT = "jarvis:kube-apiserver"
 FRONT_PROXY_CLIENT = "front-proxy-client"
-# Members may do anything, whatever RBAC says, while their certificate lives: the program alone, which makes
-# what gives others their rights. https://kubernetes.io/docs/reference/access-authn-authz/rbac
+# A group whose members may do anything, whatever RBAC says, while their certificate lives: only this program,
+# which makes the objects that give others their rights.
+# https://kubernetes.io/docs/reference/access-authn-authz/rbac
 ADMINISTRATORS = "system:masters"
 
 
 def operators_group(rotation: int) -> str:
-    """The group of the operators' certificate, which `access.py` lets do anything: one of its own for each
-    ``rotation``, so that those of before have no right any more, though Kubernetes revokes no certificate."""
+    """The group of the operators' certificate, which `access.py` lets do anything.
+
+    Each ``rotation`` has a group of its own, so former certificates have no right any more, though Kubernetes
+    revokes none.
+    """
     return f"jarvis:operators:{rotation}" if rotation else "jarvis:operators"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentitiesArgs:
-    """``env``: the environment, whose ``rotations`` count by the names below."""
+    """The cluster's environment.
+
+    Attributes:
+        env: the environment, whose ``rotations`` count these identities by name.
+    """
 
     env: Environment
 
 
 class Identities(Component, token="kubernetes:Identities"):
-    """The authorities of a cluster and what is shared by its servers.
+    """The authorities of a cluster, and the keys and certificates that its servers share.
 
-    - ``authority``: signs servers and clients of the Kubernetes API. ``front_proxy``: signs the API server
-      as the front of extension API servers. Neither key is ever on a server.
-    - ``service_accounts``: the key pair that signs the tokens of service accounts.
-    - ``encryption``: the EncryptionConfiguration of Secrets at rest, secret.
-    - ``kubelet_client``, ``front_proxy_client``, ``controller_manager``, ``scheduler``, ``proxy``,
-      ``health``, ``admin``, ``operator``: certificates of clients. ``health`` has no right but that of every
-      client to ask whether an API server is ready. ``admin`` is the program itself. ``operator`` is of the
-      group ``operators``.
+    Attributes:
+        authority: signs servers and clients of the Kubernetes API. Its key is never on a server.
+        front_proxy: signs the API server as the front of extension API servers. Its key is never on a server.
+        service_accounts: key pair that signs tokens of service accounts.
+        encryption: EncryptionConfiguration of Secrets at rest, secret.
+        kubelet_client: client certificate of the API servers, for kubelets.
+        front_proxy_client: client certificate of the API servers, for extension API servers.
+        controller_manager: client certificate.
+        scheduler: client certificate.
+        proxy: client certificate of kube-proxy.
+        health: client certificate without a right but that of every client, to ask an API server for
+            readiness.
+        admin: client certificate of this program.
+        operators: group of the operators.
+        operator: client certificate of that group.
     """
 
     def __init__(self, name: str, args: IdentitiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -108,8 +123,15 @@ class Identities(Component, token="kubernetes:Identities"):
         authority: Authority | None = None,
         days: int = LEAF_DAYS,
     ) -> Certificate:
-        """A client's certificate for ``user``, called ``<name>-<item>`` in the stack and in ``rotations``,
-        that lives ``days``."""
+        """A client certificate for ``user``.
+
+        Args:
+            item: the certificate is called ``<name>-<item>`` in the stack and in ``rotations``.
+            user: the common name.
+            organizations: groups of the user.
+            authority: signs it; the cluster's authority by default.
+            days: lifetime.
+        """
         return Certificate(
             f"{self._name}-{item}",
             CertificateArgs(
@@ -132,7 +154,16 @@ class Identities(Component, token="kubernetes:Identities"):
         organizations: Sequence[str] = (),
         client: bool = False,
     ) -> Certificate:
-        """A server's certificate, called ``<name>-<item>`` in the stack and in ``rotations``."""
+        """A server certificate.
+
+        Args:
+            item: the certificate is called ``<name>-<item>`` in the stack and in ``rotations``.
+            common_name: the common name.
+            dns_names: DNS names of the server.
+            addresses: IP addresses of the server.
+            organizations: groups, where it is a client too.
+            client: it is a client too.
+        """
         return Certificate(
             f"{self._name}-{item}",
             CertificateArgs(
@@ -170,17 +201,21 @@ class Identities(Component, token="kubernetes:Identities"):
 
 
 def encryption_key_numbers(rotation: int) -> list[int]:
-    """The keys that API servers hold, the one that encrypts first.
+    """Numbers of the keys that API servers hold, the one that encrypts first.
 
-    API servers change one by one, and each must read what any other has written. The next key is therefore
-    there, for reading, before it is the one that encrypts; and no earlier one goes away, since Secrets that
-    were not written since still need it.
+    API servers change one by one, and each must read what any other has written. So the next key is there,
+    for reading, before it encrypts. Former keys stay: Secrets that were not written since need them.
     """
     return [rotation, rotation + 1, *range(rotation - 1, -1, -1)]
 
 
 def encryption_configuration(numbers: Sequence[int], keys: Sequence[str]) -> str:
-    """The EncryptionConfiguration (JSON is YAML) of Secrets, with ``keys`` of 32 bytes in base64."""
+    """The EncryptionConfiguration of Secrets, as JSON, which is YAML.
+
+    Args:
+        numbers: numbers of the keys, the one that encrypts first.
+        keys: keys of 32 bytes in base64, in the same order.
+    """
     named = [{"name": f"key-{number}", "secret": key} for number, key in zip(numbers, keys, strict=True)]
     document = {
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -197,8 +232,18 @@ def credentials(
     owner: str = "root:root",
     name: str = "client",
 ) -> tuple[list[File], list[File]]:
-    """The files of a client or server in ``folder``: clear ones (``ca.crt``, ``<name>.crt``) and the secret
-    ``<name>.key``, which only ``owner`` can read."""
+    """The certificate files of a client or server.
+
+    Args:
+        folder: folder on the server.
+        authority: certificates to trust, in PEM.
+        pair: certificate and key.
+        owner: ``user:group`` that alone can read the key.
+        name: name of the certificate's files.
+
+    Returns:
+        Clear files (``ca.crt``, ``<name>.crt``), and the secret one (``<name>.key``).
+    """
     clear = [
         File(path=f"{folder}/ca.crt", content=authority),
         File(path=f"{folder}/{name}.crt", content=pair.chain),

@@ -1,4 +1,4 @@
-"""kubeconfig files, as pure functions."""
+"""Kubeconfig files, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from pathlib import PurePosixPath
 
 from jarvis.kubernetes.flags import to_yaml
 
-# Where each server's own HAProxy passes on to the API servers.
+# Each server's own proxy to the API servers.
 LOCAL_SERVER = "https://127.0.0.1:7443"
 
 
 def file_kubeconfig(user: str, folder: str, server: str = LOCAL_SERVER) -> str:
-    """The kubeconfig of ``user`` on a server: it names the files ``ca.crt``, ``client.crt`` and
-    ``client.key`` in ``folder``, and so holds no secret."""
+    """The kubeconfig of ``user`` on a server. It names files, and so holds no secret.
+
+    Args:
+        user: name of the user in the file.
+        folder: folder with ``ca.crt``, ``client.crt`` and ``client.key``.
+        server: URL of the API.
+    """
     base = PurePosixPath(folder)
     return to_yaml(
         _document(
@@ -25,7 +30,7 @@ def file_kubeconfig(user: str, folder: str, server: str = LOCAL_SERVER) -> str:
 
 
 def whole_kubeconfig(user: str, cluster: str, server: str, authority: str, certificate: str, key: str) -> str:
-    """The kubeconfig of ``user`` of ``cluster``, with everything in it; the PEM texts as they are.
+    """The kubeconfig of ``user`` of ``cluster`` with certificates and key in it, given in PEM.
 
     It holds a private key: a secret.
     """

@@ -1,4 +1,4 @@
-"""The way from a server to the API servers: a HAProxy of its own, which notices when one is lost."""
+"""Each server's proxy to the API servers: a HAProxy that notices when one of them is lost."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from jarvis.remote.script import read_file
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# Succeeds when one of the API servers ADDRESS:PORT, its arguments, is ready.
+# A command that succeeds when one of the API servers ADDRESS:PORT, its arguments, is ready.
 READY = "/var/lib/jarvis/bin/apiserver-ready"
-# Succeeds when ADDRESS PORT accepts connections.
+# A command that succeeds when ADDRESS PORT accepts connections.
 PORT_OPEN = "/var/lib/jarvis/bin/port-open"
 LOCAL_ADDRESS, LOCAL_PORT = "127.0.0.1", 7443
 HEALTH = "/etc/kubernetes/health"
@@ -28,11 +28,15 @@ FOLDER = "/etc/kubernetes/apiserver-proxy"
 def haproxy_config(
     servers: Sequence[tuple[str, str]], *, public_port: int | None = None, patience: int = 1
 ) -> str:
-    """HAProxy's configuration for the API servers ``(name, address:port)``.
+    """HAProxy's configuration for the API servers.
 
-    TLS passes through untouched; health checks ask /readyz with a client's certificate. ``public_port`` is
-    listened on as well, for a server that may hold the virtual address and runs no API server.
-    ``patience``: how many times as long as on a usual server an answer may take.
+    TLS passes through untouched. Health checks ask /readyz with a client certificate.
+
+    Args:
+        servers: name and ``address:port`` of each API server.
+        public_port: further port to listen on, for a server that may hold the virtual address and runs no API
+            server.
+        patience: factor for the time that a response may take.
     """
     lines = [f"  server {name} {address}" for name, address in servers]
     public = f"  bind 0.0.0.0:{public_port}\n" if public_port else ""
@@ -50,8 +54,15 @@ def haproxy_config(
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServerProxyArgs:
-    """``servers``: name and address:port of every API server. ``public_port``: see ``haproxy_config``.
-    ``after``: what changes before this one."""
+    """The proxy of one server.
+
+    Attributes:
+        host: the server.
+        identities: certificates of the cluster.
+        servers: name and ``address:port`` of every API server.
+        public_port: see ``haproxy_config``.
+        after: proxies that change before this one.
+    """
 
     host: Host
     identities: Identities
@@ -61,7 +72,7 @@ class ApiServerProxyArgs:
 
 
 class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
-    """HAProxy on one server's 127.0.0.1:7443, and the means to ask an API server whether it is ready."""
+    """HAProxy on one server's 127.0.0.1:7443, with the command that asks an API server for readiness."""
 
     def __init__(
         self, name: str, args: ApiServerProxyArgs, opts: pulumi.ResourceOptions | None = None

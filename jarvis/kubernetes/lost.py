@@ -1,4 +1,4 @@
-"""Nodes of servers that are gone for good: forgotten, and refused."""
+"""Nodes of lost servers: removed from the cluster, and refused by it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from typing import Any
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.kubernetes.identity import Identities
 from jarvis.remote import LocalCheck, LocalCheckArgs
 
 
 def node_user(server: str) -> str:
-    """The user that the kubelet of ``server`` is for the API."""
+    """The user that the API knows the kubelet of ``server`` as."""
     return f"system:node:{server}"
 
 
 def lost_nodes(env: Environment) -> list[str]:
-    """The names of the nodes that are gone for good, in the configuration's order."""
-    return [server.name for server in env.lost if Role.WORKER in server.roles]
+    """Names of the lost nodes, in the configuration's order."""
+    return [server.name for server in env.lost if ServerRole.WORKER in server.roles]
 
 
 def authorization(nodes: Sequence[str], nobody: str) -> str:
     """The API server's AuthorizationConfiguration that refuses the kubelets of ``nodes`` everything.
 
-    Kubernetes has no list of revoked certificates. A webhook that is asked for these users alone, that
-    nobody answers (``nobody`` is a kubeconfig of it), and whose silence means no, comes before all others.
-    All other users are judged as without it.
+    Kubernetes has no list of revoked certificates. So a webhook comes first that is asked for these users
+    alone, that nobody answers, and whose silence means no. All other users are authorized as without it.
     https://kubernetes.io/docs/reference/access-authn-authz/authorization/#using-configuration-file-for-authorization
+
+    Args:
+        nodes: names of the nodes.
+        nobody: path of the webhook's kubeconfig.
     """
     users = ", ".join(json.dumps(node_user(node)) for node in nodes)
     document: Mapping[str, Any] = {
@@ -52,7 +55,7 @@ def authorization(nodes: Sequence[str], nobody: str) -> str:
                     "matchConditions": [{"expression": f"request.user in [{users}]"}],
                 },
             },
-            # The API server knows these two by no other names.
+            # The API server accepts no other names for these two.
             {"type": "Node", "name": "node"},
             {"type": "RBAC", "name": "rbac"},
         ],
@@ -61,7 +64,7 @@ def authorization(nodes: Sequence[str], nobody: str) -> str:
 
 
 def nobody_kubeconfig() -> str:
-    """A kubeconfig that leads to a port of this server where nobody listens (tcpmux, RFC 1078, is gone)."""
+    """A kubeconfig that leads to a local port where nobody listens (tcpmux, RFC 1078, is gone)."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -75,7 +78,13 @@ def nobody_kubeconfig() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ForgottenNodesArgs:
-    """``nodes``: names of the nodes. ``address``: URL of the API. ``identities``: as whom."""
+    """The nodes to remove.
+
+    Attributes:
+        nodes: their names.
+        address: URL of the API.
+        identities: certificates of the cluster, for the client.
+    """
 
     nodes: Sequence[str]
     address: str
@@ -83,17 +92,22 @@ class ForgottenNodesArgs:
 
 
 class ForgottenNodes(Component, token="kubernetes:ForgottenNodes"):
-    """Takes the nodes of lost servers out of the cluster, with what ran there: their pods are made anew
-    elsewhere at once, and no DaemonSet waits for one. ``done``: the resource after which they are gone."""
+    """Removes the nodes of lost servers, and their pods, from the cluster.
 
-    done: pulumi.Resource
+    Controllers replace the pods elsewhere at once, and no DaemonSet waits for a lost node.
+
+    Attributes:
+        ready: the removal.
+    """
+
+    ready: pulumi.Resource
 
     def __init__(
         self, name: str, args: ForgottenNodesArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
         identities = args.identities
-        self.done = LocalCheck(
+        self.ready = LocalCheck(
             name,
             LocalCheckArgs(
                 command="exec python3 jarvis/kubernetes/forget.py",

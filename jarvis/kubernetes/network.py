@@ -1,4 +1,4 @@
-"""The pod network of one server: a bridge, addresses of its own part, and routes to the other servers'."""
+"""The pod network of one server: a bridge, addresses, and routes to the other servers' pods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.kubernetes.flags import template
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
@@ -23,11 +23,11 @@ BRIDGE = "cni0"
 FOLDER = "/etc/kubernetes/pod-network"
 SCRIPT = "/var/lib/jarvis/bin/pod-network"
 ACCESS = "/var/lib/jarvis/cni/jarvis-access"
-# The port that the HTTP gateway's pods listen on (jarvis.gateway.http).
+# The HTTP gateway's port in its pods (jarvis.gateway.http).
 GATEWAY_PORT = 8443
-# Of Keystone, Glance and what they keep in memcached.
+# Ports of Keystone, Glance and memcached.
 API_PORTS = (5000, 9292, 11211)
-# What CoreDNS's pods listen on (jarvis.kubernetes.dns).
+# The port of CoreDNS' pods (jarvis.kubernetes.dns).
 DNS_PORT = 5353
 
 
@@ -57,15 +57,15 @@ def cni_config(pod_subnet: IPv4Network) -> str:
 
 
 def pod_routes(env: Environment, server: Server) -> list[tuple[IPv4Network, IPv4Address]]:
-    """The pod networks of the servers other than ``server``, each with the address it is reached by."""
+    """Pod networks of the servers other than ``server``, each with the address that it is reached by."""
     return [(env.pod_subnet(other), other.address) for other in env.present if other.name != server.name]
 
 
 def routes_file(env: Environment, server: Server) -> str:
-    """The routes of ``server``, as ``pod-network.sh`` reads them.
+    """The routes of ``server``, in the form that ``pod-network.sh`` reads.
 
-    The Services' network has one as well: kube-proxy translates a Service's address only after a route for
-    it was found, and a server without a default route would find none.
+    The services' network has one as well: kube-proxy translates a Service's address only after a route for it
+    was found, which a server without a default route would lack.
     """
     lines = [f"{subnet} via {address}\n" for subnet, address in pod_routes(env, server)]
     own = f"{env.pod_subnet(server)} here\n"
@@ -73,9 +73,9 @@ def routes_file(env: Environment, server: Server) -> str:
 
 
 def masquerade_rules(env: Environment) -> str:
-    """nftables rules by which pods reach what has no route back to them, under their server's address.
+    """Rules of nftables that masquerade pods' traffic to destinations without a route back to pods.
 
-    The servers do have such routes, so they see the pods' own addresses.
+    The servers have such routes, and see the pods' own addresses.
     """
     networks = env.networks
     inside = [networks.pods, *env.held_addresses, *(server.address for server in env.servers)]
@@ -83,9 +83,9 @@ def masquerade_rules(env: Environment) -> str:
 
 
 def access_rules(env: Environment, server: Server) -> str:
-    """nftables rules for whom the pods of ``server`` may speak to (docs/decisions/018-network-access.md)."""
+    """Rules of nftables for what the pods of ``server`` may reach (docs/decisions/018-network-access.md)."""
 
-    def having(role: Role) -> str:
+    def having(role: ServerRole) -> str:
         return ", ".join(str(one.address) for one in env.with_role(role))
 
     return template(
@@ -99,21 +99,26 @@ def access_rules(env: Environment, server: Server) -> str:
         https=str(GATEWAY_PORT),
         virtual_address=_either(env.held_addresses),
         public=str(env.gateway.https_port),
-        storage=having(Role.STORAGE),
-        control_plane=having(Role.CONTROL_PLANE),
+        storage=having(ServerRole.STORAGE),
+        control_plane=having(ServerRole.CONTROL_PLANE),
     )
 
 
 def _either(addresses: Sequence[IPv4Address]) -> str:
-    """``addresses`` as nftables compares with them."""
+    """``addresses`` in nftables' form: one address, or a set."""
     one, *more = map(str, addresses)
     return f"{{ {', '.join([one, *more])} }}" if more else one
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodNetworkArgs:
-    """``host``: the server. ``env``: whose other servers it has routes to. ``after``: what changes
-    before this one."""
+    """The pod network of one server.
+
+    Attributes:
+        host: the server.
+        env: the environment, with the servers that it needs routes to.
+        after: pod networks that change before this one.
+    """
 
     host: Host
     env: Environment
@@ -121,10 +126,10 @@ class PodNetworkArgs:
 
 
 class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
-    """CNI configuration, routes and address translation of one server's pods.
+    """CNI configuration, routes and address translation for one server's pods.
 
-    The kernel settings that it needs are the host's (`jarvis.hosts`). What pods may reach is limited by rules
-    of the server; NetworkPolicy objects are not heeded.
+    The base role sets the kernel settings that it needs (`jarvis.hosts`). What pods may reach is limited by
+    the server's nftables rules; NetworkPolicy objects have no effect.
     """
 
     def __init__(self, name: str, args: PodNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:

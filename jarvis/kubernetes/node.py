@@ -1,4 +1,4 @@
-"""What runs pods on one server: containerd, kubelet and kube-proxy."""
+"""A node: containerd, kubelet and kube-proxy on one server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from jarvis.config import Environment, Role, Server
+from jarvis.config import Environment, Server, ServerRole
 from jarvis.core.component import Component
 from jarvis.core.tls import CIPHER_SUITES
 from jarvis.kubernetes.containerd import FOLDER as CONTAINERD
@@ -28,21 +28,20 @@ if TYPE_CHECKING:
 KUBELET = "/etc/kubernetes/kubelet"
 KUBE_PROXY = "/etc/kubernetes/kube-proxy"
 BIN = "/var/lib/jarvis/bin"
-# What root alone reads, though it holds no secret: CIS 4.1.3, 4.1.5, 4.1.9.
+# Mode of files that only root may read though they hold no secret: CIS 4.1.3, 4.1.5, 4.1.9.
 OWN = "0600"
 ROLE_LABEL = "jarvis.internal/"
-# The file that lists the name servers a server itself uses, without systemd-resolved's own 127.0.0.53,
-# which no pod could reach.
+# The server's own name servers, without the 127.0.0.53 of systemd-resolved, which no pod can reach.
 RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
 
-# Processes and threads of one pod: a bomb of forks ends in its own pod. Four times what OpenShift gives one
-# (4096), since some hold much: a service has a few dozen, one that holds virtual machines has some of each.
-# Debian's kernel counts to 4194304 (systemd: 50-pid-max.conf). It holds for pods that are made afterwards.
+# Most processes and threads of one pod, so that a fork bomb ends in its own pod. It is four times OpenShift's
+# limit (4096), since some pods need many: a service has a few dozen, and one that runs virtual machines some
+# for each. Debian's kernel has 4194304 (systemd: 50-pid-max.conf). A change applies to new pods.
 POD_PIDS = 16384
 
 
 def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The KubeletConfiguration; ``extra`` is laid over it."""
+    """The KubeletConfiguration, with ``extra`` merged into it."""
     own: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -65,7 +64,7 @@ def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]
         "nodeLeaseDurationSeconds": NODE_LEASE_SECONDS,
         "makeIPTablesUtilChains": False,
         "podPidsLimit": POD_PIDS,
-        # What says nothing of its own runs as if it had said RuntimeDefault, which all pods here say.
+        # Pods without a seccomp profile get RuntimeDefault, which all pods here ask for.
         "seccompDefault": True,
         "serializeImagePulls": False,
         "maxParallelImagePulls": 3,
@@ -76,7 +75,7 @@ def kubelet_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]
 
 
 def kube_proxy_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The KubeProxyConfiguration; ``extra`` is laid over it."""
+    """The KubeProxyConfiguration, with ``extra`` merged into it."""
     own: dict[str, Any] = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -92,13 +91,13 @@ def kube_proxy_config(env: Environment, extra: Mapping[str, Any]) -> dict[str, A
 
 
 def node_labels(server: Server) -> dict[str, str]:
-    """The labels of the server's node: one for each role, and those of the configuration."""
+    """Labels of the server's node: one for each server role, and those of the configuration."""
     return {**{f"{ROLE_LABEL}{role.value}": "true" for role in sorted(server.roles)}, **server.labels}
 
 
 def label_patch(labels: Mapping[str, str]) -> str:
-    """A merge patch that gives a node ``labels``, and takes away those of roles that it has no more."""
-    roles = {f"{ROLE_LABEL}{role.value}": None for role in Role}
+    """A merge patch that gives a node ``labels`` and removes those of former roles."""
+    roles = {f"{ROLE_LABEL}{role.value}": None for role in ServerRole}
     return json.dumps({"metadata": {"labels": {**roles, **labels}}}, indent=2)
 
 
@@ -106,12 +105,16 @@ def label_patch(labels: Mapping[str, str]) -> str:
 class NodeArgs:
     """One node.
 
-    - ``host``, ``env``, ``identities``: where, of which environment, as whom.
-    - ``pause_image``: reference of every pod's first container.
-    - ``registry_servers``: addresses of the registry, the nearest first. ``registry_authority`` (PEM) and
-      ``registry_client``: how images are pulled from there.
-    - ``after``: what changes before anything of this node.
-    - ``after_kubelet``: what the kubelet waits for: the pod network, the proxy, the first API server.
+    Attributes:
+        host: the server.
+        env: the environment.
+        identities: certificates of the cluster.
+        pause_image: reference of every pod's first container.
+        registry_servers: addresses of the registry, the nearest first.
+        registry_authority: certificates of the registry's authority in PEM.
+        registry_client: client certificate for the registry.
+        after: resources that change before anything of this node.
+        after_kubelet: resources that the kubelet waits for: pod network, proxy, first API server.
     """
 
     host: Host
@@ -126,20 +129,28 @@ class NodeArgs:
 
 
 class Node(Component, token="kubernetes:Node"):
-    """containerd, kubelet and kube-proxy on one server; ready when the API server calls the node ready.
+    """containerd, kubelet and kube-proxy on one server.
 
-    ``containerd``, ``kubelet`` and ``proxy`` are their resources. Their restart does not restart pods.
+    Restarting them does not restart pods.
+
+    Attributes:
+        containerd: containerd's role.
+        kubelet: the kubelet's role, done when the API calls the node ready.
+        proxy: kube-proxy's role.
+        ready: kubelet and kube-proxy.
     """
 
     containerd: HostService
     kubelet: HostService
     proxy: HostService
+    ready: list[HostService]
 
     def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.containerd = self._containerd(name, args)
         self.kubelet = self._kubelet(name, args)
         self.proxy = self._proxy(name, args)
+        self.ready = [self.kubelet, self.proxy]
         self.register_outputs({})
 
     def _containerd(self, name: str, args: NodeArgs) -> HostService:

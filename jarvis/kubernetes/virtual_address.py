@@ -1,4 +1,4 @@
-"""The address by which the outside reaches the API and the gateway, held by one server at a time."""
+"""The virtual address of the API and the gateway, held by one server at a time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = "/etc/kubernetes/virtual-address"
 GATEWAY_READY = "/var/lib/jarvis/bin/gateway-ready"
-# Equal on all: an address then stays where it is when a server comes back, since VRRP moves it to a higher
-# priority only (RFC 5798, section 6.4.2). A server whose gateway answers counts for more.
+# Equal on all servers: VRRP moves an address to a higher priority only (RFC 5798, section 6.4.2), so it stays
+# where it is when a server comes back. A ready gateway adds to a server's priority.
 PRIORITY = 100
 GATEWAY_BONUS = 50
 
@@ -38,17 +38,27 @@ def keepalived_config(
     gateway_port: int,
     patience: int = 1,
 ) -> str:
-    """keepalived's configuration on ``server``, whose API (``api_port``) must be ready for it to hold the
-    address, and whose gateway should be ready.
+    """The configuration of keepalived on one server.
 
-    ``virtual_addresses``: one, and a second while it changes. Holders tell each other the first alone, and
-    hold the second beside it: keepalived does not listen to one that tells another list, so that several
-    would hold the address until the last has changed.
+    The server can hold the address only while its API is ready, and is preferred while its gateway is.
 
-    ``interface`` empty: ``%INTERFACE%`` stands there, and is replaced on the server by that of ``address``.
-    ``patience``: how many times as long as on a usual server a check may take.
+    During a change there are two addresses. Holders announce the first alone and hold the second beside it:
+    keepalived ignores a peer that announces another list, so several servers would hold the address until the
+    last of them has changed.
+
+    Args:
+        server: name of the server.
+        address: its own address.
+        interface: interface of that address; empty for the placeholder ``%INTERFACE%``, which the server
+            replaces.
+        peers: addresses of the other holders.
+        virtual_addresses: one, or two during a change.
+        router_id: VRRP id.
+        api_port: port of the API on the server.
+        gateway_port: HTTPS port of the gateway on the server.
+        patience: factor for the time that a check may take.
     """
-    # keepalived gives its scripts no variables.
+    # keepalived passes no environment to its scripts.
     factor = f"/usr/bin/env JARVIS_PATIENCE_FACTOR={patience} " if patience > 1 else ""
     return template(
         "keepalived.conf",
@@ -60,7 +70,7 @@ def keepalived_config(
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
-        # keepalived begins the next check whether the last has ended or not.
+        # keepalived starts the next check even while the last one runs.
         interval=str(2 * patience),
         api_timeout=str(4 * patience),
         gateway_timeout=str(3 * patience),
@@ -70,7 +80,7 @@ def keepalived_config(
 
 
 def _unicast(address: IPv4Address, peers: Sequence[IPv4Address]) -> str:
-    """To whom VRRP speaks; a server that is alone has nobody (keepalived refuses an empty list)."""
+    """The unicast peers of VRRP; nothing for a lone server (keepalived refuses an empty list)."""
     if not peers:
         return ""
     lines = "".join(f"    {peer}\n" for peer in peers)
@@ -78,7 +88,7 @@ def _unicast(address: IPv4Address, peers: Sequence[IPv4Address]) -> str:
 
 
 def _beside(addresses: Sequence[IPv4Address]) -> str:
-    """What is held and told nobody (keepalived.conf(5), virtual_ipaddress_excluded)."""
+    """Addresses that are held and not announced (keepalived.conf(5), virtual_ipaddress_excluded)."""
     if not addresses:
         return ""
     lines = "".join(f"    {address}/32\n" for address in addresses)
@@ -87,8 +97,15 @@ def _beside(addresses: Sequence[IPv4Address]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualAddressArgs:
-    """``holders``: every server that may hold the address, this ``host`` among them. ``api_port``: where the
-    API answers on each. ``after``: what must be there first, such as the API server of this server."""
+    """A holder of the virtual address.
+
+    Attributes:
+        host: the server.
+        env: the environment.
+        holders: every server that may hold the address, this one included.
+        api_port: port of the API on each of them.
+        after: resources to wait for, such as the API server of this server.
+    """
 
     host: Host
     env: Environment
@@ -98,8 +115,10 @@ class VirtualAddressArgs:
 
 
 class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
-    """keepalived on one server, speaking VRRP by unicast to the others. Ready when the address answers,
-    whoever holds it; both, while it changes."""
+    """keepalived on one server, which speaks VRRP by unicast to the other holders.
+
+    It is ready when the address answers, whoever holds it; during a change, when both do.
+    """
 
     def __init__(
         self, name: str, args: VirtualAddressArgs, opts: pulumi.ResourceOptions | None = None

@@ -23,7 +23,7 @@ from jarvis.core.pods import (
     spread_over_servers,
 )
 from jarvis.core.tls import OPENSSL_CIPHERS
-from jarvis.gateway import Passage, gateway_host
+from jarvis.gateway import TcpRoute, gateway_host
 from jarvis.openstack.config import encoded
 from jarvis.openstack.platform import Platform
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
@@ -50,16 +50,16 @@ def cache_name(service: str) -> str:
 
 
 def cache_host(env: Environment, service: str) -> str:
-    """The name by which pods reach the cache of ``service``, through the gateway (see ``cache_passage``)."""
+    """The name by which pods reach the cache of ``service``, by the gateway (see ``cache_tcp_route``)."""
     return f"{cache_name(service)}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
 
 
-def cache_passage(env: Environment, service: str) -> Passage:
+def cache_tcp_route(env: Environment, service: str) -> TcpRoute:
     """The way to the cache of ``service``. Its client waits 3 s for each answer, in each of a dozen parts of
     Keystone: it must be told at once when the cache has gone."""
     name = cache_name(service)
     services = [f"{name}-{number}.{env.openstack.namespace}" for number in NUMBERS]
-    return Passage(name=name, port=PORT, services=services)
+    return TcpRoute(name=name, port=PORT, services=services)
 
 
 def cache_options(host: str) -> dict[str, Option]:

@@ -9,7 +9,7 @@ from typing import Protocol
 import pulumi
 
 from jarvis.config import Environment
-from jarvis.config.openstack import Glance as Settings
+from jarvis.config.openstack import GlanceSettings as Settings
 from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.gateway import Route

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pulumi
 
-from jarvis.config.openstack import Rotation
+from jarvis.config.openstack import RotationSchedule
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
@@ -24,7 +24,7 @@ from jarvis.openstack.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_t
 from jarvis.remote.script import read_file
 
 # Cron's notation, UTC, and the shortest time between two, in seconds.
-SCHEDULES: Mapping[Rotation, tuple[str, int]] = {
+SCHEDULES: Mapping[RotationSchedule, tuple[str, int]] = {
     "daily": ("17 3 * * *", 86_400),
     "weekly": ("17 3 * * 0", 7 * 86_400),
     "monthly": ("17 3 1 * *", 28 * 86_400),
@@ -62,7 +62,7 @@ class KeyRingArgs:
     pod: PodArgs
     secret: str
     before: pulumi.Input[str]
-    rotation: Rotation
+    rotation: RotationSchedule
     most: int
     lifetime: int = 0
     migrate: Sequence[str] = ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pulumi
 
 from jarvis.config import Environment
-from jarvis.config.openstack import Keystone as Settings
+from jarvis.config.openstack import KeystoneSettings as Settings
 from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component

@@ -83,7 +83,7 @@ class Platform(Component, token="openstack:Platform"):
                     namespace=self.namespace,
                     service=service,
                     nodes=args.nodes,
-                    after=[namespace, *args.links.applied],
+                    after=[namespace, *args.links.ready],
                 ),
                 self.child(),
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pulumi
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.openstack import Service as Settings
+from jarvis.config.openstack import ServiceSettings as Settings
 from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component

@@ -1,7 +1,7 @@
 """Authorities, certificates, keys and passwords: made once, kept secret in the state, renewed by a diff.
 
-The generator, ``python3 -m jarvis.pki.issue``, lives in this package and runs some thirty times at a first
-deployment. The components, which import Pulumi (half a second), are therefore loaded when first asked for.
+The generator, ``python3 -m jarvis.pki.issue``, is part of this package and runs some thirty times in a first
+deployment. Components import Pulumi, which takes half a second, and so are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An authority that signs certificates, and follows itself without a gap."""
+"""Certificate authorities with a rollover that leaves no gap."""
 
 from __future__ import annotations
 
@@ -16,23 +16,30 @@ from jarvis.remote import LocalSecret, LocalSecretArgs
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorityArgs:
-    """``common_name``: of its certificate. ``rotation``: raised by one, never by more, to make it anew."""
+    """An authority's name and generation.
+
+    Attributes:
+        common_name: of the subject.
+        rotation: counter; raised by one, never by more, to make the authority anew.
+    """
 
     common_name: str
     rotation: int = 0
 
 
 class Authority(Component, token="pki:Authority"):
-    """A self-signed authority of ten years, made anew every three, or when ``rotation`` goes up.
+    """A self-signed authority of ten years, renewed every three, or when ``rotation`` goes up.
 
-    Three generations exist at any time: the one that signed before, the one that signs, and the one that
-    will sign next. All three are trusted. When a generation ends, servers are changed one by one, and each
-    trusts the certificates of those before and after it: a rotation is one rolling ``pulumi up``. After a
-    theft of the key rotate twice, since the stolen generation is trusted until the second.
+    Three generations exist at any time: the former, the signing and the next one, and all three are trusted.
+    When a generation ends servers are changed one by one, and each trusts the certificates of those that
+    changed and those that did not: a rollover is one rolling ``pulumi up``. After a theft of the key rotate
+    twice, since the stolen generation stays trusted until the second.
 
-    - ``certificate``: the certificates of all three in PEM, the signing one first: what to trust.
-    - ``issuer``: the signing one's certificate alone. ``key``: its private key, secret.
-    - ``common_name``: of the subject, as given.
+    Attributes:
+        common_name: of the subject.
+        certificate: certificates of all three generations in PEM, the signing one first: the trust bundle.
+        issuer: certificate of the signing generation alone.
+        key: its private key in PEM, secret.
     """
 
     common_name: str
@@ -55,7 +62,7 @@ class Authority(Component, token="pki:Authority"):
                         f"{name}-{number}",
                         f"generation {number} of the authority {name}",
                         name,
-                        # The next rotation takes it away.
+                        # The next rotation removes the former generation.
                         ends=number < signing,
                     )
                 ),

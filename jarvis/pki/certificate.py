@@ -1,4 +1,4 @@
-"""A certificate of a server or a client."""
+"""Certificates of servers and clients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from jarvis.remote import LocalSecret, LocalSecretArgs
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateArgs:
-    """What is certified.
+    """The content of a certificate.
 
-    - ``authority``: who signs. ``common_name``: at most 64 characters. ``organizations``: as Kubernetes
-      reads a user's groups. ``dns_names``, ``addresses``: what a server is called.
-    - ``client``, ``server``: what it is good for. ``rotation``: raised by one to make it anew.
-    - ``days``: how long it lives, 2 at least.
+    Attributes:
+        authority: who signs it.
+        common_name: at most 64 characters.
+        organizations: of the subject; Kubernetes reads them as groups of the user.
+        dns_names: DNS names of a server.
+        addresses: IP addresses of a server.
+        client: it is valid for a client.
+        server: it is valid for a server.
+        rotation: counter; raised by one to make the certificate anew.
+        days: lifetime, 2 at least.
 
-    Raises ``ValueError`` for one that is good for nothing, and for a server without name or address.
+    Raises:
+        ValueError: it is for neither client nor server, or for a server without name and address.
     """
 
     authority: Authority
@@ -44,10 +51,12 @@ class CertificateArgs:
 
 
 class Certificate(LocalSecret, once_in="pki:Certificate"):
-    """A certificate, made anew every half of its life, with its authority, or by ``rotation``.
+    """A certificate, renewed after half of its life, with its authority, or by ``rotation``.
 
-    - ``certificate``: in PEM. ``chain``: the same followed by its issuer's. ``key``: private key in PEM
-      (PKCS #8), secret.
+    Attributes:
+        certificate: the certificate in PEM.
+        chain: the certificate followed by its issuer's.
+        key: private key in PEM (PKCS #8), secret.
     """
 
     certificate: pulumi.Output[str]

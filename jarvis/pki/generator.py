@@ -1,8 +1,8 @@
 """The generator of keys, certificates and passwords; ``python3 -m jarvis.pki.issue`` leads here.
 
-It reads one JSON object from stdin and writes the result to stdout. ``kind`` says what is made, and the rest
-of the object what it is like (``jarvis.pki.request``); see the functions below. A mistake is one line on
-stderr, which never repeats the request: that may hold an authority's key.
+It reads one JSON object from stdin and writes the result to stdout. ``kind`` names what is made, and the
+other fields describe it (``jarvis.pki.request``); the functions below have their meaning. An error is one
+line on stderr that never repeats the request, which may hold an authority's key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from jarvis.pki.request import complete
 
 AUTHORITY_DAYS = 3650
-# A server whose clock is behind must not take a new certificate for one of the future.
+# A server whose clock is slow must accept a new certificate.
 BACKDATED = timedelta(hours=1)
 # RFC 5280, appendix A: ub-common-name.
 MAX_COMMON_NAME = 64
@@ -36,7 +36,7 @@ Request = Mapping[str, Any]
 def authority(request: Request) -> str:
     """A self-signed authority of ``common_name``: JSON with ``certificate`` and ``key`` in PEM.
 
-    Requests differ by ``generation``, which is what makes a new one.
+    ``generation`` tells requests apart: another number makes a new authority.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(request["common_name"])
@@ -51,12 +51,14 @@ def authority(request: Request) -> str:
 
 
 def certificate(request: Request) -> str:
-    """A leaf signed by ``authority`` (an object with ``common_name`` and ``key``): JSON as for an authority.
+    """A leaf certificate signed by ``authority``: JSON as for an authority.
 
-    ``common_name`` and ``organizations`` name the subject; ``dns_names`` and ``addresses`` are those of a
-    ``server``; ``client`` and ``server`` say what it is good for; it lives ``days``.
+    ``authority`` is an object with ``common_name`` and ``key``. ``common_name`` and ``organizations`` name
+    the subject, ``dns_names`` and ``addresses`` a ``server``. ``client`` and ``server`` are the extended key
+    usages, and ``days`` the lifetime.
 
-    Raises ``ValueError`` for a server without a name or address, and for one that is good for nothing.
+    Raises:
+        ValueError: it is for neither client nor server, or for a server without name and address.
     """
     uses = [oid for field, oid in _USES.items() if request[field]]
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in request["dns_names"]]
@@ -166,16 +168,19 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def generate(asked: Request) -> str:
-    """The secret that ``asked`` asks for, which may leave fields out (``jarvis.pki.request``).
+    """The secret of a request, which may omit fields that were added later (``jarvis.pki.request``).
 
-    Raises ``KeyError``, ``ValueError`` or ``TypeError`` for a request that is none.
+    Raises:
+        KeyError: the request lacks a field, or its kind is unknown.
+        ValueError: a field has a wrong value.
+        TypeError: a field has a wrong type.
     """
     request = complete(asked)
     return KINDS[request["kind"]](request)
 
 
 def main() -> int:
-    """Reads the request, writes the result; 1 and one line on stderr for a mistake."""
+    """The program: exit status 1, with one line on stderr, for a request that is wrong."""
     try:
         result = generate(json.load(sys.stdin))
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""A key pair that signs tokens."""
+"""Key pairs that sign tokens."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from jarvis.remote import LocalSecret, LocalSecretArgs
 
 @dataclass(frozen=True, kw_only=True)
 class KeyPairArgs:
-    """``rotation``: raised by one, never by more, to sign with a new key."""
+    """Which of the key pairs signs.
+
+    Attributes:
+        rotation: counter; raised by one, never by more, to sign with a new key.
+    """
 
     rotation: int = 0
 
 
 class KeyPair(Component, token="pki:KeyPair"):
-    """Key pairs of the curve P-256, of which one signs.
+    """Key pairs of the curve P-256, one of which signs.
 
-    - ``private``: the signing key in PEM, secret.
-    - ``public``: the public keys in PEM of the signing pair first, then of the one before and the one after
-      it: while servers change over one by one, each checks what the others have signed.
+    Attributes:
+        private: the signing key in PEM, secret.
+        public: public keys in PEM: the signing one, the former and the next. While servers change one by one,
+            each verifies what the others have signed.
     """
 
     private: pulumi.Output[str]

@@ -1,4 +1,4 @@
-"""A generated password."""
+"""Generated passwords."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from jarvis.remote import LocalSecret, LocalSecretArgs
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordArgs:
-    """``length`` in characters, 16 at least (95 bits). ``rotation``: raised by one to make it anew.
+    """The length and the version of a password.
 
-    Raises ``ValueError`` for a shorter one.
+    Attributes:
+        length: characters, 16 at least (95 bits).
+        rotation: counter; raised by one to make the password anew.
+
+    Raises:
+        ValueError: it is shorter.
     """
 
     length: int = 32

@@ -1,4 +1,4 @@
-"""A random symmetric key."""
+"""Random symmetric keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from jarvis.remote import LocalSecret, LocalSecretArgs
 
 @dataclass(frozen=True, kw_only=True)
 class RandomKeyArgs:
-    """``bytes``: of randomness. ``encoding``: the alphabet of base64. ``rotation``: raised for a new one."""
+    """The size and the version of a key.
+
+    Attributes:
+        bytes: random bytes.
+        encoding: alphabet of base64.
+        rotation: counter; raised by one to make the key anew.
+    """
 
     bytes: int = 32
     encoding: Literal["base64", "urlsafe"] = "base64"

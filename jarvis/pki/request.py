@@ -1,10 +1,9 @@
-"""What the generator of secrets is asked for: the text that decides whether a secret is made anew.
+"""Requests to the generator of secrets: the text that decides whether a secret is made anew.
 
-A secret is kept for as long as its request stays the same, byte by byte. So the fields of each kind are
-written down here, apart from the code that reads them: those of ``FIRST`` stand in every request, and a
-deployed stack has them in its state. A field that is added later goes into ``ADDED``, with the value that
-says "as before": a request leaves it out where it has that value, and so the requests of deployed stacks stay
-as they are.
+A secret is kept as long as its request stays the same, byte by byte. So the fields of each kind stand here,
+apart from the code that reads them. Those of ``FIRST`` are in every request, and in the state of deployed
+stacks. A field that is added later goes into ``ADDED``, with the value that means "as before": a request
+omits the field where it has that value, and requests of deployed stacks stay as they are.
 """
 
 from __future__ import annotations
@@ -31,14 +30,19 @@ FIRST: Mapping[str, frozenset[str]] = {
     "password": frozenset({"length", "rotation"}),
     "random-key": frozenset({"bytes", "encoding", "rotation"}),
 }
-# By kind: the fields that came later, each with the value of a request that does not have it.
+# Fields that were added later, by kind, each with its value in requests that omit it.
 ADDED: Mapping[str, Mapping[str, Any]] = {"certificate": {"days": 365}}
 
 
 def request(kind: str, **fields: Any) -> dict[str, Any]:
-    """The request for a secret of ``kind`` (see ``FIRST``), whose ``fields`` may be Outputs.
+    """The request for a secret.
 
-    Raises ``ValueError`` for a kind or a field that the contract does not have, and for one that is missing.
+    Args:
+        kind: see ``FIRST``.
+        **fields: values, which may be Outputs.
+
+    Raises:
+        ValueError: the contract lacks the kind or a field, or a field is missing.
     """
     if kind not in FIRST:
         raise ValueError(f"no secret is of the kind {kind!r}")
@@ -51,5 +55,5 @@ def request(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def complete(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The request ``asked`` as the generator reads it: with the fields that it leaves out."""
+    """The request ``asked`` with the fields that it omits, as the generator reads it."""
     return {**ADDED.get(str(asked["kind"]), {}), **asked}

@@ -1,7 +1,8 @@
-"""Everything that runs on a server, or on the operator's machine, by a command.
+"""Commands on servers and on the operator's machine.
 
-This package alone imports ``pulumi_command``: what must hold for every remote command (a checked host
-key, dial limits, no echo of secrets, no delete on a server that is gone) is said here, once.
+Only this package imports ``pulumi_command``, so the rules for every remote command stand in one place: the
+host key is checked, dials are limited, secrets are not echoed, and nothing is deleted on a server that is
+gone.
 """
 
 from jarvis.remote.check import LocalCheck, LocalCheckArgs

@@ -1,4 +1,4 @@
-"""A command on the operator's machine whose success matters, or whose result is no secret."""
+"""A command on the operator's machine, run for its success or for a result that is not secret."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from jarvis.core.component import Unwrapped
 
 @dataclass(frozen=True, kw_only=True)
 class LocalCheckArgs:
-    """``command``: a command line, run in the project's folder when it or ``stdin`` changes."""
+    """A command and its input. It runs again when either changes.
+
+    Attributes:
+        command: a command line, run in the project's folder.
+        stdin: its standard input.
+    """
 
     command: str
     stdin: pulumi.Input[str] | None = None
 
 
 class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
-    """Runs a command on the operator's machine; the deployment ends where it fails.
+    """Runs a command on the operator's machine, and fails the deployment where the command fails.
 
-    What must not happen before it has passed depends on it. ``stdout`` is its output.
+    Whatever must wait for the check depends on it. ``stdout`` is the command's output.
     """
 
     def __init__(self, name: str, args: LocalCheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How a server is reached, and what ends with it."""
+"""SSH connections to servers: address, credentials, limits, and the lifetime of what runs there."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ import pulumi_command as command
 
 from jarvis.remote.sudo import as_root
 
-# A server that answers at all accepts within this time; under load, or far away, the next dial finds it.
+# Seconds of one dial. A server that is up accepts within this time; under load or far away a later dial
+# succeeds.
 DIAL_SECONDS = 5
-# Where `patience` is asked for, as many times as long, up to the plugin's own default.
+# With `patience` a dial takes that many times as long, up to the plugin's own default.
 _LONGEST_DIAL_SECONDS = 15
-# Between failed dials both plugins wait, as pulumi's retry.Until does: seconds, growing by half, up to five.
+# Delays between failed dials, as in pulumi's retry.Until: the first, the factor, and the longest, in seconds.
 _FIRST_DELAY, _DELAY_FACTOR, _LONGEST_DELAY = 0.1, 1.5, 5.0
-# What a stack that exists keeps of these (see Target.kept): inputs of every remote resource.
+# Inputs that an existing resource keeps (see Target.kept).
 _LIMITS = ("dialErrorLimit", "perDialTimeout")
 
 
 def dial_limits(wait: int, patience: int = 1) -> tuple[int, int]:
-    """How many failed dials are forgiven, and the seconds of one dial, so that a server that answers nothing
-    at all is given up within ``wait`` seconds.
+    """Limits of dialling by which a server that never answers is given up within ``wait`` seconds.
 
-    Of a server that refuses connections a dial takes no time: it is given up sooner.
+    A server that refuses connections is given up sooner, since such a dial takes no time.
+
+    Args:
+        wait: seconds to wait for the server at most.
+        patience: factor for the time of one dial.
+
+    Returns:
+        How many failed dials are forgiven, and the seconds of one dial.
     """
     seconds = min(DIAL_SECONDS * patience, _LONGEST_DIAL_SECONDS, wait)
     failures, spent, delay = 0, float(seconds), _FIRST_DELAY
@@ -37,7 +44,7 @@ def dial_limits(wait: int, patience: int = 1) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Bastion:
-    """The server through which others are reached; fields as those of ``Target``."""
+    """The SSH jump host for all other servers. Fields are those of ``Target``."""
 
     host: str
     host_key: str
@@ -48,22 +55,26 @@ class Bastion:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A server as the other end of SSH.
+    """A server as the remote end of SSH.
 
-    - ``server``: its name, for resource names and errors.
-    - ``host``: IP address. ``port``: TCP port of sshd. ``user``: login name, root or one with its rights.
-    - ``sudo``: the user is another than root, and may become root by ``sudo`` without a password.
-    - ``private_key``: OpenSSH or PEM private key, as a secret; ``None`` uses the operator's SSH agent.
-    - ``host_key``: the server's public key in known_hosts form (``ssh-ed25519 AAAA…``). It is always
-      checked, so a changed or wrong key is an error of the connection, never trusted silently.
-    - ``bastion``: the server to go through, or ``None``.
-    - ``patience``: how many times as long as on a usual server anything may take there.
-    - ``wait``: seconds that the server is waited for at most when it does not answer.
-    - ``keep_limits``: a resource that exists keeps the limits it has. They are inputs of each remote
-      resource: other defaults would otherwise show as a change of all of a stack that nobody changed.
-    - ``gone_with``: the resource that stands for the server; when it is deleted, nothing is run there.
-    - ``seen``: by role, lines of what was last found on the server that is another than what was deployed.
-      They stand in the text of the role's command, which so changes when there is something new.
+    Attributes:
+        server: its name, for resource names and errors.
+        host: IP address.
+        host_key: public key in known_hosts form (``ssh-ed25519 AAAA…``). Always checked: a changed or wrong
+            key fails the connection and is never trusted silently.
+        user: login name: root, or a user who may become root.
+        sudo: the user is not root, and becomes root by ``sudo`` without a password.
+        port: TCP port of sshd.
+        private_key: private key in OpenSSH's or PEM form, as a secret; ``None`` uses the SSH agent.
+        agent_socket: path of the agent's socket; ``None`` uses the one that the shell names.
+        bastion: the jump host, or ``None``.
+        patience: factor for every limit of waiting on this server.
+        wait: seconds to wait at most for a server that does not answer.
+        keep_limits: existing resources keep their dial limits. The limits are inputs of each remote resource,
+            so new defaults would otherwise show as a change of every resource of a stack that nobody changed.
+        gone_with: the resource that stands for the server; once it is deleted nothing runs there.
+        seen: by host role, one line for each difference between what was deployed and what was last found on
+            the server. The lines are part of the role's command, which so changes when a difference is new.
     """
 
     server: str
@@ -82,20 +93,20 @@ class Target:
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def ending_with(self, resource: pulumi.Resource) -> Target:
-        """The same target, whose commands are forgotten rather than undone once ``resource`` is deleted."""
+        """The same target, whose commands are forgotten, not undone, once ``resource`` is deleted."""
         return replace(self, gone_with=resource)
 
     def as_root(self, text: str) -> str:
-        """The command line that runs the command line ``text`` as root there."""
+        """The command line that runs the command line ``text`` as root on the server."""
         return as_root(text) if self.sudo else text
 
     @property
     def kept(self) -> list[str] | None:
-        """The inputs, as property paths, that a resource which exists keeps as they are."""
+        """Property paths of the inputs that an existing resource keeps as they are."""
         return [f"connection.{name}" for name in _LIMITS] if self.keep_limits else None
 
     def connection(self) -> command.remote.ConnectionArgs:
-        """The plugin's connection."""
+        """The connection in the plugin's terms."""
         failures, seconds = dial_limits(self.wait, self.patience)
         proxy = None
         if self.bastion is not None:

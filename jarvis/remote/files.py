@@ -1,4 +1,4 @@
-"""Files as they travel to a server: a bundle of plain text that a person can read in a diff."""
+"""Files for servers, rendered as a bundle: plain text that a person can read in a diff."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ _PATH = re.compile(r"/[A-Za-z0-9@._/+:-]+")
 class File:
     """A text file on a server.
 
-    One that can be run and whose content is a file of ``jarvis/files`` travels with the server's scripts
-    (``jarvis.remote.ServerTools``): the bundle names it and its digest. All others stand in the bundle.
+    An executable whose content is a file of ``jarvis/files`` travels with the server's scripts
+    (``jarvis.remote.ServerTools``), and the bundle has its name and digest only. All other content travels in
+    the bundle.
 
-    - ``path``: absolute, of letters, digits and ``@._/+:-``.
-    - ``content``: the whole text; a missing last newline is added.
-    - ``mode``: four octal digits. ``owner``: ``user:group``, both of which exist on the server.
+    Attributes:
+        path: absolute path of letters, digits and ``@._/+:-``.
+        content: the whole text; a missing last newline is added.
+        mode: four octal digits.
+        owner: ``user:group``, both of which exist on the server.
 
-    Raises ``ValueError`` for a path, mode or owner of another form.
+    Raises:
+        ValueError: path, mode or owner has another form.
     """
 
     path: str
@@ -41,7 +45,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """A directory on a server, made when it is missing. Raises ``ValueError`` as ``File`` does."""
+    """A directory on a server, created where it is missing. Fields and errors are those of ``File``."""
 
     path: str
     mode: str = "0755"
@@ -63,9 +67,9 @@ def _check(path: str, mode: str, owner: str) -> None:
 
 
 def render(entries: Sequence[File | Directory]) -> pulumi.Output[str]:
-    """The bundle of ``entries``: one head line each, and each line of content behind a ``|``.
+    """The bundle of ``entries``: a head line for each, and each line of content behind a ``|``.
 
-    The text is a secret when any content is. ``jarvis/files/apply.sh`` reads it.
+    The bundle is secret when any content is. ``jarvis/files/apply.sh`` reads it.
     """
     contents = [
         entry.content if isinstance(entry, File) and script_of(entry) is None else "" for entry in entries
@@ -76,7 +80,7 @@ def render(entries: Sequence[File | Directory]) -> pulumi.Output[str]:
 
 
 def script_of(entry: File) -> FileText | None:
-    """The script that ``entry`` is, or ``None`` for a file whose content travels in the bundle."""
+    """The script that ``entry`` is; ``None`` for a file whose content travels in the bundle."""
     runs = int(entry.mode, 8) & 0o100
     return entry.content if runs and isinstance(entry.content, FileText) else None
 
@@ -84,7 +88,8 @@ def script_of(entry: File) -> FileText | None:
 def render_entry(entry: File | Directory, content: str) -> str:
     """One entry of a bundle, as a pure function of its known ``content``.
 
-    Raises ``ValueError`` for a NUL byte, which no text file on a server has.
+    Raises:
+        ValueError: the content has a NUL byte, which no text file has.
     """
     if isinstance(entry, Directory):
         return f"dir {entry.mode} {entry.owner} {entry.path}\n"

@@ -1,4 +1,4 @@
-"""A secret made on the operator's machine once, and kept in the state."""
+"""Secrets that are generated on the operator's machine once and kept in the state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pulumi_command.local import Command, Logging
 
 from jarvis.core.component import Unwrapped
 
-# How every secret is made. The engine runs a command anew when its text changes, and would so make every
-# authority and password of a cloud anew: this text is a contract with the state of each deployed stack. It
-# names no folder, so a checkout elsewhere has the same.
+# The command that makes every secret. The engine runs a command again when its text changes, which would make
+# every authority and password of a cloud anew: the text is a contract with the state of each deployed stack.
+# It names no folder, so it is the same in any checkout.
 COMMAND = "exec python3 -m jarvis.pki.issue"
-# All inputs of a local command but stdin, by their names in Python. A difference in one of them says nothing
-# of the secret, so the engine keeps what the state has.
+# All inputs of a local command but stdin, by their names in Python. They do not affect the secret, so the
+# engine keeps the values in the state.
 FROZEN = (
     "add_previous_output_in_env",
     "archive_paths",
@@ -35,16 +35,21 @@ FROZEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSecretArgs:
-    """``request``: what the generator reads as one JSON object (``jarvis.pki.request``); values may be secret
-    Outputs. The secret is made anew when it changes, and for nothing else."""
+    """What to generate.
+
+    Attributes:
+        request: the generator's request (``jarvis.pki.request``); values may be secret Outputs. A changed
+            request makes a new secret, and nothing else does.
+    """
 
     request: Mapping[str, pulumi.Input[Any]]
 
 
 class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
-    """The result of the generator, secret, stable until its request changes.
+    """A generated secret, stable until its request changes.
 
-    ``value`` is the generator's stdout as a secret Output.
+    Attributes:
+        value: the generator's stdout, a secret Output.
     """
 
     value: pulumi.Output[str]

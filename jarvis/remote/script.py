@@ -1,4 +1,4 @@
-"""A script of jarvis/files that runs on a server."""
+"""Scripts of ``jarvis/files`` that run on a server."""
 
 from __future__ import annotations
 
@@ -18,24 +18,41 @@ FILES = Path(__file__).resolve().parents[1] / "files"
 
 
 class FileText(str):
-    """The text of a file of ``jarvis/files``, which knows its ``name`` there as long as nobody edits it."""
+    """The text of a file of ``jarvis/files``, which remembers that file's name.
+
+    A derived string (``.replace()``, ``+``) is a plain ``str`` and does not.
+
+    Attributes:
+        name: path of the file below ``jarvis/files``.
+    """
 
     name: str
 
 
 @cache
 def read_file(name: str) -> FileText:
-    """The text of ``jarvis/files/<name>``. Raises ``FileNotFoundError`` where there is none."""
+    """The text of ``jarvis/files/<name>``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     text = FileText((FILES / name).read_text(encoding="utf-8"))
     text.name = name
     return text
 
 
 def command_options(target: Target, *, secret: bool = False) -> dict[str, Any]:
-    """What every remote command has of ``pulumi.ResourceOptions``.
+    """Options of Pulumi that every remote command has.
 
-    A replaced command is undone before it is done anew (the plugin would otherwise undo the new one),
-    and is forgotten rather than undone where its server is gone.
+    A replaced command is undone before the new one runs: in the other order the plugin would undo the new
+    one. A command whose server is gone is forgotten, not undone.
+
+    Args:
+        target: the server.
+        secret: stdout and stderr are secret.
+
+    Returns:
+        Keywords of ``pulumi.ResourceOptions``.
     """
     return {
         "ignore_changes": target.kept,
@@ -47,15 +64,16 @@ def command_options(target: Target, *, secret: bool = False) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteScriptArgs:
-    """A script and what it is told.
+    """A script and its arguments.
 
-    - ``target``: the server.
-    - ``script``: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
-    - ``library``: name of a file in ``jarvis/files`` whose functions it uses; its text goes before.
-    - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
-    - ``undo``: a command line run when the resource is deleted, or ``None``.
-    - ``again``: words added where the state has this resource already: what tells a stack's own server from
-      one that a fresh state meets.
+    Attributes:
+        target: the server.
+        script: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
+        library: name of a file in ``jarvis/files`` with functions that the script calls; its text goes first.
+        arguments: words for the script, each of which is quoted. Never a secret: argv is visible.
+        undo: command line to run when the resource is deleted, or ``None``.
+        again: words added to every run but the first, when the state has this resource already. They tell a
+            server of this stack from one that a new state meets.
     """
 
     target: Target
@@ -67,7 +85,7 @@ class RemoteScriptArgs:
 
 
 class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
-    """Runs a script on a server at creation and whenever the script or its arguments change."""
+    """Runs a script on a server once, and again whenever script or arguments change."""
 
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         words = pulumi.Output.all(*args.arguments).apply(lambda values: " ".join(map(quote, values)))
@@ -89,7 +107,7 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
 
 
 def quote(word: str) -> str:
-    """``word`` as one word of a POSIX shell."""
+    """``word`` quoted as one word for a POSIX shell."""
     return (
         word
         if word and all(c.isalnum() or c in "-_./:=,@+" for c in word)

@@ -1,4 +1,4 @@
-"""What a server runs for one role: its files, its secrets and its units, as one resource."""
+"""Host roles: the files, secrets and units of one role on one server, as one resource."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.script import command_options
 
-# Where the applying script lies on a server. Not below /usr, which is read-only once a release is merged.
+# The script that applies roles. It is not below /usr, which is read-only once a release is merged.
 APPLY = "/var/lib/jarvis/bin/apply"
 _END = "JARVIS-BUNDLE-END"
-# sshd gives the command to a shell as one argument; Linux takes no longer one (execve(2), MAX_ARG_STRLEN).
+# sshd passes the command to a shell as one argument, which Linux limits (execve(2), MAX_ARG_STRLEN).
 _COMMAND_BYTES = 128 * 1024 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostServiceArgs:
-    """The whole of one role on one server.
+    """The desired state of one host role on one server.
 
-    - ``target``: the server.
-    - ``files``: files and directories whose content shows in the preview.
-    - ``secret_files``: files whose content is secret; they travel by stdin and rest encrypted in the state.
-    - ``units``: systemd units to enable and start, in this order. They are restarted when any file above,
-      or a value of ``inputs``, has changed on the server since they were last started with success, and
-      left running otherwise.
-    - ``inputs``: further values on which the units depend, such as the host release's digest; not secret.
-    - ``gate``: a command line that must succeed before running units are restarted (not at the first start),
-      such as "the other etcd members are healthy".
-    - ``ready``: a command line tried until it succeeds after a start, at most ``timeout`` seconds. Those are
-      of a usual server: they are multiplied by the target's ``patience``.
-    - ``after``: command lines run at every apply once the units are ready; safe to run twice.
-    - ``before``: command lines run at every apply, after the files are written and before a start.
-    - ``undo``: command lines run when the role is destroyed, before its units are stopped; one that fails is
-      reported and does not keep the rest from being removed.
-    - ``reload``: reload instead of restart where the unit can.
-    - ``purge``: absolute paths of data removed together with the role when it is destroyed.
+    ``jarvis/files/apply.sh`` applies it: files first, then ``before``, ``gate``, the units, ``ready``,
+    ``after``. All command lines are run by root's Bash.
+
+    Attributes:
+        target: the server.
+        files: files and directories whose content shows in the preview.
+        secret_files: files whose content is secret: it travels by stdin, and rests encrypted in the state.
+        units: systemd units to enable and start, in this order. A unit restarts when a file or an input has
+            changed on the server since the unit was last started with success; otherwise it is left running.
+        inputs: further values that the units depend on, such as the digest of the host release; not secret.
+        gate: command line that must succeed before running units are restarted, such as "the other etcd
+            members are healthy". Not asked at the first start.
+        ready: command line that is retried after a start until it succeeds.
+        timeout: seconds for ``gate``, and again for ``ready``, on a usual server; multiplied by the target's
+            ``patience``.
+        before: command lines for every apply, before a start; idempotent.
+        after: command lines for every apply, once the units are ready; idempotent.
+        undo: command lines for the removal of the role, before its units stop. One that fails is reported,
+            and the rest is removed all the same.
+        reload: reload instead of restart where the unit can.
+        purge: absolute paths of data to remove together with the role.
     """
 
     target: Target
@@ -59,9 +63,10 @@ class HostServiceArgs:
 
 
 def directives(args: HostServiceArgs) -> str:
-    """The lines of a bundle that say what is done with its files, as a pure function.
+    """The lines of a bundle that say what to do with its files, as a pure function.
 
-    Raises ``ValueError`` for a command line of more than one line.
+    Raises:
+        ValueError: a command line has several lines.
     """
     lines = [f"unit {unit}" for unit in args.units]
     lines += [f"before {line}" for line in args.before]
@@ -79,36 +84,50 @@ def directives(args: HostServiceArgs) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
-    """The command that applies ``role``: the script, and as what it reads what was found of it on the server
-    (``Target.seen``), its directives and files.
+def command_text(host_role: str, server: str, args: HostServiceArgs, bundle: str) -> str:
+    """The command that applies a host role: the script, and as its input findings, directives and files.
 
-    Raises ``ValueError`` for more than a server can be given at once.
+    Args:
+        host_role: name of the role on the server.
+        server: name of the server, for the error.
+        args: the role, with what was found of it on the server (``Target.seen``).
+        bundle: the role's clear files, rendered.
+
+    Raises:
+        ValueError: the command is longer than one argument of a Linux command may be.
     """
-    seen = "".join(f"seen {line}\n" for line in args.target.seen.get(role, ()))
-    text = args.target.as_root(f"exec {APPLY} {role} 3<<'{_END}'\n{seen}{directives(args)}{bundle}{_END}\n")
+    seen = "".join(f"seen {line}\n" for line in args.target.seen.get(host_role, ()))
+    text = args.target.as_root(
+        f"exec {APPLY} {host_role} 3<<'{_END}'\n{seen}{directives(args)}{bundle}{_END}\n"
+    )
     size = len(text.encode())
     if size > _COMMAND_BYTES:
         raise ValueError(
-            f"{server}: the files of the role {role} take {size} bytes, a command carries {_COMMAND_BYTES}:"
-            " divide the role, or send large files by jarvis.remote.Transfer"
+            f"{server}: the files of the role {host_role} take {size} bytes, a command carries"
+            f" {_COMMAND_BYTES}: divide the role, or send large files by jarvis.remote.Transfer"
         )
     return text
 
 
 class HostService(Unwrapped, Command, once_in="remote:HostService"):
-    """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
+    """Brings one host role of one server to its desired state, and removes it when deleted.
 
-    The clear part of the bundle is the text of the command, so that a preview shows which file changes and
-    how; the secret part is its stdin. Deleting it stops and disables the units and removes the files.
-    ``name`` is unique in the stack; on the server the role is called ``role``. ``depends_on`` adds
-    to that of ``opts``.
+    The clear part of the bundle is the text of the command, so a preview shows which lines of which file
+    change. The secret part is its stdin. Deleting the resource stops and disables the units and removes the
+    files.
+
+    Args:
+        name: logical name, unique in the stack.
+        host_role: name of the role, unique on the server.
+        args: the desired state.
+        opts: the caller's options.
+        depends_on: resources to wait for, beside those of ``opts``.
     """
 
     def __init__(
         self,
         name: str,
-        role: str,
+        host_role: str,
         args: HostServiceArgs,
         opts: pulumi.ResourceOptions | None = None,
         *,
@@ -117,12 +136,12 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
         clear = pulumi.Output.all(render(args.files), *args.inputs).apply(
             lambda parts: "".join(f"input {value}\n" for value in parts[1:]) + parts[0]
         )
-        text = clear.apply(lambda bundle: command_text(role, args.target.server, args, bundle))
+        text = clear.apply(lambda bundle: command_text(host_role, args.target.server, args, bundle))
         super().__init__(
             name,
             connection=args.target.connection(),
             create=text,
-            delete=args.target.as_root(f"[ ! -x {APPLY} ] || {APPLY} --remove {role}"),
+            delete=args.target.as_root(f"[ ! -x {APPLY} ] || {APPLY} --remove {host_role}"),
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,

@@ -1,9 +1,10 @@
-"""A command line of root's for a user who is not root, as pure functions."""
+"""Command lines that run as root for a user who is not root, as pure functions."""
 
 from __future__ import annotations
 
-# What root's shell does: it reads the command up to a last line, which tells that all of it has arrived: half
-# a list of files would remove the others. What follows is the standard input of the command.
+# The program of root's shell: it reads the command up to a last line, which proves that all of it has
+# arrived, since half a list of files would remove the others. What follows is the command's own standard
+# input.
 _LAST = "# the end of a command of Jarvis"
 _READ = (
     'text=$(head -c "$1"); case $text in *"$2") ;;'
@@ -14,14 +15,14 @@ _BOUND = "JARVIS-COMMAND-END"
 
 
 def as_root(text: str) -> str:
-    """A command line for a POSIX shell that runs the command line ``text`` in root's Bash, by ``sudo -n``.
+    """A POSIX command line that runs the command line ``text`` in root's Bash, by ``sudo -n``.
 
-    What the command reads, secrets included, is its standard input as before. ``text`` goes ahead of it
-    there, and is no argument of sudo, which would write the whole of it into the journal. sudo asks nobody
-    for a password, closes all other descriptors, and drops the environment; the command is told where the
-    connection comes from (``SSH_CONNECTION``), by which the firewall refuses to lock the operator out.
+    ``text`` travels by stdin, ahead of the command's own input: as an argument of sudo all of it, secrets
+    included, would be written to the journal. sudo asks for no password, closes other descriptors and drops
+    the environment, except for ``SSH_CONNECTION``: by that the firewall refuses to lock the operator out.
 
-    Raises ``ValueError`` for a text that has the line ``JARVIS-COMMAND-END``.
+    Raises:
+        ValueError: ``text`` has the line ``JARVIS-COMMAND-END``.
     """
     if _BOUND in text.splitlines():
         raise ValueError(f"a command cannot have the line {_BOUND}")

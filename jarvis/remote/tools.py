@@ -1,4 +1,4 @@
-"""The scripts that must be on a server before any role is applied there."""
+"""The scripts that a server needs before any role is applied there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jarvis.remote.connection import Target
 from jarvis.remote.script import FILES, command_options, read_file
 from jarvis.remote.service import APPLY
 
-# Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
+# Beside /var/lib/jarvis, not below it: the plugin makes the folder, and no parents.
 SCRIPTS = "/var/lib/jarvis-scripts"
-# A user who is not root copies as itself, so the folder is its own, one that was there before too. Each role
-# checks the digest of what it takes, after it has copied it.
+# A user who is not root copies as itself, and so must own the folder, an existing one too. Each role copies
+# what it takes and checks its digest afterwards.
 _OWN = 'install -d -m 0755 {scripts} && chown -R "$SUDO_UID:$SUDO_GID" {scripts}'
 _DISOWN = "[ ! -d {scripts} ] || chown -R root:root {scripts}"
 _INSTALL = (
@@ -29,20 +29,26 @@ _INSTALL = (
 
 
 class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyTool"):
-    """Brings ``jarvis/files`` to a server, and installs ``apply.sh`` of it as ``APPLY``.
+    """Copies ``jarvis/files`` to a server and installs its ``apply.sh`` as ``APPLY``.
 
-    Every ``HostService`` there depends on it, and takes its scripts from there: the state has their digests
-    instead of their text once a role and server. The copy is only a stage, overwritten file by file; each
-    role checks the digest of what it takes, and puts it in place by rename.
+    Every ``HostService`` of the server depends on it and takes its scripts from the copy, so the state has a
+    digest of each script rather than its text for each role and server. The copy is a stage that is
+    overwritten file by file: each role checks the digest of a script, then renames it into place. A user who
+    is not root is given the folder first.
 
-    Destroying it removes all roles that are on the server still, the last applied first, and
-    ``/var/lib/jarvis``: one connection cleans a server. (The roles' own resources end with the server and so
-    are forgotten rather than deleted when all of it goes.)
-    A user who becomes root by sudo gets the folder first.
-    ``after`` are the resources that must exist first, such as the preflight of every server.
-    ``refusal`` is a command line that fails where nothing may be installed, and ``undo`` makes the command
-    line that removes all into one that knows where it may. It is protected: what is deleted with it is the
-    server with its data. What was found of ``APPLY`` itself is the target's ``seen`` of the role ``apply``.
+    Deleting it removes all roles that are left on the server, the last applied first, and
+    ``/var/lib/jarvis``, in one connection. (The roles' own resources end with the server: they are forgotten,
+    not deleted, when the whole server goes.) The resource is protected: with it goes the server and its data.
+
+    What was found of ``APPLY`` itself is the target's ``seen`` of the host role ``apply``.
+
+    Args:
+        name: logical name.
+        target: the server.
+        after: resources to wait for, such as the preflight of every server.
+        opts: the caller's options.
+        refusal: command line that fails on a server where nothing may be installed.
+        undo: turns the command line that removes everything into one that runs only where it may.
     """
 
     def __init__(
@@ -64,8 +70,8 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
                 create=target.as_root(_OWN.format(scripts=SCRIPTS)),
                 delete=target.as_root(_DISOWN.format(scripts=SCRIPTS)),
                 add_previous_output_in_env=False,
-                # Its undoing is for who goes on without sudo. A server that leaves loses the folder, and one
-                # that is lost is asked nothing.
+                # Its undo serves a stack that goes on without sudo. A leaving server loses the folder anyway,
+                # and a lost one is not dialled.
                 opts=self.child(
                     **command_options(target.ending_with(opts.parent) if opts and opts.parent else target),
                     depends_on=first or None,
@@ -75,7 +81,7 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
         scripts = command.remote.CopyToRemote(
             name,
             connection=target.connection(),
-            # With the slash its content is copied, and not the folder.
+            # The slash at the end copies the content, not the folder.
             source=pulumi.FileArchive(f"{FILES}/"),
             remote_path=SCRIPTS,
             opts=self.child(**command_options(target), depends_on=first or None),

@@ -1,4 +1,4 @@
-"""A large file from the operator's machine to a server."""
+"""Transfer of large files from the operator's machine to a server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from jarvis.remote.script import command_options
 
 @dataclass(frozen=True, kw_only=True)
 class TransferArgs:
-    """``source``: path on the operator's machine. ``sha256``: of that file. ``path``: absolute path on the
-    server, in a directory that exists. The plugin neither renames nor removes: whoever uses the file checks
-    its digest, moves it into place and removes it."""
+    """A file and where it goes.
+
+    The plugin neither renames nor removes files. Whoever uses the file checks its digest, moves it into
+    place, and removes it.
+
+    Attributes:
+        target: the server.
+        source: path on the operator's machine.
+        sha256: digest of that file, 64 hexadecimal digits.
+        path: absolute path on the server, in a directory that exists.
+    """
 
     target: Target
     source: str

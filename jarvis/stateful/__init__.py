@@ -1,4 +1,4 @@
-"""What keeps state, on servers and outside the cluster, and how it is given a name inside the cluster."""
+"""Stateful services on the servers, outside the cluster, and the links by which clients reach them."""
 
 from jarvis.stateful.database import (
     Account,

@@ -18,7 +18,7 @@ from jarvis.config.access import key_file, private_key
 from jarvis.config.before import read_before, to_record
 from jarvis.config.fixed import check_fixed
 from jarvis.config.load import check_encrypted, field_path, host_key, with_host_keys
-from jarvis.config.openstack import OpenStack, Service
+from jarvis.config.openstack import OpenStack, ServiceSettings
 from jarvis.config.schema import FILE, schema_text, stack_schema
 from jarvis.pki.period import today
 
@@ -216,7 +216,7 @@ def test_keystone_has_no_threads_and_says_why_beside_other_mistakes(values: Valu
 
 def test_no_service_has_threads_unless_its_code_was_looked_at() -> None:
     """One more needs a decision record like 029, and then a field of its own."""
-    services = {name: type(service) for name, service in OpenStack() if isinstance(service, Service)}
+    services = {name: type(service) for name, service in OpenStack() if isinstance(service, ServiceSettings)}
     settable = {
         name for name, kind in services.items() if "threads" in kind.model_json_schema()["properties"]
     }

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jarvis.config import Role
-from jarvis.gateway import Passage, Route, haproxy_config
+from jarvis.config import ServerRole
+from jarvis.gateway import Route, TcpRoute, haproxy_config
 from jarvis.gateway.haproxy import DRAIN, PAUSE, PLACES
 from jarvis.gateway.http import daemon_set_spec, in_cluster_names
 from tests.unit.test_kubernetes_text import environment
@@ -25,20 +25,22 @@ KEYSTONE = Route(
     whole=True,
 )
 GLANCE = Route(name="glance", host="image.example.org", service="glance.openstack")
-CACHE = Passage(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])
+CACHE = TcpRoute(name="keystone-cache", port=11211, services=["cache-1.openstack", "cache-2.openstack"])
 
 
 OWN = (IPv4Address("192.0.2.100"),)
 
 
-def _config(*routes: Route, passages: Sequence[Passage] = (), addresses: Sequence[IPv4Address] = OWN) -> str:
+def _config(
+    *routes: Route, tcp_routes: Sequence[TcpRoute] = (), addresses: Sequence[IPv4Address] = OWN
+) -> str:
     return haproxy_config(
         routes=routes,
         cluster_domain="cluster.local",
         cluster_dns=IPv4Address("10.96.0.10"),
         addresses=addresses,
         node_addresses=[IPv4Address("10.244.0.1"), IPv4Address("10.244.1.1")],
-        passages=passages,
+        tcp_routes=tcp_routes,
     )
 
 
@@ -92,19 +94,21 @@ def test_the_first_hop_is_more_patient_than_any_backend() -> None:
 
 def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
     env = environment()
-    assert all({*server.roles} >= {Role.WORKER, Role.GATEWAY} for server in env.servers)
+    assert all({*server.roles} >= {ServerRole.WORKER, ServerRole.GATEWAY} for server in env.servers)
     assert in_cluster_names(env, [KEYSTONE, GLANCE]) == {
         "identity.example.org": "gateway.gateway.svc.cluster.local",
         "image.example.org": "gateway.gateway.svc.cluster.local",
     }
     first = env.servers[0]
-    without = first.model_copy(update={"roles": [role for role in first.roles if role is not Role.GATEWAY]})
+    without = first.model_copy(
+        update={"roles": [role for role in first.roles if role is not ServerRole.GATEWAY]}
+    )
     mixed = env.model_copy(update={"servers": [without, *env.servers[1:]]})
     assert in_cluster_names(mixed, [KEYSTONE]) == {}
 
 
 def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> None:
-    section = _section(_config(KEYSTONE, passages=[CACHE]), "listen keystone-cache")
+    section = _section(_config(KEYSTONE, tcp_routes=[CACHE]), "listen keystone-cache")
     lines = [line.strip() for line in section.splitlines()]
     assert {"bind :11211", "mode tcp"} <= set(lines)
     # The second is a backup, whose connections end when the first is back: all gateways take the same.
@@ -113,7 +117,7 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
         " on-marked-up shutdown-backup-sessions",
         "server-template keystone-cache-1- 2 _tcp._tcp.cache-2.openstack.svc.cluster.local backup",
     ]
-    container = daemon_set_spec(image="x", port=443, revision="1", passages=[CACHE])["template"]["spec"][
+    container = daemon_set_spec(image="x", port=443, revision="1", tcp_routes=[CACHE])["template"]["spec"][
         "containers"
     ][0]
     [port] = [one for one in container["ports"] if one["name"] == "keystone-cache"]
@@ -122,15 +126,15 @@ def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> 
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"port": 1}])
-def test_passages_do_not_share(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"several passages of the gateway have the (name|port)"):
-        _config(KEYSTONE, passages=[CACHE, replace(CACHE, **change)])  # type: ignore[arg-type]
+def test_tcp_routes_do_not_share(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"several TCP routes of the gateway have the (name|port)"):
+        _config(KEYSTONE, tcp_routes=[CACHE, replace(CACHE, **change)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("change", [{"name": "a b"}, {"services": ["x }"]}])
-def test_a_passage_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:
+def test_a_tcp_route_cannot_smuggle_in_a_line(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="is not a"):
-        Passage(**{"name": "a", "port": 1, "services": ["a.x"], **change})  # type: ignore[arg-type]
+        TcpRoute(**{"name": "a", "port": 1, "services": ["a.x"], **change})  # type: ignore[arg-type]
 
 
 def test_a_drain_is_ordered_by_kubelets_alone() -> None:
@@ -180,7 +184,7 @@ def test_haproxy_takes_it(tmp_path: Path, addresses: Sequence[IPv4Address]) -> N
     subprocess.run(words, check=True, capture_output=True)
     pem.write_text((tmp_path / "certificate").read_text() + (tmp_path / "key").read_text())
     file = tmp_path / "haproxy.cfg"
-    config = _config(KEYSTONE, GLANCE, passages=[CACHE], addresses=addresses)
+    config = _config(KEYSTONE, GLANCE, tcp_routes=[CACHE], addresses=addresses)
     file.write_text(config.replace("/run/haproxy/server.pem", str(pem)))
     done = subprocess.run([haproxy, "-c", "-f", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jarvis.config import Environment, Role, parse_environment
+from jarvis.config import Environment, ServerRole, parse_environment
 from jarvis.etcd import unit
 from jarvis.etcd.member import EtcdMemberArgs, service
 from jarvis.hosts import base
@@ -180,7 +180,7 @@ def test_patience_reaches_every_wait_of_a_server(env: Environment) -> None:
 
 
 def test_swap_goes_where_a_kubelet_would_not_bear_it(env: Environment) -> None:
-    worker, other = env.servers[0], env.servers[0].model_copy(update={"roles": frozenset({Role.ETCD})})
+    worker, other = env.servers[0], env.servers[0].model_copy(update={"roles": frozenset({ServerRole.ETCD})})
     bears = env.kubernetes.model_copy(update={"kubelet": {"failSwapOn": False}})
     assert without_swap(env, worker)
     assert not without_swap(env, other)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.config.artifacts import Release
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.hosts import Host, HostArgs, Preflight, PreflightArgs
@@ -38,8 +38,8 @@ def cluster(env: Environment) -> Graph:
             "kubernetes",
             KubernetesClusterArgs(
                 env=env,
-                control_plane=[host for host in hosts if Role.CONTROL_PLANE in host.server.roles],
-                nodes=[host for host in hosts if Role.WORKER in host.server.roles],
+                control_plane=[host for host in hosts if ServerRole.CONTROL_PLANE in host.server.roles],
+                nodes=[host for host in hosts if ServerRole.WORKER in host.server.roles],
                 etcd=EtcdCluster("etcd", EtcdClusterArgs(hosts=hosts, env=env)),
                 images={name: f"registry/{name}@sha256:0" for name in ("pause", "coredns")},
                 registry_authority=images,

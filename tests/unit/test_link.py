@@ -176,7 +176,7 @@ def graph() -> Graph:
                 namespace="openstack",
                 service=links.services[0],
                 nodes=hosts[:2],
-                after=links.applied,
+                after=links.ready,
             ),
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jarvis.config import ConfigurationError, Environment, Role, parse_environment
+from jarvis.config import ConfigurationError, Environment, ServerRole, parse_environment
 from jarvis.config.rotations import held, secret_names
 from jarvis.hosts.firewall import ruleset
 from jarvis.kubernetes.forget import Api
@@ -177,8 +177,8 @@ def test_all_that_comes_from_it_is_dropped_before_anything_else(env: Environment
 
 
 def test_what_a_stolen_server_holds_is_told_by_the_counters_that_end_it(env: Environment) -> None:
-    assert held([Role.WORKER]) == ["kubernetes-ca", "registry-authority"]
-    assert set(held(Role)) <= set(secret_names(env))
+    assert held([ServerRole.WORKER]) == ["kubernetes-ca", "registry-authority"]
+    assert set(held(ServerRole)) <= set(secret_names(env))
     assert not held([])
 
 

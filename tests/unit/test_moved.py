@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 import yaml
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.remote.local import COMMAND
 from tests.unit.harness import Graph, Registered
 from tests.unit.runs import after, graph_of
@@ -63,9 +63,9 @@ def test_an_unchanged_environment_has_the_resources_of_a_new_stack(deployed: Gra
 def test_each_run_changes_what_knows_the_address_and_nothing_else(
     production: Environment, deployed: Graph, first: Graph, second: Graph
 ) -> None:
-    control_plane = [one.name for one in production.with_role(Role.CONTROL_PLANE)]
-    holders = [one.name for one in production.with_role(Role.GATEWAY)]
-    workers = [one.name for one in production.with_role(Role.WORKER)]
+    control_plane = [one.name for one in production.with_role(ServerRole.CONTROL_PLANE)]
+    holders = [one.name for one in production.with_role(ServerRole.GATEWAY)]
+    workers = [one.name for one in production.with_role(ServerRole.WORKER)]
     certificates = {*(f"kubernetes-apiserver-{name}" for name in control_plane), "gateway-certificate"}
     on_servers = {
         *(f"{name}-control-plane-apiserver" for name in control_plane),

@@ -231,9 +231,9 @@ def test_users_are_those_of_the_images() -> None:
 
 
 def test_the_gateway_has_a_place_for_every_pod_there_may_be() -> None:
-    from jarvis.config.openstack import Service
+    from jarvis.config.openstack import ServiceSettings
 
-    [limit] = [each.le for each in Service.model_fields["replicas"].metadata if hasattr(each, "le")]
+    [limit] = [each.le for each in ServiceSettings.model_fields["replicas"].metadata if hasattr(each, "le")]
     assert 2 * limit <= PLACES
 
 

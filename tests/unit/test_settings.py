@@ -13,7 +13,7 @@ import yaml
 from jarvis.config import ConfigurationError, Environment, parse_environment
 from jarvis.config.artifacts import Release
 from jarvis.config.owned import OWNED, reason
-from jarvis.config.settings import Settings, check_settings
+from jarvis.config.settings import SettingsList, check_settings
 from jarvis.etcd.unit import flags as etcd_flags
 from jarvis.kubernetes.control_plane import apiserver_flags, controller_manager_flags, scheduler_flags
 
@@ -64,7 +64,7 @@ def environment(**sections: Any) -> Environment:
 
 
 def found(**sections: Any) -> list[str]:
-    return list(Settings(**LIST).mistakes(environment(**sections)))  # type: ignore[arg-type]
+    return list(SettingsList(**LIST).mistakes(environment(**sections)))  # type: ignore[arg-type]
 
 
 def test_what_the_example_has_is_known() -> None:

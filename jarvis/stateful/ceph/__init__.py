@@ -1,4 +1,4 @@
-"""Ceph: storage of images and volumes, on the servers themselves."""
+"""Ceph on the servers: the storage of images and volumes."""
 
 from jarvis.stateful.ceph.client import CephClient, CephClientArgs
 from jarvis.stateful.ceph.pool import Pool, PoolArgs

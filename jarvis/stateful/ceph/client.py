@@ -1,4 +1,4 @@
-"""A client of the storage, with the least rights."""
+"""Clients of the storage, with the least rights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ _FOLDER = "/var/lib/jarvis/ceph"
 
 @dataclass(frozen=True, kw_only=True)
 class CephClientArgs:
-    """``storage``: where. ``client``: its name, such as ``glance``. ``pools``: whose images it may read and
-    write, and nothing else. ``rotation``: of its key; raised by one, never by more, to make it anew.
+    """A client and its rights.
 
-    Raises ``ValueError`` for a name of another form than lower-case letters, digits and ``-``, and for no
-    pool.
+    Attributes:
+        storage: the storage.
+        client: name of the client, such as ``glance``.
+        pools: pools whose images it may read and write. It may do nothing else.
+        rotation: counter; raised by one, never by more, to make the key anew.
+
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``-``, or there is no pool.
     """
 
     storage: Storage
@@ -42,21 +47,24 @@ class CephClientArgs:
 
 
 class CephClient(Component, token="ceph:Client"):
-    """A client with a key of its own, that may use RBD images in its pools and nothing else.
+    """A client with a key of its own, which may use RBD images in its pools and nothing else.
 
-    Each rotation is a user of its own, and the one before is let in too: pods change over one by one, and
-    none is refused. After a theft rotate twice.
+    Each rotation is a user of its own, and the former user stays valid: pods change one by one, and none is
+    refused. After a theft rotate twice.
 
-    - ``user``: the name by which it comes (``rbd_store_user`` of Glance): ``glance``, later ``glance.1``.
-    - ``keyrings``: texts of keyrings by user, secret: its own, and that of the user before. ``config``: text
-      of ceph.conf. They belong below ``/etc/ceph``: as ``ceph.client.<user>.keyring`` and ``ceph.conf``.
-    - ``applied``: the resource after which it is let in.
+    Keyrings belong below ``/etc/ceph`` as ``ceph.client.<user>.keyring``, beside ``ceph.conf``.
+
+    Attributes:
+        user: name of the current user (``rbd_store_user`` of Glance): ``glance``, later ``glance.1``.
+        keyrings: keyrings by user, secret: of the current and of the former.
+        config: text of ceph.conf.
+        ready: the role after which the client is let in.
     """
 
     user: str
     keyrings: Mapping[str, pulumi.Output[str]]
     config: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: CephClientArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -80,7 +88,7 @@ class CephClient(Component, token="ceph:Client"):
         )
         file = f"{_FOLDER}/{args.client}.keyring"
         gone = [f"{args.client}.{args.rotation - 2}" if args.rotation > 2 else args.client]
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"ceph-client-{args.client}",
             HostServiceArgs(

@@ -1,4 +1,4 @@
-"""What one server of the storage runs."""
+"""The host roles of one storage server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config.platform import Storage
+from jarvis.config.platform import StorageSettings
 from jarvis.remote import File, HostServiceArgs
 from jarvis.remote.script import read_file
 from jarvis.stateful.ceph import text
@@ -16,26 +16,35 @@ from jarvis.stateful.ceph import text
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# Placement groups are whole again seconds after a restart, but for a server that was away for long.
+# Seconds. Placement groups recover within seconds of a restart, but not after a server was away for long.
 _TIMEOUT = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class CephIdentity:
-    """What all servers of one cluster have in common; see ``Storage``. The keys are cephx keys, secret.
-    ``lost``: servers that are gone for good, whose monitors and osds the others forget."""
+    """What the servers of one cluster share.
+
+    Attributes:
+        fsid: UUID of the cluster.
+        monitors: addresses of the monitors by server.
+        copies: copies of each object.
+        monitor_key: cephx key of the monitors, secret.
+        admin_key: cephx key of ``client.admin``, secret.
+        settings: the environment's options.
+        lost: servers whose monitors and osds the others remove.
+    """
 
     fsid: pulumi.Output[str]
     monitors: Mapping[str, str]
     copies: int
     monitor_key: pulumi.Output[str]
     admin_key: pulumi.Output[str]
-    settings: Storage
+    settings: StorageSettings
     lost: Sequence[str] = ()
 
 
 def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
-    """The role ceph-mon of ``host``: its monitor, and what every part of Ceph there is told."""
+    """The host role ``ceph-mon``: the monitor of ``host``, and the configuration of every daemon there."""
     name = host.server.name
     admin = identity.admin_key.apply(lambda key: text.keyring("client.admin", key, text.ALL))
     monitor = identity.monitor_key.apply(lambda key: text.keyring("mon.", key, {"mon": "allow *"}))
@@ -66,7 +75,8 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
                 owner="ceph:ceph",
             ),
         ],
-        # Before, since the gate asks with the new key; after, where this monitor was not running before.
+        # In `before`, since the gate uses the new key; in `after` too, for a monitor that was not running
+        # before.
         before=[f"{text.TOOL} mon make", f"{text.TOOL} mon admin"],
         after=[f"{text.TOOL} mon admin"],
         units=["jarvis-ceph-mon.service"],
@@ -79,7 +89,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
 
 
 def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
-    """The role ceph-osd of ``host``: its manager and its osd, with keys that never leave the server."""
+    """The host role ``ceph-osd``: manager and osd of ``host``, whose keys never leave the server."""
     osd = host.server.osd
     return HostServiceArgs(
         target=host.target,
@@ -95,7 +105,7 @@ def osd_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
         timeout=_TIMEOUT,
         after=[f"{text.TOOL} drop {name}" for name in identity.lost],
         undo=[f"{text.TOOL} osd leave"],
-        # The disk itself is wiped, or its file removed, by `osd leave`, which looks whose it is.
+        # `osd leave` wipes the disk itself, or removes its file, once it has seen whose it is.
         purge=[f"{text.STORES}/mgr/jarvis", f"{text.STORES}/osd/jarvis"],
     )
 

@@ -1,4 +1,4 @@
-"""A pool of the storage."""
+"""Pools of the storage."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 @dataclass(frozen=True, kw_only=True)
 class PoolArgs:
-    """``storage``: where. ``pool``: its name. ``copies``: of each object, as many as the storage keeps unless
-    said otherwise; ``min_size``: how many of them there must be for I/O to go on.
+    """A pool and its redundancy.
 
-    Raises ``ValueError`` for a name of another form than lower-case letters, digits and ``-``, and for
-    numbers that do not go together or with the number of servers.
+    Attributes:
+        storage: the storage.
+        pool: name of the pool.
+        copies: copies of each object; the storage's number by default.
+        min_size: copies without which I/O stops; ``text.least`` by default.
+
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``-``, or the numbers do not fit each
+            other or the number of servers.
     """
 
     storage: Storage
@@ -41,27 +47,32 @@ class PoolArgs:
 
     @property
     def size(self) -> int:
+        """Copies of each object."""
         return self.copies or self.storage.copies
 
     @property
     def least(self) -> int:
+        """Copies that must be there for I/O."""
         return self.min_size or text.least(self.size)
 
 
 class Pool(Component, token="ceph:Pool"):
-    """A pool of RBD images. Destroying it keeps the data: that ends with the storage.
+    """A pool of RBD images. Deleting it keeps the data, which ends with the storage.
 
-    - ``pool``: its name. ``health``: what Ceph said of itself once the pool was there, and all of it whole.
+    Attributes:
+        pool: its name.
+        health: Ceph's health once the pool was there with all copies.
+        ready: the role after which the pool is there.
     """
 
     pool: str
     health: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: PoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.pool = args.pool
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"ceph-pool-{args.pool}",
             HostServiceArgs(
@@ -76,7 +87,7 @@ class Pool(Component, token="ceph:Pool"):
                 script="ceph-health.sh",
                 arguments=[args.pool, str(args.size), str(args.least), *args.storage.monitors],
             ),
-            self.child(depends_on=[self.applied]),
+            self.child(depends_on=[self.ready]),
         )
         self.health = asked.stdout.apply(str.strip)
         self.register_outputs({"pool": self.pool, "health": self.health})

@@ -1,4 +1,4 @@
-"""A Ceph cluster."""
+"""The storage: a Ceph cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
 from jarvis.pki import RandomKey, RandomKeyArgs
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageArgs:
-    """``hosts``: the servers with the role storage, an odd number, in the configuration's order. ``env``:
-    theirs."""
+    """The servers of the storage.
+
+    Attributes:
+        hosts: servers with the role storage, an odd number, in the configuration's order.
+        env: the environment.
+    """
 
     hosts: Sequence[Host]
     env: Environment
 
 
 class Storage(Component, token="ceph:Storage"):
-    """A monitor, a manager and an osd on each server; changed one server after the other.
+    """A monitor, a manager and an osd on each server, changed one server after the other.
 
-    No monitor waits for a quorum at its first start, and no osd before all monitors have been started. Later
-    a daemon is restarted only where the others can spare it, and the next one only when it is back.
+    No monitor waits for a quorum at its first start, and no osd starts before all monitors have been started.
+    Later a daemon restarts only while the others can spare it, and the next one only when it is back.
 
-    - ``fsid``: the cluster's UUID. ``monitors``: their addresses by server. ``copies``: of each object.
-    - ``admin``: the server where pools and clients are made. ``ready``: what to depend on for that.
+    Attributes:
+        fsid: UUID of the cluster.
+        monitors: addresses of the monitors by server.
+        copies: copies of each object.
+        admin: server on which pools and clients are made.
+        ready: resources after which pools and clients can be made.
     """
 
     fsid: pulumi.Output[str]
@@ -56,8 +64,9 @@ class Storage(Component, token="ceph:Storage"):
             f"{name}-admin", RandomKeyArgs(rotation=env.rotations.get(f"{name}-admin", 0)), self.child()
         )
         self.fsid = pulumi.Output.unsecret(cluster.value.apply(text.fsid))
-        # Lost ones too: a monitor would have to restart to be told of fewer, when none can be spared.
-        self.monitors = {one.name: str(one.address) for one in env.declared(Role.STORAGE)}
+        # Lost monitors included: the others would have to restart for a shorter list, when none can be
+        # spared.
+        self.monitors = {one.name: str(one.address) for one in env.declared(ServerRole.STORAGE)}
         self.copies = env.copies
         self.admin = args.hosts[0].target
         identity = CephIdentity(
@@ -67,7 +76,7 @@ class Storage(Component, token="ceph:Storage"):
             monitor_key=cluster.value.apply(text.cephx_key),
             admin_key=admin.value.apply(text.cephx_key),
             settings=env.storage,
-            lost=[one.name for one in env.lost if Role.STORAGE in one.roles],
+            lost=[one.name for one in env.lost if ServerRole.STORAGE in one.roles],
         )
         last: list[pulumi.Resource] = []
         for host in args.hosts:

@@ -1,4 +1,4 @@
-"""Ceph's keys, keyrings, configuration and units, as pure functions."""
+"""Keys, keyrings, configuration and units of Ceph, as pure functions."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ ADMIN_KEYRING = f"{CONFIG}/ceph.client.admin.keyring"
 MON_KEYRING = f"{CONFIG}/jarvis-mon.keyring"
 STORES = "/var/lib/ceph"
 TOOL = "/var/lib/jarvis/bin/ceph-member"
-# What that one imports: Python looks beside a script first.
+# A module that the tool imports: Python looks beside a script first.
 DISK_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
-# Where a client of a pod finds its keyring: the place that librados looks at by itself.
+# Path of a client's keyring in its pod, where librados looks by default.
 CLIENT_KEYRING = CONFIG + "/ceph.client.{user}.keyring"
 
-# Encrypted and authenticated on every connection; the other mode, crc, is neither.
+# Every connection is encrypted and authenticated; the other mode, crc, does neither.
 # https://docs.ceph.com/en/pacific/rados/configuration/msgr2/#connection-mode-configuration-options
 _CONNECTIONS = ("cluster", "service", "client", "mon_cluster", "mon_service", "mon_client")
 _SECURE: dict[str, Option] = {
     **{f"ms_{kind}_mode": "secure" for kind in _CONNECTIONS},
     **{f"auth_{kind}_required": "cephx" for kind in ("cluster", "service", "client")},
 }
-# A monitor whose server lost its power closes no connection: it is asked every second, and left after four.
-# The defaults are 10 and 30 s: https://docs.ceph.com/en/pacific/rados/configuration/mon-config-ref/
+# A monitor whose server lost its power closes no connection: it is pinged every second, and given up after
+# four. The defaults are 10 and 30 s: https://docs.ceph.com/en/pacific/rados/configuration/mon-config-ref/
 _MONITOR_LOSS: dict[str, Option] = {
     "mon_client_ping_interval": 1,
     "mon_client_ping_timeout": 4,
     "mon_client_hunt_interval": 1,
 }
-# How soon the rest goes on without a lost server, in seconds. The defaults (grace 20, lease 5, of which two
-# are waited for, an election of 5, and reports of osds each 5) add up to half a minute without I/O. Monitors
-# that lost one of them forget what was reported before their election: it has to be reported again.
+# Failover after the loss of a server, in seconds. The defaults (grace 20, lease 5, of which two are waited
+# for, an election of 5, and reports of osds each 5) add up to half a minute without I/O. Monitors that lost
+# one of them forget earlier failure reports at their election, and need new ones.
 _SERVER_LOSS: dict[str, Option] = {
     "mon_lease": 1.5,
     "mon_election_timeout": 1.5,
     "osd_heartbeat_interval": 1,
     "osd_heartbeat_grace": 5,
     "osd_mon_report_interval": 1,
-    # Each loss would otherwise make the next one take longer to be seen.
+    # Otherwise each loss would delay the detection of the next one.
     "mon_osd_adjust_heartbeat_grace": False,
     "mon_mgr_beacon_grace": 15,
 }
-# How soon a server that is back takes part again, in seconds. Placement groups serve nobody while they peer,
-# and peering takes three changes of the map one after the other; monitors make one a second by default
-# (https://ceph.io/geen-categorie/ceph-paxos-propose-interval/). Daemons that could not reach it try again
+# Return of a server, in seconds. Placement groups do no I/O while they peer, and peering takes three changes
+# of the map one after the other; monitors make one a second by default
+# (https://ceph.io/geen-categorie/ceph-paxos-propose-interval/). Daemons that could not reach the server retry
 # after up to 15 s by default (https://github.com/ceph/ceph-client/pull/22).
 _SERVER_RETURN: dict[str, Option] = {
     "paxos_propose_interval": 0.2,
@@ -61,12 +61,16 @@ _SERVER_RETURN: dict[str, Option] = {
 
 
 def cephx_key(random: str) -> str:
-    """The cephx key made of ``random``, a base64 text of 16 bytes or more.
+    """The cephx key derived from random bytes.
 
-    Ceph's CryptoKey, little-endian: type 1 (AES) as u16, when it was made as two u32 (0: unknown, so that the
-    same randomness is the same key), length as u16, 16 bytes.
+    It is Ceph's CryptoKey, little-endian: type 1 (AES) as u16, creation time as two u32, length as u16, 16
+    bytes. The time is 0 (unknown), so that the same bytes make the same key.
 
-    Raises ``ValueError`` for less than 16 bytes.
+    Args:
+        random: 16 bytes or more, in base64.
+
+    Raises:
+        ValueError: there are fewer bytes.
     """
     secret = base64.b64decode(random)[:16]
     if len(secret) < 16:
@@ -75,17 +79,23 @@ def cephx_key(random: str) -> str:
 
 
 def fsid(random: str) -> str:
-    """The UUID of a cluster, from ``random``; it is no secret, and tells nothing of ``random``."""
+    """The UUID of a cluster, derived from ``random``. It is public, and tells nothing of ``random``."""
     return str(uuid.UUID(bytes=hashlib.sha256(f"fsid {random}".encode()).digest()[:16], version=4))
 
 
 def digest(content: str) -> str:
-    """What changes whenever ``content`` does."""
+    """A digest that changes whenever ``content`` does."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def keyring(entity: str, key: str, caps: Mapping[str, str]) -> str:
-    """A keyring of one entity (``client.glance``), with what it may do."""
+    """The keyring of one entity.
+
+    Args:
+        entity: its name, such as ``client.glance``.
+        key: its cephx key.
+        caps: capabilities by kind of daemon.
+    """
     lines = [f"[{entity}]", f"\tkey = {key}"]
     lines += [f'\tcaps {service} = "{cap}"' for service, cap in caps.items()]
     return "\n".join(lines) + "\n"
@@ -95,10 +105,12 @@ ALL = {"mon": "allow *", "mgr": "allow *", "osd": "allow *", "mds": "allow *"}
 
 
 def rbd_caps(pools: Sequence[str]) -> dict[str, str]:
-    """What a client of RBD images in ``pools`` may do, and no more.
+    """Capabilities of a client that may use RBD images in ``pools`` and nothing else.
 
-    https://docs.ceph.com/en/pacific/rados/operations/user-management/. Raises ``ValueError`` for no pool: the
-    profile without one holds for all of them.
+    https://docs.ceph.com/en/pacific/rados/operations/user-management/
+
+    Raises:
+        ValueError: there is no pool. The profile without a pool would be valid for all of them.
     """
     if not pools:
         raise ValueError("a client of RBD needs a pool")
@@ -117,7 +129,12 @@ def _section(name: str, values: Mapping[str, Option]) -> str:
 
 
 def client_conf(unique: str, mons: Mapping[str, str]) -> str:
-    """The ceph.conf of a client: where the monitors are, ``{name: address}``, how one speaks with them."""
+    """The ceph.conf of a client.
+
+    Args:
+        unique: the cluster's fsid.
+        mons: addresses of the monitors by server.
+    """
     where = ",".join(f"[v2:{address}:{PORT}]" for address in mons.values())
     return _section("global", {"fsid": unique, "mon_host": where, **_SECURE, **_MONITOR_LOSS})
 
@@ -132,7 +149,17 @@ def server_conf(
     memory_mib: int,
     options: Mapping[str, Option],
 ) -> str:
-    """The ceph.conf of the server ``name``; the operator's ``options`` win over the ones set here."""
+    """The ceph.conf of a server.
+
+    Args:
+        unique: the cluster's fsid.
+        name: name of the server.
+        mons: addresses of the monitors by server.
+        copies: copies of each object.
+        osd: disk of the server.
+        memory_mib: memory target of the osd.
+        options: the operator's options, which win.
+    """
     address = mons[name]
     common: dict[str, Option] = {
         "mon_initial_members": ",".join(mons),
@@ -181,23 +208,32 @@ def server_conf(
 
 
 def least(copies: int) -> int:
-    """How many of ``copies`` there must be for I/O to go on: what a lost server leaves, of three two."""
+    """How many of ``copies`` must be there for I/O: what a lost server leaves, so two of three."""
     return max(1, copies - 1) if copies < 4 else copies // 2 + 1
 
 
 def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int, osd: Osd) -> str:
-    """What ``jarvis/files/ceph-member.py`` is told of its server."""
+    """The configuration of ``jarvis/files/ceph-member.py`` on one server."""
     disk = {"device": osd.device} if osd.device else {"path": osd.path, "size_gib": osd.size_gib}
     told = {"name": name, "fsid": unique, "mons": dict(mons), "copies": copies, "osd": disk}
     return json.dumps(told, indent=1)
 
 
-# Reads and writes wait for monitors and osds, and for no manager.
+# For monitors and osds: I/O waits for them, and not for managers.
 _FIRST = "# The kernel hands the processor to it before others.\nCPUWeight=500\n"
 
 
 def unit(kind: str, description: str, command: str, *, store: str, done: str, extra: str = "") -> str:
-    """The unit of one daemon, as Debian's own, but for ever tried again."""
+    """The systemd unit of one daemon: Debian's own, but restarted for ever.
+
+    Args:
+        kind: kind of the daemon.
+        description: for systemd.
+        command: command line below /usr/bin.
+        store: folder of the daemon's data.
+        done: file in ``store`` without which the unit does not start.
+        extra: further lines of the section [Service].
+    """
     return f"""\
 [Unit]
 Description={description}
@@ -242,7 +278,7 @@ WantedBy=multi-user.target
 
 
 def mon_unit(name: str) -> str:
-    """The unit of the monitor ``name``."""
+    """The systemd unit of the monitor ``name``."""
     return unit(
         "mon",
         "Ceph monitor",
@@ -254,16 +290,16 @@ def mon_unit(name: str) -> str:
 
 
 def mgr_unit(name: str) -> str:
-    """The unit of the manager ``name``."""
+    """The systemd unit of the manager ``name``."""
     return unit(
         "mgr", "Ceph manager", f"ceph-mgr -f --id {name}", store=f"{STORES}/mgr/jarvis", done="keyring"
     )
 
 
 def osd_unit(osd: Osd) -> str:
-    """The unit of the osd on ``osd``, whose number was given by the monitors when it was made."""
+    """The systemd unit of the osd on ``osd``. The monitors gave it its number when it was made."""
     store = f"{STORES}/osd/jarvis"
-    # The owner of a device is forgotten when the server boots. The link leads to the one that it was made on.
+    # A boot resets the owner of a device. The link leads to the device that the osd was made on.
     own = f"+/bin/chown ceph:ceph {store}/block" if osd.device else f"{TOOL} osd grow"
     return unit(
         "osd",
@@ -271,6 +307,6 @@ def osd_unit(osd: Osd) -> str:
         "ceph-osd -f --id ${OSD_ID}",
         store=store,
         done="mkfs_done",
-        # A file that is to grow is looked through.
+        # The long timeout is for a file that grows, which is scanned first.
         extra=f"EnvironmentFile={store}/id.env\nExecStartPre={own}\nTimeoutStartSec=900\n{_FIRST}",
     )

@@ -1,4 +1,4 @@
-"""MariaDB with Galera on the servers, and services' schemas, accounts and grants in it."""
+"""MariaDB with Galera on the servers, and schemas, accounts and grants of services in it."""
 
 from jarvis.stateful.database.account import Account, AccountArgs
 from jarvis.stateful.database.cluster import Database, DatabaseArgs, database_link

@@ -1,4 +1,4 @@
-"""An account of a service in the database."""
+"""Accounts of services in the database."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from jarvis.stateful.database.mariadb import SQL_FOLDER, account_statements
 
 @dataclass(frozen=True, kw_only=True)
 class AccountArgs:
-    """``database``: the cluster it is in. ``user``: its name. ``rotation``: of the password; raised by one,
-    never by more, to make it anew."""
+    """An account.
+
+    Attributes:
+        database: the cluster.
+        user: name of the account.
+        rotation: counter of the password; raised by one, never by more, to make it anew.
+    """
 
     database: Database
     user: str
@@ -25,19 +30,22 @@ class AccountArgs:
 
 
 class Account(Component, token="stateful:Account"):
-    """An account, which may do nothing but log in: a ``Grant`` says where it may do more.
+    """An account that may log in and nothing else; a ``Grant`` gives it rights.
 
-    It accepts the password of this rotation and the one before: clients change over one by one, and
-    none is refused. After a theft rotate twice. Destroying it drops the account.
+    It accepts the passwords of this rotation and of the one before: clients change one by one, and none is
+    refused. After a theft rotate twice. Deleting the resource drops the account.
 
-    - ``database``, ``user``: as given. ``password``: secret. ``applied``: the resource after which it
-      is there.
+    Attributes:
+        database: the cluster.
+        user: name of the account.
+        password: current password, secret.
+        ready: the role after which the account is there.
     """
 
     database: Database
     user: str
     password: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: AccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -51,7 +59,7 @@ class Account(Component, token="stateful:Account"):
             lambda words: account_statements(user=args.user, passwords=words)
         )
         file = f"{SQL_FOLDER}/{args.user}.sql"
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"database-account-{args.user}",
             HostServiceArgs(

@@ -1,17 +1,19 @@
-"""How tables of the three-byte utf8 become tables of whole UTF-8, as pure functions.
+"""Conversion of tables from three-byte utf8 to utf8mb4, as pure functions.
 
-Each step is a file of queries whose answers are statements, which are then run: none, once all is done.
+Each step is a file of queries whose results are statements, which are then run. Once all is converted there
+are none.
 """
 
 from __future__ import annotations
 
 from jarvis.stateful.database.mariadb import CHARSET, COLLATION, check_names
 
-# Where foreign keys are noted before they are dropped, on all members: a run that is cut off loses none.
+# The table in which foreign keys are noted before they are dropped. All members have it, so an interrupted
+# run loses none.
 _NOTES = "jarvis.foreign_keys"
 
-# What is text of three bytes. MODIFY would lose the expression of a generated column, and the check of a
-# column's own: such columns stay as they are.
+# Text columns of three-byte utf8. MODIFY would lose the expression of a generated column, and a column's own
+# check: such columns stay as they are.
 _TEXT = """\
 FROM information_schema.columns c
 JOIN information_schema.tables t USING (table_schema, table_name)
@@ -20,8 +22,9 @@ LEFT JOIN information_schema.check_constraints k ON k.constraint_schema = c.tabl
 WHERE c.table_schema = '@DATABASE@' AND t.table_type = 'BASE TABLE' AND c.character_set_name = 'utf8mb3'
   AND c.is_generated = 'NEVER' AND k.constraint_name IS NULL"""
 
-# The keys of such columns, as the statements that make them. MariaDB made an index for a key that had none:
-# it goes with the key, and comes back under the key's name, which a service's later migration does not know.
+# Foreign keys on such columns, as the statements that make them. Where a key had no index MariaDB made one:
+# it goes with the key, and comes back under the key's name, which a later migration of the service does not
+# know.
 _NOTE = f"""\
 CREATE DATABASE IF NOT EXISTS jarvis CHARACTER SET {CHARSET};
 CREATE TABLE IF NOT EXISTS {_NOTES} (
@@ -83,7 +86,7 @@ WHERE table_schema = '@DATABASE@' AND table_type = 'BASE TABLE' AND table_collat
 ORDER BY table_name;
 """
 
-# A row that came meanwhile and refers to nothing ends the run, and the key stays noted.
+# A row that was added meanwhile and refers to nothing fails the run, and the key stays noted.
 _RESTORE = f"""\
 SELECT CONCAT('ALTER TABLE `', of_schema, '`.`', of_table, '` ', definition, ';')
 FROM {_NOTES} n WHERE of_schema = '@DATABASE@' AND NOT EXISTS (
@@ -102,14 +105,15 @@ _STEPS = {"note": _NOTE, "convert": _CONVERT, "restore": _RESTORE}
 
 
 def carry_over_steps(database: str) -> dict[str, str]:
-    """The queries of each step, in order, that carry ``database`` over.
+    """The queries that convert ``database``, by step, in order.
 
-    Foreign keys of text are noted and dropped, columns are changed, keys are made again: MariaDB changes no
-    column that a key needs (MDEV-31086); when it did, it could not open some tables after a restart. A column
-    keeps its type, its default, its comment, and how its values compare. (CONVERT TO would make TEXT into
-    MEDIUMTEXT, and one collation of several.)
+    Foreign keys on text are noted and dropped, columns are converted, keys are made again: MariaDB converts
+    no column that a key needs (MDEV-31086), and when it did it could not open some tables after a restart. A
+    column keeps its type, default and comment, and gets the utf8mb4 variant of its collation, by which values
+    compare as before. (CONVERT TO would turn TEXT into MEDIUMTEXT, and several collations into one.)
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits and ``_``.
+    Raises:
+        ValueError: the name is not of lower-case letters, digits and ``_``.
     """
     check_names(database)
     return {
@@ -119,5 +123,5 @@ def carry_over_steps(database: str) -> dict[str, str]:
 
 
 def run_step(file: str, client: str = "mariadb") -> str:
-    """The shell's words that run the statements with which the queries in ``file`` answer."""
+    """A shell command that runs the statements which the queries in ``file`` result in."""
     return f"set -o pipefail; {client} --batch --skip-column-names --raw <{file} | {client} --batch"

@@ -1,4 +1,4 @@
-"""The cluster that all services' databases are in."""
+"""The database cluster of all services."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs
 from jarvis.remote import Target
@@ -24,16 +24,16 @@ from jarvis.stateful.link.service import LinkedService, cluster_name, http, memb
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificate.
+# First part of the name for clients, of the Service (jarvis.stateful.link) and in the certificates.
 SERVICE = "database"
 
 
 def database_link(env: Environment) -> LinkedService:
-    """How clients reach the database of ``env``: one writer, and its port everywhere."""
+    """The link to the database of ``env``: one writer, on one port everywhere."""
     return LinkedService(
         name=SERVICE,
         port=PORT,
-        members=members(env, Role.DATABASE),
+        members=members(env, ServerRole.DATABASE),
         member_port=MEMBER_PORT,
         check=http(HEALTH_PORT),
         one_writer=True,
@@ -42,17 +42,22 @@ def database_link(env: Environment) -> LinkedService:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """``hosts``: the servers that hold it, an odd number, in the configuration's order: the first that is
-    well is the one that takes writes. ``env``: the environment.
+    """The servers of the database.
 
-    Raises ``ValueError`` for an even number of servers.
+    Attributes:
+        hosts: servers with the role database, in the configuration's order. The first healthy one takes
+            writes.
+        env: the environment.
+
+    Raises:
+        ValueError: the number of servers is even.
     """
 
     hosts: Sequence[Host]
     env: Environment
 
     def __post_init__(self) -> None:
-        count = len(self.env.declared(Role.DATABASE))
+        count = len(self.env.declared(ServerRole.DATABASE))
         if count % 2 == 0:
             raise ValueError(
                 f"{count} servers for the database: it needs an odd number, of which most are left"
@@ -62,19 +67,21 @@ class DatabaseArgs:
 class Database(Component, token="stateful:Database"):
     """MariaDB with Galera on the servers, outside the Kubernetes cluster.
 
-    All members' agents run before the first MariaDB starts: a cluster is begun only by one that knows of each
+    All agents run before the first MariaDB starts: a member bootstraps the cluster only when it knows of each
     other member that it has no data (``jarvis/files/database/decision.py``). Changes reach one member after
-    the other, the next only once the one before is in step again.
+    the other, the next one only once the one before is in step again.
 
-    - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is
-      in every certificate.
-    - ``writer``: the server where accounts are made.
+    Attributes:
+        authority: signs the members' certificates.
+        host: name for clients in the cluster, which every certificate has.
+        writer: server on which accounts are made.
+        ready: the members, to depend on.
     """
 
     authority: Authority
     host: str
     writer: Target
-    members: list[DatabaseMember]
+    ready: list[DatabaseMember]
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -85,8 +92,9 @@ class Database(Component, token="stateful:Database"):
             AuthorityArgs(common_name=f"{env.name} database", rotation=env.rotations.get(name, 0)),
             self.child(),
         )
-        # Lost ones too: MariaDB would have to restart to be told of fewer. Its agents know who is lost.
-        addresses = {one.name: str(one.address) for one in env.declared(Role.DATABASE)}
+        # Lost members included: MariaDB would have to restart for a shorter list. Its agents know who is
+        # lost.
+        addresses = {one.name: str(one.address) for one in env.declared(ServerRole.DATABASE)}
         agents = [
             DatabaseAgent(
                 f"{name}-{host.server.name}",
@@ -98,10 +106,10 @@ class Database(Component, token="stateful:Database"):
                     rotation=env.rotations.get(f"{name}-{host.server.name}", 0),
                 ),
                 self.child(),
-            ).applied
+            ).ready
             for host in args.hosts
         ]
-        self.members = []
+        self.ready = []
         before: list[pulumi.Resource] = [*agents]
         for host in args.hosts:
             member = DatabaseMember(
@@ -116,7 +124,7 @@ class Database(Component, token="stateful:Database"):
                 ),
                 self.child(),
             )
-            self.members.append(member)
+            self.ready.append(member)
             before = [member]
         self.writer = args.hosts[0].target
         self.register_outputs({"host": self.host})

@@ -1,4 +1,4 @@
-"""What an account may do in a database."""
+"""Rights of accounts in the database."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from jarvis.stateful.database.schema import Schema
 
 @dataclass(frozen=True, kw_only=True)
 class GrantArgs:
-    """``account``: who. ``schema``: where it has all rights, in the same cluster."""
+    """An account, and the schema that it gets all rights on.
+
+    Attributes:
+        account: the account.
+        schema: the schema, in the same cluster.
+    """
 
     account: Account
     schema: Schema
 
 
 class Grant(HostService, once_in="stateful:Grant"):
-    """All rights of an account on one database. Destroying it revokes them."""
+    """All rights of an account on one schema. Deleting it revokes them."""
 
     def __init__(self, name: str, args: GrantArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         user, schema = args.account.user, args.schema.schema

@@ -1,4 +1,4 @@
-"""One server of the database: the agent that knows when MariaDB may start, and MariaDB itself."""
+"""One database server: MariaDB, and the agent that decides when it may start."""
 
 from __future__ import annotations
 
@@ -24,21 +24,27 @@ _TOOLS = "/var/lib/jarvis/lib/database"
 _MEMBER = f"{_TOOLS}/member.py"
 _BASE_SQL = f"{_TOOLS}/base.sql"
 _AGENT = "jarvis-database-agent.service"
-# Certificates are read anew without a restart, and without dropping a connection. MariaDB may be waiting for
-# the other members, and then reads them when it starts.
+# Loads certificates without a restart, and without dropping a connection. Where MariaDB still waits for the
+# other members it reads them when it starts.
 _RELOAD_TLS = (
     "! mariadb --batch --execute 'SELECT 1' >/dev/null 2>&1"
     " || mariadb --batch --execute \"FLUSH SSL; SET GLOBAL wsrep_provider_options='socket.ssl_reload=1'\""
 )
-# A member that has been away for long is sent the whole database.
+# Seconds. A member that was away for long receives the whole database.
 _TIMEOUT = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseAgentArgs:
-    """``host``: the server. ``addresses``: of all members by server, in the configuration's order.
-    ``authority``: signs the member's certificate, which holds for ``dns_names`` and the server's name and
-    address. ``rotation``: of the certificate."""
+    """The agent of one member.
+
+    Attributes:
+        host: the server.
+        addresses: addresses of all members by server, in the configuration's order.
+        authority: signs the member's certificate.
+        dns_names: names in the certificate, beside the server's name and address.
+        rotation: counter of the certificate.
+    """
 
     host: Host
     addresses: Mapping[str, str]
@@ -48,10 +54,15 @@ class DatabaseAgentArgs:
 
 
 class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
-    """What a member has by which the others know it, before it has any data: its certificate, and the agent
-    that tells its health and its position. ``applied``: the resource after which it answers."""
+    """A member's certificate, and the agent that tells other members its health and position.
 
-    applied: HostService
+    It is there before the member has any data.
+
+    Attributes:
+        ready: the role after which the agent answers.
+    """
+
+    ready: HostService
 
     def __init__(
         self, name: str, args: DatabaseAgentArgs, opts: pulumi.ResourceOptions | None = None
@@ -65,7 +76,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                 common_name=server.name,
                 dns_names=[server.name, *args.dns_names],
                 addresses=[str(server.address)],
-                # Members are each other's clients.
+                # Members connect to each other as clients.
                 client=True,
                 server=True,
                 rotation=args.rotation,
@@ -73,7 +84,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
             self.child(),
         )
         told = json.dumps({"name": server.name, "members": dict(args.addresses), "data": DATA}, indent=1)
-        self.applied = HostService(
+        self.ready = HostService(
             f"{name}-agent",
             "database-agent",
             HostServiceArgs(
@@ -108,9 +119,16 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMemberArgs:
-    """``host``: the server. ``cluster``: its name. ``addresses``: of all members by server.
-    ``buffer_pool_mib``, ``options``: see ``jarvis.config.platform.Database``. ``after``: what is there before
-    it starts."""
+    """MariaDB on one server.
+
+    Attributes:
+        host: the server.
+        cluster: name of the cluster.
+        addresses: addresses of all members by server.
+        buffer_pool_mib: see ``jarvis.config.platform.DatabaseSettings``.
+        options: see there.
+        after: resources to wait for before it starts.
+    """
 
     host: Host
     cluster: str
@@ -121,8 +139,10 @@ class DatabaseMemberArgs:
 
 
 class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
-    """MariaDB on one server, from Debian's package, with TLS and nobody but root let in; there once it is
-    in step with the cluster."""
+    """MariaDB on one server, from Debian's package, with TLS, and open to root alone.
+
+    It is ready once the member is in step with the cluster.
+    """
 
     def __init__(
         self, name: str, args: DatabaseMemberArgs, opts: pulumi.ResourceOptions | None = None

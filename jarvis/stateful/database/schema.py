@@ -1,4 +1,4 @@
-"""A service's own database."""
+"""Schemas of services in the database."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from jarvis.stateful.database.mariadb import SQL_FOLDER, schema_statements
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaArgs:
-    """``database``: the cluster it is in. ``schema``: its name."""
+    """A schema.
+
+    Attributes:
+        database: the cluster.
+        schema: name of the schema.
+    """
 
     database: Database
     schema: str
 
 
 class Schema(HostService, once_in="stateful:Schema"):
-    """A database in the cluster, of whole UTF-8. Destroying it keeps its data: a person drops that.
+    """A schema (MariaDB's database) in UTF-8. Deleting it keeps the data, which a person drops.
 
-    Tables of the three-byte utf8, from former versions of Jarvis, are carried over (``carry_over``). A run
-    that is cut off leaves each as it was or as it is to be, and the next goes on with the others.
+    Tables in three-byte utf8, from former versions of Jarvis, are converted (``carry_over``). An interrupted
+    run leaves each table either as it was or converted, and the next run goes on.
 
-    - ``schema``: its name.
+    Attributes:
+        schema: its name.
     """
 
     schema: str

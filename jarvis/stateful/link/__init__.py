@@ -1,4 +1,4 @@
-"""One name and one port for a service of the servers: in pods, on servers and from outside."""
+"""Links: one name and one port for a service of the servers, in pods, on servers and from outside."""
 
 from jarvis.stateful.link.link import Link, LinkArgs
 from jarvis.stateful.link.proxy import LinkProxies, LinkProxiesArgs

@@ -1,4 +1,4 @@
-"""A linked service's name inside the cluster."""
+"""The name of a linked service inside the cluster."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ _MANAGER = "jarvis"
 
 @dataclass(frozen=True, kw_only=True)
 class LinkArgs:
-    """What is linked into the cluster.
+    """A linked service, and the namespace where it gets a name.
 
-    - ``provider``: the cluster. ``namespace``: where the Service lives.
-    - ``service``: what it leads to. ``nodes``: the cluster's servers, each of which has a proxy for it.
-    - ``after``: what must be there first, such as the namespace and the proxies.
+    Attributes:
+        provider: the cluster.
+        namespace: namespace of the Service.
+        service: the linked service.
+        nodes: servers of the cluster, each of which has a proxy for it.
+        after: resources to wait for, such as the namespace and the proxies.
 
-    Raises ``ValueError`` without any node: a name that leads nowhere.
+    Raises:
+        ValueError: there is no node, so the name would lead nowhere.
     """
 
     provider: kubernetes.Provider
@@ -42,11 +46,11 @@ class LinkArgs:
 
 
 class Link(Component, token="stateful:Link"):
-    """A Service without selector, by which a pod reaches the proxy of its own server and no other's.
+    """A Service without selector that leads each pod to the proxy of its own server.
 
-    The EndpointSlice says on which node each proxy is, and the Service leads to the local one only
-    (https://kubernetes.io/docs/concepts/services-networking/service-traffic-policy/). So a lost server takes
-    its own pods' way with it and nobody else's, and which member is healthy is known to the proxy alone.
+    The EndpointSlice names the node of each proxy, and the Service leads to the local one only
+    (https://kubernetes.io/docs/concepts/services-networking/service-traffic-policy/). A lost server breaks
+    the way of its own pods and nobody else's, and the proxies alone know which members are healthy.
     """
 
     def __init__(self, name: str, args: LinkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -58,7 +62,7 @@ class Link(Component, token="stateful:Link"):
             metadata={
                 "name": linked.name,
                 "namespace": args.namespace,
-                # Pulumi waits for the Endpoints of a Service, which one without a selector never has.
+                # Pulumi waits for the Endpoints of a Service, and one without a selector never has any.
                 "annotations": {"pulumi.com/skipAwait": "true"},
             },
             spec={"ports": [port], "internalTrafficPolicy": "Local"},

@@ -25,10 +25,15 @@ UNIT = "jarvis-link.service"
 
 @dataclass(frozen=True, kw_only=True)
 class LinkProxiesArgs:
-    """``hosts``: the servers of ``env`` that get a proxy. ``services``: what is linked, each under a port of
-    its own.
+    """The linked services, and the servers that get a proxy to them.
 
-    Raises ``ValueError`` for two services of one name or one port.
+    Attributes:
+        env: the environment.
+        hosts: the servers.
+        services: linked services, each with a port of its own.
+
+    Raises:
+        ValueError: two services share a name or a port.
     """
 
     env: Environment
@@ -44,20 +49,22 @@ class LinkProxiesArgs:
 
 
 class LinkProxies(Component, token="stateful:LinkProxies"):
-    """HAProxy on each server, listening on the port of every linked service and leading to healthy members.
+    """HAProxy on each server, which forwards the port of every linked service to healthy members.
 
-    A server's configuration is one file for each service; a file that HAProxy refuses changes nothing.
+    A server's configuration is one file for each service. A file that HAProxy rejects changes nothing.
 
-    - ``services``: what is linked. ``applied``: the resources after which the ports are open.
+    Attributes:
+        services: the linked services.
+        ready: the roles after which the ports are open.
     """
 
     services: list[LinkedService]
-    applied: list[HostService]
+    ready: list[HostService]
 
     def __init__(self, name: str, args: LinkProxiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self.services = list(args.services)
-        self.applied = []
+        self.ready = []
         for host in args.hosts:
             one = HostService(
                 f"{name}-{host.server.name}",
@@ -79,7 +86,7 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
                     reload=True,
                     purge=[ACTIVE],
                 ),
-                self.child(depends_on=[host, *args.env.first_alone(self.applied)]),
+                self.child(depends_on=[host, *args.env.first_alone(self.ready)]),
             )
-            self.applied.append(one)
+            self.ready.append(one)
         self.register_outputs({})

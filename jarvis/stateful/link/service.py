@@ -1,4 +1,4 @@
-"""What a link leads to, and HAProxy's configuration for it, as pure functions."""
+"""Linked services, and HAProxy's configuration for them, as pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9/_.-]*")
@@ -14,7 +14,12 @@ _PATH = re.compile(r"/[A-Za-z0-9/_.-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class LinkMember:
-    """``name`` of the server, ``address``: where the service listens there."""
+    """A server that a linked service listens on.
+
+    Attributes:
+        name: name of the server.
+        address: IP address that it listens on.
+    """
 
     name: str
     address: str
@@ -22,9 +27,11 @@ class LinkMember:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """How a proxy asks a member whether it is healthy, each second: see ``tcp``, ``tls`` and ``http``.
+    """A health check of members, each second: see ``tcp``, ``tls`` and ``http``.
 
-    ``lines``: of the backend. ``options``: of each of its servers.
+    Attributes:
+        lines: lines for HAProxy's backend.
+        options: options for each of its servers.
     """
 
     lines: Sequence[str] = ()
@@ -32,20 +39,27 @@ class Check:
 
 
 def tcp() -> Check:
-    """A member is healthy when it accepts a connection."""
+    """A check by connection: a healthy member accepts one."""
     return Check()
 
 
 def tls() -> Check:
-    """A member is healthy when it answers a TLS handshake. Whose certificate it has is its clients' matter:
-    they connect through the proxy and check it."""
+    """A check by TLS handshake: a healthy member completes one.
+
+    The certificate is not verified: clients connect through the proxy and verify it themselves.
+    """
     return Check(options="check-ssl verify none")
 
 
 def http(port: int, path: str = "/") -> Check:
-    """A member is healthy when a GET of ``path`` at ``port`` of its address is answered with 200.
+    """A check by HTTP: a healthy member answers a GET with 200.
 
-    Raises ``ValueError`` for a path of another form.
+    Args:
+        port: port at the member's address.
+        path: path to get.
+
+    Raises:
+        ValueError: the path has another form.
     """
     if not _PATH.fullmatch(path):
         raise ValueError(f"{path!r} is not a path of letters, digits and /_.-")
@@ -61,15 +75,19 @@ def http(port: int, path: str = "/") -> Check:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedService:
-    """A service of the servers that clients know by one name and one port wherever they are.
+    """A service of the servers that clients reach by one name and port, wherever they are.
 
-    - ``name``: the first part of its names. ``port``: of the name, everywhere.
-    - ``members``, ``member_port``: where it really listens. ``check``: how a member's health is seen.
-    - ``one_writer``: all clients of all servers are led to the same member, the first healthy one in the
-      order of ``members``; otherwise they are spread over the healthy ones.
+    Attributes:
+        name: first part of its names.
+        port: port of the proxies.
+        members: servers that it listens on.
+        member_port: port of the members.
+        check: health check of members.
+        one_writer: lead all clients to the same member, the first healthy one in the order of ``members``.
+            Otherwise they are spread over the healthy members.
 
-    Raises ``ValueError`` for a name of another form, without a member, and for a member port that is the
-    proxy's own.
+    Raises:
+        ValueError: the name has another form, there is no member, or the members' port is the proxies'.
     """
 
     name: str
@@ -90,27 +108,29 @@ class LinkedService:
             )
 
 
-def members(env: Environment, role: Role) -> list[LinkMember]:
-    """The servers of ``env`` that have ``role``, as members at their addresses."""
+def members(env: Environment, role: ServerRole) -> list[LinkMember]:
+    """The servers of ``env`` with ``role``, as members of a linked service."""
     return [LinkMember(name=one.name, address=str(one.address)) for one in env.with_role(role)]
 
 
 def names(env: Environment, service: str) -> list[str]:
-    """The DNS names of the linked ``service``, which its members' certificates hold: of the environment,
-    which everyone knows, and of the cluster's Service."""
+    """DNS names of the linked ``service``, for its members' certificates.
+
+    They are the name in the environment's domain, for everyone, and the name of the cluster's Service.
+    """
     return [f"{service}.{env.networks.domain}", cluster_name(env, service)]
 
 
 def cluster_name(env: Environment, service: str) -> str:
-    """The name that the cluster's own DNS gives to the Service of a link."""
+    """The name in the cluster's domain of the Service of a link."""
     return f"{service}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
 
 
 def fragment(service: LinkedService) -> str:
     """HAProxy's frontend and backend for ``service``.
 
-    With one writer the others are backups, and wherever the writer goes, everyone goes at once: sessions on a
-    member that was marked down, or on a backup once the first member is up again, are ended.
+    With one writer the other members are backups. When the writer changes all clients change at once:
+    sessions end on a member that is marked down, and on backups once the first member is up again.
     """
     lines = [f"frontend {service.name}", f"  bind :{service.port}", f"  default_backend {service.name}", ""]
     lines += [f"backend {service.name}", "  balance leastconn"]

@@ -1,4 +1,4 @@
-"""RabbitMQ on the servers, and what services have of it."""
+"""RabbitMQ on the servers, and vhosts and accounts of services in it."""
 
 from jarvis.stateful.queue.account import QueueAccount, QueueAccountArgs
 from jarvis.stateful.queue.cluster import Queue, QueueArgs, queue_link

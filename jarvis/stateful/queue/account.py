@@ -1,4 +1,4 @@
-"""A service's own part of the queue, and the account that it reaches it by."""
+"""A service's vhost in the queue, and its account there."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from jarvis.stateful.queue.rabbitmq import FOLDER, definitions, transport_url, u
 
 @dataclass(frozen=True, kw_only=True)
 class QueueAccountArgs:
-    """``queue``: where. ``service``: the name of the vhost, and the first part of its users'. ``rotation``:
-    of the password; raised by one, never by more, to make it anew."""
+    """A vhost and its users.
+
+    Attributes:
+        queue: the cluster.
+        service: name of the vhost, and first part of its users' names.
+        rotation: counter of the password; raised by one, never by more, to make it anew.
+    """
 
     queue: Queue
     service: str
@@ -26,15 +31,16 @@ class QueueAccountArgs:
 class QueueAccount(Component, token="stateful:QueueAccount"):
     """A vhost, and a user with all rights in it and none elsewhere.
 
-    Two users take turns at each rotation, and the one before goes on: clients change over one by one, and
-    none is refused. After a theft rotate twice. Destroying it deletes the users and keeps the vhost.
+    Two users take turns, one for each rotation, and the former stays valid: clients change one by one, and
+    none is refused. After a theft rotate twice. Deleting the resource deletes the users and keeps the vhost.
 
-    - ``url``: secret, as oslo.messaging's ``transport_url``. ``applied``: the resource after which it can be
-      used.
+    Attributes:
+        url: oslo.messaging's ``transport_url``, secret.
+        ready: the role after which the account can be used.
     """
 
     url: pulumi.Output[str]
-    applied: HostService
+    ready: HostService
 
     def __init__(self, name: str, args: QueueAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -53,7 +59,7 @@ class QueueAccount(Component, token="stateful:QueueAccount"):
             lambda words: definitions(service=args.service, passwords=words)
         )
         file = f"{FOLDER}/{args.service}.json"
-        self.applied = HostService(
+        self.ready = HostService(
             name,
             f"queue-account-{args.service}",
             HostServiceArgs(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.config import Environment, Role
+from jarvis.config import Environment, ServerRole
 from jarvis.core.component import Component
 from jarvis.pki import Authority, AuthorityArgs, RandomKey, RandomKeyArgs
 from jarvis.remote import Target
@@ -19,19 +19,19 @@ from jarvis.stateful.queue.rabbitmq import MEMBER_PORT, PORT
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# The name by which clients know it: the Service's (jarvis.stateful.link) and the one in the certificates.
+# First part of the name for clients, of the Service (jarvis.stateful.link) and in the certificates.
 SERVICE = "queue"
 
 
 def queue_link(env: Environment) -> LinkedService:
-    """How clients reach the queue of ``env``: any member that serves, and its port everywhere.
+    """The link to the queue of ``env``: any member that serves, on one port everywhere.
 
-    A member that paused itself closes its port, so the handshake tells who serves.
+    A paused member closes its port, so a TLS handshake tells who serves.
     """
     return LinkedService(
         name=SERVICE,
         port=PORT,
-        members=members(env, Role.QUEUE),
+        members=members(env, ServerRole.QUEUE),
         member_port=MEMBER_PORT,
         check=tls(),
     )
@@ -39,31 +39,39 @@ def queue_link(env: Environment) -> LinkedService:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueArgs:
-    """``hosts``: the servers that hold it, an odd number, in the configuration's order. ``env``: theirs.
+    """The servers of the queue.
 
-    Raises ``ValueError`` for an even number, of which the larger part of one half each would pause.
+    Attributes:
+        hosts: servers with the role queue, in the configuration's order.
+        env: the environment.
+
+    Raises:
+        ValueError: the number of servers is even, so that each half of a split would pause.
     """
 
     hosts: Sequence[Host]
     env: Environment
 
     def __post_init__(self) -> None:
-        count = len(self.env.declared(Role.QUEUE))
+        count = len(self.env.declared(ServerRole.QUEUE))
         if count % 2 == 0:
             raise ValueError(f"the queue runs on an odd number of servers, not on {count}")
 
 
 class Queue(Component, token="stateful:Queue"):
-    """RabbitMQ on the servers, whose members are made, and changed, one after the other.
+    """RabbitMQ on the servers, whose members are started, and changed, one after the other.
 
-    - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is in
-      every certificate. ``target``: the server where accounts are made. ``members``: to depend on.
+    Attributes:
+        authority: signs the members' certificates.
+        host: name for clients in the cluster, which every certificate has.
+        target: server on which accounts are made.
+        ready: the members, to depend on.
     """
 
     authority: Authority
     host: str
     target: Target
-    members: list[QueueMember]
+    ready: list[QueueMember]
 
     def __init__(self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -81,23 +89,23 @@ class Queue(Component, token="stateful:Queue"):
             self.child(),
         )
         servers = [host.server.name for host in args.hosts]
-        self.members = []
+        self.ready = []
         for host in args.hosts:
             member = f"{name}-{host.server.name}"
-            self.members.append(
+            self.ready.append(
                 QueueMember(
                     member,
                     QueueMemberArgs(
                         host=host,
                         others=[server for server in servers if server != host.server.name],
-                        first=not self.members,
+                        first=not self.ready,
                         cluster=env.name,
                         authority=self.authority,
                         dns_names=names(env, SERVICE),
                         cookie=cookie.value,
                         memory_mib=env.queue.memory_mib,
                         rotation=env.rotations.get(member, 0),
-                        after=self.members[-1:],
+                        after=self.ready[-1:],
                     ),
                     self.child(),
                 )

@@ -18,20 +18,25 @@ from jarvis.stateful.queue import rabbitmq
 if TYPE_CHECKING:
     from jarvis.hosts import Host
 
-# A join copies the others' tables, a stop hands over its queues.
+# Seconds. A join copies tables of the others, and a stop hands over queues.
 _TIMEOUT = 180
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueMemberArgs:
-    """What one member is.
+    """A member and its place in the cluster.
 
-    - ``host``: the server. ``others``: names of the other members' servers. ``first``: whether it begins the
-      cluster where there is none. ``cluster``: the cluster's name.
-    - ``authority``: signs its certificate, for the server's name and address and ``dns_names``.
-    - ``cookie``: what all members, and the tools on their servers, prove to each other that they know.
-    - ``memory_mib``: see ``jarvis.config.platform.Queue``. ``rotation``: of the certificate.
-    - ``after``: what must be done before it is touched, such as the member before it.
+    Attributes:
+        host: the server.
+        others: names of the other members' servers.
+        first: it bootstraps the cluster where there is none.
+        cluster: name of the cluster.
+        authority: signs the member's certificate.
+        dns_names: names in the certificate, beside the server's name and address.
+        cookie: Erlang's shared secret, by which members and tools authenticate to each other.
+        memory_mib: see ``jarvis.config.platform.QueueSettings``.
+        rotation: counter of the certificate.
+        after: resources to wait for, such as the member before.
     """
 
     host: Host
@@ -49,8 +54,8 @@ class QueueMemberArgs:
 class QueueMember(Component, token="stateful:QueueMember"):
     """RabbitMQ on one server, from Debian's package, with TLS for clients and between members.
 
-    It is restarted only while all others serve and every queue can spare it. Without data it joins the
-    others; where they knew it from before, it is removed first. Destroying it takes it out of the cluster.
+    It restarts only while all other members serve and every queue can spare it. A member without data joins
+    the others, who first remove what they knew of it. Deleting the resource removes it from the cluster.
     """
 
     def __init__(self, name: str, args: QueueMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -69,7 +74,7 @@ class QueueMember(Component, token="stateful:QueueMember"):
             ),
             self.child(),
         )
-        # Read anew while the member runs: neither a new certificate nor a new cookie restarts it.
+        # The running member reloads these: neither a new certificate nor a new cookie restarts it.
         secrets = HostService(
             f"{name}-secrets",
             "queue-secrets",

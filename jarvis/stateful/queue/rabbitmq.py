@@ -1,4 +1,4 @@
-"""RabbitMQ's configuration and definitions, as pure functions."""
+"""Configuration and definitions of RabbitMQ, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from jarvis.core.tls import OPENSSL_SUITES
 from jarvis.pki.rotation import accepted
 
-# Clients know the port of the link (jarvis.stateful.link); members listen beside its proxy.
+# Clients use the port of the link (jarvis.stateful.link); members listen beside its proxy.
 PORT, MEMBER_PORT = 5671, 5673
 DISTRIBUTION_PORT, MAPPER_PORT = 25672, 4369
 CONFIG = "/etc/rabbitmq"
@@ -24,7 +24,7 @@ DATA = "/var/lib/rabbitmq"
 TOOL = "/var/lib/jarvis/bin/rabbitmq-member"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-# Erlang wants those of TLS 1.3, the first three, in the same list.
+# Erlang has the suites of TLS 1.3, the first three, in the same list.
 _CIPHERS = (
     "TLS_AES_256_GCM_SHA384",
     "TLS_AES_128_GCM_SHA256",
@@ -34,8 +34,13 @@ _CIPHERS = (
 
 
 def configuration(*, address: str, cluster: str, memory_mib: int) -> str:
-    """rabbitmq.conf of the member at ``address`` of the cluster called ``cluster``, which stops taking
-    messages from publishers once it uses ``memory_mib``."""
+    """The file rabbitmq.conf of one member.
+
+    Args:
+        address: address of the member.
+        cluster: name of the cluster.
+        memory_mib: memory use beyond which publishers have to wait.
+    """
     lines = [
         "# Written by Jarvis.",
         f"cluster_name = {cluster}",
@@ -72,9 +77,14 @@ def configuration(*, address: str, cluster: str, memory_mib: int) -> str:
 
 
 def environment(*, server: str, address: str, patience: int = 1) -> str:
-    """rabbitmq-env.conf of the member ``server`` at ``address``, a file of shell: nodes, and the tools that
-    speak to them, do so by mutual TLS. ``patience``: how many times as long as on a usual server they may
-    take to connect (kernel(6), net_setuptime: 7 s, and 120 s at most) and be silent."""
+    """The file rabbitmq-env.conf of one member, in shell: mutual TLS between nodes, and for their tools.
+
+    Args:
+        server: name of the server.
+        address: address of the member.
+        patience: factor for the time that nodes may take to connect (kernel(6), net_setuptime: 7 s by
+            default, 120 s at most) and may be silent.
+    """
     octets = ",".join(address.split("."))
     tls = (
         f"-pa $ERL_SSL_PATH -proto_dist inet_tls -ssl_dist_optfile {CONFIG}/distribution.config"
@@ -88,12 +98,13 @@ def environment(*, server: str, address: str, patience: int = 1) -> str:
             "ERL_SSL_PATH=$(echo /usr/lib/erlang/lib/ssl-*/ebin)",
             f"NODENAME=rabbit@{server}",
             f"DIST_PORT={DISTRIBUTION_PORT}",
-            # A folder that is empty but for a member's first start: see rabbitmq.sh.
+            # A folder with files only while a member starts for the first time: see rabbitmq.sh.
             f'RABBITMQ_CONFIG_FILES="{DATA}/formation/*.conf"',
-            # Schedulers that share cores with everything else of the server must not spin (erl(1), +sbwt).
+            # Erlang's schedulers must not spin, since they share cores with everything else on the server
+            # (erl(1), +sbwt).
             f'SERVER_ADDITIONAL_ERL_ARGS="{tls}'
-            # A lost leader of a queue is looked for each second, not every five (aten, poll_interval).
-            # Nodes lose each other after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
+            # A lost leader of a queue is noticed by a poll each second, not every five (aten, poll_interval).
+            # Nodes give each other up after 7.5 to 12.5 s of silence (kernel(6), net_ticktime), not 45 to 75.
             f" -aten poll_interval 1000 -kernel net_ticktime {10 * patience}"
             ' +S 2:2 +SDio 8 +sbwt none +sbwtdcpu none +sbwtdio none"',
             f'CTL_ERL_ARGS="{tls} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"',
@@ -103,8 +114,10 @@ def environment(*, server: str, address: str, patience: int = 1) -> str:
 
 
 def distribution() -> str:
-    """The options of TLS between nodes, as Erlang terms (ssl, "Using TLS for Erlang Distribution"). Both
-    sides show a certificate, and the one that connects checks the other's name."""
+    """The options of TLS between nodes, as Erlang terms (ssl, "Using TLS for Erlang Distribution").
+
+    Both sides show a certificate, and the connecting side checks the other's name.
+    """
     files = f'{{cacertfile, "{AUTHORITY}"}}, {{certfile, "{CERTIFICATE}"}}, {{keyfile, "{KEY}"}}'
     ciphers = ", ".join(f'"{cipher}"' for cipher in _CIPHERS)
     common = (
@@ -114,7 +127,7 @@ def distribution() -> str:
 
 
 def mapper_socket(address: str) -> str:
-    """What Jarvis adds to Debian's epmd.socket: Erlang's port mapper listens to servers only."""
+    """The drop-in of Debian's epmd.socket, by which Erlang's port mapper listens to servers only."""
     return (
         "[Socket]\nListenStream=\n"
         f"ListenStream=127.0.0.1:{MAPPER_PORT}\nListenStream={address}:{MAPPER_PORT}\nFreeBind=yes\n"
@@ -122,20 +135,25 @@ def mapper_socket(address: str) -> str:
 
 
 def users(service: str, rotation: int) -> dict[int, str]:
-    """The users of ``service`` that may connect, by the rotation of their passwords, the current one first.
+    """The users of ``service`` that are valid at ``rotation``, by their password's rotation, current first.
 
-    Two take turns: while clients change over from the one to the other, neither is refused.
+    Two users take turns: while clients change from one to the other, neither is refused.
     """
     return {number: f"{service}-{'ab'[number % 2]}" for number in accepted(rotation)}
 
 
 def definitions(*, service: str, passwords: Mapping[str, str]) -> str:
-    """The vhost ``service`` and its users, by their ``passwords``, as RabbitMQ imports them, however often.
+    """The definitions of a vhost and its users, which RabbitMQ imports idempotently.
 
-    A user has all rights in its vhost, and none elsewhere. A queue declared there without a type is a quorum
-    queue, where it can be one: a durable one that more than its maker uses.
+    A user has all rights in the vhost, and none elsewhere. A queue that is declared there without a type
+    becomes a quorum queue where it can: a durable one that is not exclusive.
 
-    Raises ``ValueError`` for a name that is not of lower-case letters, digits, ``_`` and ``-``.
+    Args:
+        service: name of the vhost.
+        passwords: passwords by user.
+
+    Raises:
+        ValueError: a name is not of lower-case letters, digits, ``_`` and ``-``.
     """
     for name in (service, *passwords):
         if not _NAME.fullmatch(name):
@@ -167,15 +185,18 @@ def _metadata(service: str) -> dict[str, object]:
 
 
 def password_hash(password: str) -> str:
-    """``password`` as RabbitMQ stores it: salt, and SHA-256 of salt and password, in base64.
+    """RabbitMQ's hash of ``password``: salt, and SHA-256 of salt and password, in base64.
 
-    The salt follows from the password, which is random and in use once: the same password has one hash.
+    The salt is derived from the password, which is random and used once: the same password always has the
+    same hash.
     """
     salt = hashlib.sha256(f"salt of {password}".encode()).digest()[:4]
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def transport_url(*, user: str, password: str, host: str, vhost: str) -> str:
-    """The URL by which oslo.messaging reaches ``vhost`` through the link; TLS is asked for beside it, by
-    ``oslo_messaging_rabbit.ssl``."""
+    """The URL by which oslo.messaging reaches ``vhost`` through the link.
+
+    TLS is asked for beside it, by ``oslo_messaging_rabbit.ssl``.
+    """
     return f"rabbit://{user}:{password}@{host}:{PORT}/{vhost}"

@@ -38,8 +38,9 @@ class Host(Component, token="hosts:Host"):
             create=f"echo {name} >>{folder}/made",
             delete=f"echo {name} >>{folder}/emptied", add_previous_output_in_env=False,
             opts=tools.child(**command_options(bare), depends_on=[copy]))
-        self.base = command.remote.Command(f"{name}-base", connection=self.target.connection(), create="true",
-            delete=f"echo {name} >>{folder}/undone", opts=self.child(**command_options(self.target)))
+        self.base_ready = command.remote.Command(f"{name}-base", connection=self.target.connection(),
+            create="true", delete=f"echo {name} >>{folder}/undone",
+            opts=self.child(**command_options(self.target)))
 
 hosts = [Host(name) for name in present]
 for name in lost:
