@@ -12,10 +12,8 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from jarvis.core.component import Unwrapped
 
-
-class KubernetesObject(Unwrapped, pulumi.CustomResource):
+class KubernetesObject(pulumi.CustomResource):
     """An object of the API ``api``: ``<group>/<version>``, with ``core`` for the group that has no name.
 
     Args of ``__init__``: ``name``, the logical name; ``opts``, with the cluster's provider; and the object's

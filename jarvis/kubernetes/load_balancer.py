@@ -60,7 +60,7 @@ class ApiServerProxyArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
+class ApiServerProxy(HostService):
     """HAProxy on one server's 127.0.0.1:7443, and the means to ask an API server whether it is ready."""
 
     def __init__(

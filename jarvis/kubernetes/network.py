@@ -120,7 +120,7 @@ class PodNetworkArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
+class PodNetwork(HostService):
     """CNI configuration, routes and address translation of one server's pods.
 
     The kernel settings that it needs are the host's (`jarvis.hosts`). What pods may reach is limited by rules

@@ -97,7 +97,7 @@ class VirtualAddressArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
+class VirtualAddress(HostService):
     """keepalived on one server, speaking VRRP by unicast to the others. Ready when the address answers,
     whoever holds it; both, while it changes."""
 

@@ -43,7 +43,7 @@ class CertificateArgs:
             raise ValueError(f"the server certificate {self.common_name} has neither DNS name nor address")
 
 
-class Certificate(LocalSecret, once_in="pki:Certificate"):
+class Certificate(LocalSecret):
     """A certificate, made anew every half of its life, with its authority, or by ``rotation``.
 
     - ``certificate``: in PEM. ``chain``: the same followed by its issuer's. ``key``: private key in PEM

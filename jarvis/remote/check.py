@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Unwrapped
-
 
 @dataclass(frozen=True, kw_only=True)
 class LocalCheckArgs:
@@ -18,7 +16,7 @@ class LocalCheckArgs:
     stdin: pulumi.Input[str] | None = None
 
 
-class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
+class LocalCheck(Command):
     """Runs a command on the operator's machine; the deployment ends where it fails.
 
     What must not happen before it has passed depends on it. ``stdout`` is its output.
@@ -32,5 +30,5 @@ class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.own_options(name, opts),
+            opts=opts,
         )

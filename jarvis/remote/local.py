@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 
 # How every secret is made. The engine runs a command anew when its text changes, and would so make every
 # authority and password of a cloud anew: this text is a contract with the state of each deployed stack. It
@@ -41,7 +41,7 @@ class LocalSecretArgs:
     request: Mapping[str, pulumi.Input[Any]]
 
 
-class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
+class LocalSecret(Command):
     """The result of the generator, secret, stable until its request changes.
 
     ``value`` is the generator's stdout as a secret Output.
@@ -58,8 +58,7 @@ class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.own_options(
-                name,
+            opts=merged(
                 opts,
                 additional_secret_outputs=["stdout", "stderr"],
                 ignore_changes=list(FROZEN),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import Command, Logging
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.script import command_options
@@ -96,7 +96,7 @@ def command_text(role: str, server: str, args: HostServiceArgs, bundle: str) -> 
     return text
 
 
-class HostService(Unwrapped, Command, once_in="remote:HostService"):
+class HostService(Command):
     """Brings one role of one server to the state that its arguments say; see ``HostServiceArgs``.
 
     The clear part of the bundle is the text of the command, so that a preview shows which file changes and
@@ -126,8 +126,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,
-            opts=self.own_options(
-                name,
+            opts=merged(
                 opts,
                 depends_on=list(depends_on),
                 **command_options(args.target, secret=bool(args.secret_files)),

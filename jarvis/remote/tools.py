@@ -28,7 +28,7 @@ _INSTALL = (
 )
 
 
-class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyTool"):
+class ServerTools(Component, token="remote:ServerTools"):
     """Brings ``jarvis/files`` to a server, and installs ``apply.sh`` of it as ``APPLY``.
 
     Every ``HostService`` there depends on it, and takes its scripts from there: the state has their digests

@@ -120,7 +120,7 @@ class DatabaseMemberArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
+class DatabaseMember(HostService):
     """MariaDB on one server, from Debian's package, with TLS and nobody but root let in; there once it is
     in step with the cluster."""
 

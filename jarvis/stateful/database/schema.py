@@ -20,7 +20,7 @@ class SchemaArgs:
     schema: str
 
 
-class Schema(HostService, once_in="stateful:Schema"):
+class Schema(HostService):
     """A database in the cluster, of whole UTF-8. Destroying it keeps its data: a person drops that.
 
     Tables of the three-byte utf8, from former versions of Jarvis, are carried over (``carry_over``). A run
