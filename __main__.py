@@ -2,6 +2,8 @@
 
 import pulumi
 
+from jarvis import VERSION
+from jarvis.core.deployed import RELEASE
 from jarvis.core.sdk import (
     keep_secrets_out_of_logs,
     keep_stack_traces_out_of_state,
@@ -23,6 +25,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
     # Without a new record, where something failed, the engine keeps the one before.
     deployed = record(run.env, await run.drift.known()) if await settled() else {}
     return {
+        RELEASE: VERSION,
         "api": cloud.api,
         "gateway": cloud.gateway,
         "gateway_authority": cloud.gateway_authority,

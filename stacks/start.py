@@ -37,7 +37,7 @@ class Begun:
 async def begun() -> AsyncIterator[Begun]:
     """Begins a run, and looks at its end whether what it has declared keeps what is deployed and protected.
 
-    Raises ``ConfigurationError`` and ``ClockError``, these before there is any resource.
+    Raises ``ConfigurationError``, ``ReleaseError`` and ``ClockError``, these before there is any resource.
     """
     env = load_environment()
     watch = read_watch(pulumi.Config("jarvis").get("observe"))

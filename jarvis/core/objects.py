@@ -12,10 +12,8 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from jarvis.core.component import Unwrapped
 
-
-class KubernetesObject(Unwrapped, pulumi.CustomResource):
+class KubernetesObject(pulumi.CustomResource):
     """An object of the Kubernetes API. Each of its fields is an output of the same name.
 
     Args:

@@ -71,7 +71,7 @@ class ApiServerProxyArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class ApiServerProxy(HostService, once_in="kubernetes:ApiServerProxy"):
+class ApiServerProxy(HostService):
     """HAProxy on one server's 127.0.0.1:7443, with the command that asks an API server for readiness."""
 
     def __init__(

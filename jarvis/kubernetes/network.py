@@ -125,7 +125,7 @@ class PodNetworkArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class PodNetwork(HostService, once_in="kubernetes:PodNetwork"):
+class PodNetwork(HostService):
     """CNI configuration, routes and address translation for one server's pods.
 
     The base role sets the kernel settings that it needs (`jarvis.hosts`). What pods may reach is limited by

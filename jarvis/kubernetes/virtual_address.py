@@ -114,7 +114,7 @@ class VirtualAddressArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class VirtualAddress(HostService, once_in="kubernetes:VirtualAddress"):
+class VirtualAddress(HostService):
     """keepalived on one server, which speaks VRRP by unicast to the other holders.
 
     It is ready when the address answers, whoever holds it; during a change, when both do.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 
 from jarvis.core import objects
+from jarvis.core.component import merged
 from jarvis.core.pods import labels
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import PATIENCE, PodArgs, job_template
@@ -33,7 +34,7 @@ class TaskArgs:
     revision: pulumi.Input[str] | None = None
 
 
-class Task(objects.Job, once_in="openstack:Task"):
+class Task(objects.Job):
     """A Job that is tried again until it succeeds. A changed one replaces the one before.
 
     ``opts``: with the cluster's provider, and what is there before.
@@ -60,5 +61,5 @@ class Task(objects.Job, once_in="openstack:Task"):
                     revision=args.revision,
                 ),
             },
-            opts=self.own_options(name, opts, delete_before_replace=True),
+            opts=merged(opts, delete_before_replace=True),
         )

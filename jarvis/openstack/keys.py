@@ -51,7 +51,7 @@ def max_active_keys(*, expiration: int, allow_expired_window: int, rotation: int
 class KeyRingArgs:
     """A ring of keys.
 
-    - ``secret``: name of the Secret. ``before``: URN of what was its parent, where it had another.
+    - ``secret``: name of the Secret.
     - ``pod``: of the service that reads it, whose environment a rotation has if it is to ``migrate``.
     - ``rotation``: how often. ``most``, ``lifetime``: beyond so many keys go those which nothing that is
       younger than ``lifetime`` seconds was encrypted with.
@@ -61,7 +61,6 @@ class KeyRingArgs:
     platform: Platform
     pod: PodArgs
     secret: str
-    before: pulumi.Input[str]
     rotation: RotationSchedule
     most: int
     lifetime: int = 0
@@ -102,7 +101,6 @@ class KeyRing(Component, token="openstack:KeyRing"):
                 depends_on=[platform],
                 ignore_changes=["data"],
                 protect=guard(args.secret, f"the keys in the Secret {args.secret}"),
-                aliases=[pulumi.Alias(parent=args.before)],
             ),
         )
         made = [

@@ -194,15 +194,12 @@ class Keystone(Component, token="openstack:Keystone"):
             # keystone-manage does not start without what its options name.
             folders={FOLDER: folder_secret(name, FOLDER)},
         )
-        # Where a former version had the Secrets.
-        before = pulumi.create_urn(name, f"jarvis:{Service.token}", parent=self)
         fernet = KeyRing(
             f"{name}-fernet",
             KeyRingArgs(
                 platform=args.platform,
                 pod=pod,
                 secret=f"{name}-fernet-keys",
-                before=before,
                 rotation=settings.fernet_rotation,
                 most=_number(settings, "fernet_tokens.max_active_keys", most),
                 lifetime=sum(_lifetime(settings)),
@@ -216,7 +213,6 @@ class Keystone(Component, token="openstack:Keystone"):
                 # keystone-manage wants to see the other ring as well.
                 pod=replace(pod, folders={**pod.folders, _FERNET: fernet.name}),
                 secret=f"{name}-credential-keys",
-                before=before,
                 rotation=settings.credential_rotation,
                 most=_CREDENTIAL_KEYS,
                 migrate=["keystone-manage", "credential_migrate"],

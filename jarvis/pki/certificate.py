@@ -50,7 +50,7 @@ class CertificateArgs:
             raise ValueError(f"the server certificate {self.common_name} has neither DNS name nor address")
 
 
-class Certificate(LocalSecret, once_in="pki:Certificate"):
+class Certificate(LocalSecret):
     """A certificate, renewed after half of its life, with its authority, or by ``rotation``.
 
     Attributes:

@@ -30,7 +30,7 @@ class PasswordArgs:
             raise ValueError(f"a password of {self.length} characters is too short: 16 at least")
 
 
-class Password(LocalSecret, once_in="pki:Password"):
+class Password(LocalSecret):
     """A password of letters and digits, secret: ``value``."""
 
     def __init__(self, name: str, args: PasswordArgs, opts: pulumi.ResourceOptions | None = None) -> None:

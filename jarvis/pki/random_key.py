@@ -26,7 +26,7 @@ class RandomKeyArgs:
     rotation: int = 0
 
 
-class RandomKey(LocalSecret, once_in="pki:RandomKey"):
+class RandomKey(LocalSecret):
     """A random key in base64, secret: ``value``."""
 
     def __init__(self, name: str, args: RandomKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Unwrapped
-
 
 @dataclass(frozen=True, kw_only=True)
 class LocalCheckArgs:
@@ -23,7 +21,7 @@ class LocalCheckArgs:
     stdin: pulumi.Input[str] | None = None
 
 
-class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
+class LocalCheck(Command):
     """Runs a command on the operator's machine, and fails the deployment where the command fails.
 
     Whatever must wait for the check depends on it. ``stdout`` is the command's output.
@@ -37,5 +35,5 @@ class LocalCheck(Unwrapped, Command, once_in="remote:LocalCheck"):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.own_options(name, opts),
+            opts=opts,
         )

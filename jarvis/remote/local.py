@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi_command.local import Command, Logging
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 
 # The command that makes every secret. The engine runs a command again when its text changes, which would make
 # every authority and password of a cloud anew: the text is a contract with the state of each deployed stack.
@@ -45,7 +45,7 @@ class LocalSecretArgs:
     request: Mapping[str, pulumi.Input[Any]]
 
 
-class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
+class LocalSecret(Command):
     """A generated secret, stable until its request changes.
 
     Attributes:
@@ -63,8 +63,7 @@ class LocalSecret(Unwrapped, Command, once_in="remote:LocalSecret"):
             interpreter=["/bin/sh", "-c"],
             logging=Logging.NONE,
             add_previous_output_in_env=False,
-            opts=self.own_options(
-                name,
+            opts=merged(
                 opts,
                 additional_secret_outputs=["stdout", "stderr"],
                 ignore_changes=list(FROZEN),

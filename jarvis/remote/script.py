@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi_command.remote import Command
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 from jarvis.remote.connection import Target
 
 FILES = Path(__file__).resolve().parents[1] / "files"
@@ -84,7 +84,7 @@ class RemoteScriptArgs:
     again: Sequence[str] = ()
 
 
-class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
+class RemoteScript(Command):
     """Runs a script on a server once, and again whenever script or arguments change."""
 
     def __init__(self, name: str, args: RemoteScriptArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -102,7 +102,7 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
             delete=None if args.undo is None else run(args.undo),
             stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
             add_previous_output_in_env=False,
-            opts=self.own_options(name, opts, **command_options(args.target)),
+            opts=merged(opts, **command_options(args.target)),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import Command, Logging
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 from jarvis.remote.connection import Target
 from jarvis.remote.files import Directory, File, render
 from jarvis.remote.script import command_options
@@ -109,7 +109,7 @@ def command_text(host_role: str, server: str, args: HostServiceArgs, bundle: str
     return text
 
 
-class HostService(Unwrapped, Command, once_in="remote:HostService"):
+class HostService(Command):
     """Brings one host role of one server to its desired state, and removes it when deleted.
 
     The clear part of the bundle is the text of the command, so a preview shows which lines of which file
@@ -145,8 +145,7 @@ class HostService(Unwrapped, Command, once_in="remote:HostService"):
             stdin=_secret(render(args.secret_files)) if args.secret_files else None,
             logging=Logging.NONE if args.secret_files else None,
             add_previous_output_in_env=False,
-            opts=self.own_options(
-                name,
+            opts=merged(
                 opts,
                 depends_on=list(depends_on),
                 **command_options(args.target, secret=bool(args.secret_files)),

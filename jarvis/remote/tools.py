@@ -28,7 +28,7 @@ _INSTALL = (
 )
 
 
-class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyTool"):
+class ServerTools(Component, token="remote:ServerTools"):
     """Copies ``jarvis/files`` to a server and installs its ``apply.sh`` as ``APPLY``.
 
     Every ``HostService`` of the server depends on it and takes its scripts from the copy, so the state has a

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command.remote import CopyToRemote
 
-from jarvis.core.component import Unwrapped
+from jarvis.core.component import merged
 from jarvis.core.sdk import file_asset
 from jarvis.remote.connection import Target
 from jarvis.remote.script import command_options
@@ -33,7 +33,7 @@ class TransferArgs:
     path: str
 
 
-class Transfer(Unwrapped, CopyToRemote, once_in="remote:Transfer"):
+class Transfer(CopyToRemote):
     """Copies a file to a server when its content changes."""
 
     def __init__(self, name: str, args: TransferArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -42,5 +42,5 @@ class Transfer(Unwrapped, CopyToRemote, once_in="remote:Transfer"):
             connection=args.target.connection(),
             source=file_asset(args.source, args.sha256),
             remote_path=args.path,
-            opts=self.own_options(name, opts, **command_options(args.target)),
+            opts=merged(opts, **command_options(args.target)),
         )

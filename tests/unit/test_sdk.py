@@ -1,4 +1,4 @@
-"""What the program has the SDK do otherwise, and where a stack made by a former version goes on."""
+"""What the program has the SDK do otherwise."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from jarvis.pki import Password, PasswordArgs
 from jarvis.remote import (
     HostService,
     HostServiceArgs,
-    LocalSecret,
-    LocalSecretArgs,
     Target,
     Transfer,
     TransferArgs,
@@ -49,24 +47,6 @@ class Inner(Component, token="test:Inner"):
         target = Target(server="one", host="192.0.2.1", host_key="ssh-ed25519 AAAA").ending_with(self)
         HostService(name, "role", HostServiceArgs(target=target), self.child())
         self.register_outputs({})
-
-
-def test_what_was_a_components_only_child_is_found_there() -> None:
-    graph = record(lambda: (Outer("a"), LocalSecret("b", LocalSecretArgs(request={}))))
-    assert graph.resources["command:remote:Command a"].aliases == {
-        "urn:pulumi:test::jarvis::jarvis:test:Outer$jarvis:test:Inner$jarvis:remote:HostService::a"
-    }
-    assert graph.resources["command:local:Command b"].aliases == {
-        "urn:pulumi:test::jarvis::jarvis:remote:LocalSecret::b"
-    }
-
-
-def test_what_was_an_only_child_twice_is_found_in_either_place() -> None:
-    graph = record(lambda: Password("c", PasswordArgs()))
-    assert graph.resources["command:local:Command c"].aliases == {
-        "urn:pulumi:test::jarvis::jarvis:pki:Password::c",
-        "urn:pulumi:test::jarvis::jarvis:pki:Password$jarvis:remote:LocalSecret::c",
-    }
 
 
 def test_a_file_whose_digest_is_known_is_not_read() -> None:

@@ -25,7 +25,7 @@ class GrantArgs:
     schema: Schema
 
 
-class Grant(HostService, once_in="stateful:Grant"):
+class Grant(HostService):
     """All rights of an account on one schema. Deleting it revokes them."""
 
     def __init__(self, name: str, args: GrantArgs, opts: pulumi.ResourceOptions | None = None) -> None:

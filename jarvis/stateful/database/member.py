@@ -138,7 +138,7 @@ class DatabaseMemberArgs:
     after: Sequence[pulumi.Resource] = ()
 
 
-class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
+class DatabaseMember(HostService):
     """MariaDB on one server, from Debian's package, with TLS, and open to root alone.
 
     It is ready once the member is in step with the cluster.

@@ -25,7 +25,7 @@ class SchemaArgs:
     schema: str
 
 
-class Schema(HostService, once_in="stateful:Schema"):
+class Schema(HostService):
     """A schema (MariaDB's database) in UTF-8. Deleting it keeps the data, which a person drops.
 
     Tables in three-byte utf8, from former versions of Jarvis, are converted (``carry_over``). An interrupted
