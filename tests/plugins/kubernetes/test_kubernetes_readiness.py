@@ -56,6 +56,13 @@ ROLLED = {
             {"observedGeneration": 2, "conditions": [of("Progressing", "False", "ProgressDeadlineExceeded")]},
             "failed",
         ),
+        (
+            "apps/v1/Deployment",
+            {"replicas": 2},
+            # What the controller could not do it does again.
+            {**ROLLED, "conditions": [of("Progressing", "False", "ReplicaSetCreateError")]},
+            "waiting",
+        ),
         ("apps/v1/ReplicaSet", {"replicas": 2}, ROLLED, "done"),
         ("apps/v1/ReplicaSet", {"replicas": 3}, ROLLED, "waiting"),
         (

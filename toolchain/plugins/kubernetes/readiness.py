@@ -74,7 +74,10 @@ def _deployment(obj: Object, related: Related) -> Progress:
         return Progress(False, "Waiting for the controller to see the Deployment")
     progressing = condition(obj, "Progressing")
     if _is(progressing, "False") and progressing is not None:
-        return Progress(False, f"[{progressing.get('reason')}] {progressing.get('message')}", failed=True)
+        # Whatever else it failed at (a ReplicaSet that an API server that stops could not make any more) its
+        # controller tries again by itself.
+        given_up = progressing.get("reason") == "ProgressDeadlineExceeded"
+        return Progress(False, f"[{progressing.get('reason')}] {progressing.get('message')}", failed=given_up)
     updated, available, total = (_count(obj, f"{name}eplicas") for name in ("updatedR", "availableR", "r"))
     if updated >= wanted and available >= wanted and total <= updated:
         return Progress(True, "Deployment initialization complete")
