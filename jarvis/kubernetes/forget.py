@@ -37,13 +37,16 @@ class Api:
     def __init__(self, address: str, tls: ssl.SSLContext | None) -> None:
         self._address, self._tls = address, tls
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer; ``None`` for what is not there. Raises ``urllib.error.URLError`` for other errors."""
+    def ask(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
+        """The answer; ``None`` for what is not there. ``content``: the type of ``body``.
+
+        Raises ``urllib.error.URLError`` for other errors.
+        """
         asked = urllib.request.Request(
             self._address + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": content},
         )
         try:
             with urllib.request.urlopen(asked, timeout=_TIMEOUT_SECONDS, context=self._tls) as answer:
