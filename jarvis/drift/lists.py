@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jarvis.config import Environment, Role, Server
 from jarvis.config.access import wait_seconds
@@ -47,28 +46,29 @@ def paths(objects: Iterable[Identity]) -> list[str]:
     return sorted({KINDS[one.kind].path(one.namespace) for one in named if one.kind in KINDS})
 
 
-def read_lists(answer: bytes) -> dict[Identity, Live]:
-    """The objects in the answer of ``objects.sh``. Raises ``ValueError`` for anything else."""
-    text = answer.decode()
-    decoder = json.JSONDecoder()
+def read_lists(answer: bytes, lists: Sequence[str]) -> dict[Identity, Live]:
+    """The objects in the answer of ``objects.sh`` for the paths ``lists``: a list each, in their order, whose
+    items do not say of which kind they are. Raises ``ValueError`` for anything else."""
+    kinds = {kind.path().rpartition("/")[2]: kind.name for kind in KINDS.values()}
     found: dict[Identity, Live] = {}
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        listed, at = decoder.raw_decode(text, at)
-        if not isinstance(listed, dict) or "items" not in listed:
-            raise ValueError("no list")
+    text = answer.decode().strip()
+    decoder = json.JSONDecoder()
+    for path in lists:
+        listed, end = decoder.raw_decode(text)
+        text = text[end:].lstrip()
+        if not isinstance(listed, dict) or listed.get("kind") != "PartialObjectMetadataList":
+            raise ValueError(f"no list for {path}")
         for one in listed["items"] or ():
-            live = read_live(one["metadata"])
-            found[_identity(one)] = live
+            metadata = one["metadata"]
+            name = Identity(
+                kind=kinds[path.rpartition("/")[2]],
+                namespace=metadata.get("namespace", ""),
+                name=metadata["name"],
+            )
+            found[name] = read_live(metadata)
+    if text:
+        raise ValueError("more than the lists that were asked for")
     return found
-
-
-def _identity(one: Mapping[str, Any]) -> Identity:
-    metadata = one["metadata"]
-    return Identity(kind=one["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"])
 
 
 @cache
@@ -88,7 +88,7 @@ async def ask(
             try:
                 said = await asyncio.wait_for(run(client, server, line, _script()), answer_seconds(env))
                 if not isinstance(said, str):
-                    return Asked(live=await asyncio.to_thread(read_lists, said))
+                    return Asked(live=await asyncio.to_thread(read_lists, said, lists))
                 silent[server.name] = said
             except TimeoutError:
                 silent[server.name] = "no answer in time"

@@ -93,7 +93,8 @@ def found_lines(before: ObjectsBefore, live: Mapping[Identity, Live]) -> dict[st
 
 
 class Objects:
-    """Asks the API of ``env`` from its making on, while the program goes on. A ``jarvis.core.objects.Watcher``.
+    """Asks the API of ``env`` from its making on, while the program goes on. It is the ``Watcher`` of
+    ``jarvis.core.objects``.
 
     Args:
         env: the environment, which knows what is deployed. Where nothing is, nobody is asked.

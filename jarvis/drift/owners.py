@@ -70,7 +70,7 @@ class Found:
     """What is wrong with an object, in ``sentences``. ``take``: fields to take from others, since no update
     of the object would remove them. ``deleted``: it is not there."""
 
-    sentences: Sequence[str] = ()
+    sentences: tuple[str, ...] = ()
     take: frozenset[Path] = frozenset()
     deleted: bool = False
 
@@ -138,7 +138,7 @@ def judge(live: Live | None, before: Ours | None, ignored: Sequence[Path] = ()) 
     if own is None:
         last = max(live.owners, key=lambda one: one.time, default=None)
         by = f": {last.manager} wrote it last{_at(last.time)}" if last else ""
-        return Found(sentences=[f"nothing of it is Jarvis' any more{by}"], take=take)
+        return Found(sentences=(f"nothing of it is Jarvis' any more{by}",), take=take)
     present = now - kept
     present |= ancestors(present)
     told: dict[Path, str] = {}
@@ -155,7 +155,7 @@ def judge(live: Live | None, before: Ours | None, ignored: Sequence[Path] = ()) 
     # A map is told by what is in it.
     above = ancestors(told)
     return Found(
-        sentences=[f"{spelled(path)}: {said}" for path, said in told.items() if path not in above],
+        sentences=tuple(f"{spelled(path)}: {said}" for path, said in told.items() if path not in above),
         take=take,
     )
 

@@ -16,6 +16,7 @@ from jarvis.config.before import to_record
 from jarvis.core.deployed import OUTPUT
 from jarvis.drift import Kept, Seen
 from jarvis.drift.ask import Looked
+from jarvis.drift.lists import Asked
 from stacks import start
 from tests.golden.test_golden import artifacts
 from tests.unit.test_hosts_clock import environment
@@ -47,7 +48,11 @@ class Stack:
             self.asked = [one.name for one in servers]
             return Looked(found={self.asked[0]: {"etcd": self.found}})
 
+        async def ask(_: Environment, servers: Sequence[Server], lists: Sequence[str]) -> Asked:
+            return Asked()
+
         patch.setattr("jarvis.drift.run.look", look)
+        patch.setattr("jarvis.drift.objects.ask", ask)
         patch.setattr(start, "load_environment", lambda: env)
         patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
