@@ -109,7 +109,9 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         if one.kind.startswith("kubernetes:"):
             fields = {key: value for key, value in one.inputs.items() if key not in ("apiVersion", "kind")}
             metadata = fields["metadata"]
-            fields["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **UNWATCHED}}
+            # Of a Namespace its end is waited for, which the next test needs.
+            notes = {} if one.kind.endswith(":Namespace") else UNWATCHED
+            fields["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **notes}}
             found.append(
                 {
                     "kind": one.kind.rpartition(":")[2],
@@ -396,7 +398,7 @@ def test_what_others_change_is_seen_named_and_taken_back(deployment: Deployment)
     assert deployment.get(KEYS)["data"] == {"0": "a2V5", "1": "a2V5"}
     run = stack.preview("--expect-no-changes")
     assert (changed(run), told(run)) == ({}, [])
-    assert changed(stack.refresh("--expect-no-changes")) == {}
+    stack.refresh("--expect-no-changes")
 
     # The same once more is a change once more.
     deployment.patch(OPTIONS, CHANGES[0][1])
