@@ -11,7 +11,7 @@ from jarvis.core.sdk import (
 )
 from stacks.access import keep_access, stack_folder
 from stacks.cloud import build
-from stacks.start import begun, record
+from stacks.start import begun, left
 
 keep_secrets_out_of_logs()
 keep_stack_traces_out_of_state()
@@ -23,7 +23,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
         cloud = await build(run.env, run.artifacts, run.drift)
     keep_access(cloud.files, stack_folder())
     # Without a new record, where something failed, the engine keeps the one before.
-    deployed = record(run.env, await run.drift.known()) if await settled() else {}
+    deployed = await left(run) if await settled() else {}
     return {
         RELEASE: VERSION,
         "api": cloud.api,

@@ -9,6 +9,7 @@ import pulumi
 from jarvis.config import Artifacts, ConfigurationError, Environment, ServerRole
 from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
+from jarvis.core import objects
 from jarvis.core.safety import begin
 from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
@@ -84,7 +85,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
     """All resources of the environment ``env``, which runs ``artifacts``. ``drift``: of what is deployed.
 
     Raises ``ConfigurationError`` where they do not go together, before there is any resource, and
-    ``SilentError`` where a server cannot be asked, before anything changes on any.
+    ``SilentError`` where a server, or the API, cannot be asked, before anything changes on any.
     """
     check(env, artifacts)
     check_settings(env, artifacts.release)
@@ -95,6 +96,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
     seen = await drift.known() if drift else {}
+    objects.begin(drift.objects if drift else None)
     hosts: dict[str, Host] = {}
     for server in env.present:
         hosts[server.name] = Host(

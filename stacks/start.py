@@ -18,7 +18,7 @@ from jarvis.config.fixed import check_fixed
 from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
-from jarvis.drift import Drift, Kept, read_kept, read_watch
+from jarvis.drift import Drift, Kept, Objects, read_kept, read_objects, read_watch
 from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
 
@@ -54,11 +54,13 @@ async def begun() -> AsyncIterator[Begun]:
         moved = told(env.networks.virtual_address, env.before)
         if moved:
             pulumi.log.warn(moved)
-        drift = Drift(env, watch, read_kept(deployed))
+        drift = Drift(env, watch, read_kept(deployed), objects=Objects(env, watch, read_objects(deployed)))
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
         yield Begun(env=env, artifacts=artifacts, drift=drift)
         safety.check(deployed.get("kept", {}))
+        if drift.objects is not None:
+            drift.objects.check()
     finally:
         if drift is not None:
             await drift.end()
@@ -66,14 +68,23 @@ async def begun() -> AsyncIterator[Begun]:
         await asyncio.gather(clock, return_exceptions=True)
 
 
-def record(env: Environment, known: Kept) -> Mapping[str, pulumi.Output[Any]]:
+def record(
+    env: Environment, known: Kept, objects: Mapping[str, Any] | None = None
+) -> Mapping[str, pulumi.Output[Any]]:
     """The output that tells the next run what ``env`` has deployed, once all of it is done, and what is
-    ``known`` of the servers' drift. It is called a secret only so that the CLI, which shows outputs, shows a
-    word and no page."""
+    ``known`` of the servers' drift and of ``objects`` (``Objects.left``). It is called a secret only so that
+    the CLI, which shows outputs, shows a word and no page."""
     deployed = {
         "rotations": counters(env),
         "kept": safety.kept(),
         **to_record(env),
         **seen_record(known),
+        **(objects or {}),
     }
     return {OUTPUT: pulumi.Output.secret(deployed)}
+
+
+async def left(run: Begun) -> Mapping[str, pulumi.Output[Any]]:
+    """The record of ``run``, which has done all that it declared."""
+    objects = run.drift.objects
+    return record(run.env, await run.drift.known(), await objects.left() if objects else None)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from jarvis.config.elsewhere import OwnedElsewhere
 from jarvis.config.types import Flags, Keys, Option, Place, Section, Spelled, Version, refusal
 
 
@@ -62,6 +63,9 @@ class Kubernetes(Section):
     )
     containerd_restrict_oom_score_adj: bool = Field(
         default=False, description="for a server that may not lower oom_score_adj, such as one in a container"
+    )
+    owned_elsewhere: list[OwnedElsewhere] = Field(
+        default_factory=list, description="fields of Jarvis' objects that another manager owns"
     )
 
 

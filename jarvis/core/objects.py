@@ -7,10 +7,73 @@ https://kubernetes.io/docs/reference/kubernetes-api/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import pulumi
+
+from jarvis.config.field_path import Path, parse
+from jarvis.core.identity import Identity, declare
+from jarvis.core.without import without
+
+# What was found of an object, on its own metadata: not of its pods, so that nothing restarts.
+SEEN = "jarvis.internal/seen"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What was found of an object.
+
+    Attributes:
+        text: its annotation.
+        take: fields to take from others, as the request of ``Taker``; empty for none.
+        anew: it is not there, and is to be made.
+    """
+
+    text: str
+    take: str = ""
+    anew: bool = False
+
+
+class Watcher(Protocol):
+    """Knows what was found of the objects of the stack."""
+
+    def elsewhere(self, one: Identity) -> Sequence[Path]:
+        """The fields of ``one`` that another manager owns, and that are not to be sent."""
+
+    def see(self, one: Identity, *, ignored: Sequence[Path], protected: bool) -> Mark | None:
+        """What was found of ``one``, which is declared with this, once.
+
+        Args:
+            one: the object.
+            ignored: fields of it that are none of the program's.
+            protected: whether it is protected.
+        """
+
+
+# Makes the resource that takes the fields of a mark from others: of the name, the object, the mark, and its
+# options.
+Taker = Callable[[str, Identity, Mark, pulumi.ResourceOptions], pulumi.Resource]
+
+
+@dataclass
+class _Program:
+    watcher: Watcher | None = None
+    taker: Taker | None = None
+
+
+_program = _Program()
+
+
+def begin(watcher: Watcher | None) -> None:
+    """Begins a program whose objects ``watcher`` knows, if it is one."""
+    _program.watcher, _program.taker = watcher, None
+
+
+def take_by(taker: Taker) -> None:
+    """From here on fields are taken from others by ``taker``."""
+    _program.taker = taker
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -34,10 +97,37 @@ class KubernetesObject(pulumi.CustomResource):
         super().__init_subclass__(**kwargs)
         if api:
             cls.api, cls._kind = api, cls.__name__
+            declare(cls._kind, api)
 
     def __init__(self, name: str, *, opts: pulumi.ResourceOptions, **fields: Any) -> None:
+        if _program.watcher is not None:
+            fields, opts = self._watched(_program.watcher, name, fields, opts)
         whole = {"apiVersion": self.api.removeprefix("core/"), "kind": self._kind, **fields}
         super().__init__(f"kubernetes:{self.api}:{self._kind}", name, whole, opts)
+
+    def _watched(
+        self, watcher: Watcher, name: str, fields: Mapping[str, Any], opts: pulumi.ResourceOptions
+    ) -> tuple[dict[str, Any], pulumi.ResourceOptions]:
+        """``fields`` and ``opts`` with what ``watcher`` knows of the object."""
+        metadata = fields["metadata"]
+        one = Identity(kind=self._kind, namespace=metadata.get("namespace", ""), name=metadata["name"])
+        for path in watcher.elsewhere(one):
+            fields = without(fields, path)
+        ignored = [parse(each) for each in opts.ignore_changes or ()]
+        mark = watcher.see(one, ignored=ignored, protected=opts.protect is True)
+        if mark is None:
+            return dict(fields), opts
+        metadata = fields["metadata"]
+        annotations = {**metadata.get("annotations", {}), SEEN: mark.text}
+        more: dict[str, Any] = {}
+        if mark.anew:
+            # The provider updates only what is there.
+            more |= {"replace_on_changes": ["metadata"], "delete_before_replace": True}
+        if mark.take and _program.taker is not None:
+            own = pulumi.ResourceOptions(parent=opts.parent, depends_on=opts.provider)
+            more["depends_on"] = [_program.taker(f"{name}-{self._kind.lower()}-taken-back", one, mark, own)]
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(**more))
+        return {**fields, "metadata": {**metadata, "annotations": annotations}}, opts
 
 
 class ConfigMap(KubernetesObject, api="core/v1"):

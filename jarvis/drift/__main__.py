@@ -1,7 +1,7 @@
-"""What on the servers of a stack is another than what was deployed: ``python -m jarvis.drift [--json]``.
+"""What of a stack is another than what was deployed: ``python -m jarvis.drift [--json]``.
 
-It asks the servers as a preview does, and Pulumi's engine nothing. Exit status: 0 where nothing was found, 2
-where something was, and 1 where that cannot be told.
+It asks the servers and Kubernetes' API as a preview does, and Pulumi's engine nothing. Exit status: 0 where
+nothing was found, 2 where something was, and 1 where that cannot be told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -21,6 +22,8 @@ from jarvis.config.before import read_before
 from jarvis.config.load import PROJECT, with_host_keys
 from jarvis.core.deployed import OUTPUT
 from jarvis.drift.ask import Looked, Watch, deployed, look, read_watch
+from jarvis.drift.lists import Asked, ask, control_plane, paths
+from jarvis.drift.objects import found_lines, read_objects
 
 _NOTHING, _ERROR, _FOUND = 0, 1, 2
 
@@ -75,8 +78,19 @@ def read_stack(
     return env, watch
 
 
-async def _look(stack: str | None) -> tuple[Looked, Watch, int]:
-    """What the servers say, whether all must, and how many were asked."""
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What the servers and the API say, whether all must, how many servers were asked, and the sentences by
+    object."""
+
+    looked: Looked
+    asked: Asked
+    watch: Watch
+    servers: int
+    objects: Mapping[str, Sequence[str]]
+
+
+async def _look(stack: str | None) -> _Found:
     chosen = ["--stack", stack] if stack else []
     # Neither is left behind where the other fails.
     answers = await asyncio.gather(
@@ -90,7 +104,24 @@ async def _look(stack: str | None) -> tuple[Looked, Watch, int]:
     source = f"Pulumi.{stack}.yaml" if stack else "the configuration of the selected stack"
     env, watch = read_stack(config, outputs, source)
     servers = deployed(env)
-    return await look(env, servers), watch, len(servers)
+    # Of an earlier Jarvis no record tells which objects are the stack's.
+    left = read_objects(outputs.get(OUTPUT) or {})
+    apis = control_plane(env, servers) if left.objects else []
+    looked, asked = await asyncio.gather(
+        look(env, servers), ask(env, apis, paths(left.objects)) if apis else _nobody()
+    )
+    known = apis and not asked.silent
+    return _Found(
+        looked=looked,
+        asked=asked,
+        watch=watch,
+        servers=len(servers),
+        objects=found_lines(left, asked.live) if known else {},
+    )
+
+
+async def _nobody() -> Asked:
+    return Asked()
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -100,27 +131,40 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", help="another stack than the selected one")
     args = parser.parse_args(words)
     try:
-        looked, watch, asked = asyncio.run(_look(args.stack))
+        found = asyncio.run(_look(args.stack))
     except pulumi.RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return _ERROR
-    lines = looked.lines()
+    looked, asked = found.looked, found.asked
+    lines = looked.lines() + [
+        f"{name}: {sentence}" for name, sentences in found.objects.items() for sentence in sentences
+    ]
     if args.json:
-        found = {
-            server: {role: sentences for role, sentences in roles.items() if sentences}
-            for server, roles in looked.found.items()
-        }
-        print(json.dumps({"found": found, "silent": looked.silent}, indent=1))
+        print(json.dumps(_document(found), indent=1))
     else:
         for line in lines:
             print(line)
-        if not lines and not looked.silent:
-            print(f"all is as it was deployed: {asked} servers")
+        if not lines and not looked.silent and not asked.silent:
+            print(f"all is as it was deployed: {found.servers} servers")
     for server, why in looked.silent.items():
         print(f"{server}: not looked at: {why}", file=sys.stderr)
-    if looked.silent and watch is not Watch.LENIENT:
+    for server, why in asked.silent.items():
+        print(f"{server}: Kubernetes was not asked there: {why}", file=sys.stderr)
+    if (looked.silent or asked.silent) and found.watch is not Watch.LENIENT:
         return _ERROR
     return _FOUND if lines else _NOTHING
+
+
+def _document(found: _Found) -> dict[str, Any]:
+    return {
+        "found": {
+            server: {role: sentences for role, sentences in roles.items() if sentences}
+            for server, roles in found.looked.found.items()
+        },
+        "silent": found.looked.silent,
+        "objects": found.objects,
+        "silent_apis": found.asked.silent,
+    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ _AT_ONCE, _THROUGH_BASTION = 32, 8
 _ANSWER_SECONDS = 30
 
 
+def answer_seconds(env: Environment) -> float:
+    """Seconds that a server of ``env`` has for its answer, the connection included."""
+    return wait_seconds(env) + _ANSWER_SECONDS * env.patience
+
+
 class Watch(StrEnum):
     """The value of ``jarvis:observe``: whether servers are asked, and whether the run ends where one does not
     answer."""
@@ -106,9 +111,7 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
         async def one(server: Server) -> dict[str, list[str]] | str:
             async with places:
                 try:
-                    return await asyncio.wait_for(
-                        _ask(client, server), seconds + _ANSWER_SECONDS * env.patience
-                    )
+                    return await asyncio.wait_for(_ask(client, server), answer_seconds(env))
                 except TimeoutError:
                     return "no answer in time"
 
@@ -122,7 +125,18 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
 
 async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
     """What ``server`` says, or why it cannot be asked."""
-    line = "exec bash -s"
+    output = await run(client, server, "exec bash -s", script())
+    if isinstance(output, str):
+        return output
+    try:
+        return parse(output)
+    except ValueError:
+        return f"it said something else than a list of roles: {output[:80]!r}"
+
+
+async def run(client: Client, server: Server, line: str, text: str) -> bytes | str:
+    """What the command line ``line`` prints as root on ``server`` when it reads ``text``; or why it could not
+    be run, a ``str``."""
     if sudo(client.env, server):
         line = as_root(line)
     words = client.command(server, line)
@@ -136,14 +150,9 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
     except OSError as error:
         return f"{words[0]}: {error.strerror}"
     try:
-        output, errors = await process.communicate(script().encode())
+        output, errors = await process.communicate(text.encode())
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode != 0:
-        return last_line(errors)
-    try:
-        return parse(output)
-    except ValueError:
-        return f"it said something else than a list of roles: {output[:80]!r}"
+    return output if process.returncode == 0 else last_line(errors)

@@ -48,11 +48,12 @@ def parse(answer: bytes) -> dict[str, list[str]]:
     for role, sentences in roles.items():
         if not (isinstance(sentences, list) and all(isinstance(one, str) for one in sentences)):
             raise ValueError(f"no sentences of {role}")
-        found[role] = [_one_line(one) for one in sentences]
+        found[role] = [one_line(one) for one in sentences]
     return found
 
 
-def _one_line(sentence: str) -> str:
+def one_line(sentence: str) -> str:
+    """``sentence`` without line breaks, and not too long to read."""
     text = " ".join(sentence.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -70,12 +71,13 @@ def after(kept: Kept, found: Findings) -> dict[str, dict[str, Seen]]:
         for role, sentences in roles.items():
             if sentences:
                 count = former[role].count + 1 if role in former else 1
-                now[role] = Seen(count=count, sentences=_bounded(sentences))
+                now[role] = Seen(count=count, sentences=bounded(sentences))
         known[server] = now
     return {server: roles for server, roles in known.items() if roles}
 
 
-def _bounded(sentences: Sequence[str]) -> tuple[str, ...]:
+def bounded(sentences: Sequence[str]) -> tuple[str, ...]:
+    """``sentences``, and how many more there are where they are too many."""
     if len(sentences) <= _MOST:
         return tuple(sentences)
     return (*sentences[:_MOST], f"and {len(sentences) - _MOST} more")

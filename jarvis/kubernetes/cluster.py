@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from jarvis.config import Environment, ServerRole
+from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.hosts import endpoint_names
 from jarvis.kubernetes.access import Access, AccessArgs
@@ -22,6 +23,7 @@ from jarvis.kubernetes.load_balancer import ApiServerProxy, ApiServerProxyArgs
 from jarvis.kubernetes.lost import ForgottenNodes, ForgottenNodesArgs, lost_nodes
 from jarvis.kubernetes.network import PodNetwork, PodNetworkArgs
 from jarvis.kubernetes.node import Node, NodeArgs
+from jarvis.kubernetes.taken_back import TakenBack
 from jarvis.kubernetes.virtual_address import VirtualAddress, VirtualAddressArgs
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ class KubernetesCluster(Component, token="kubernetes:Cluster"):
                 ]
             ),
         )
+        objects.take_by(TakenBack(_url(env.reach_address), self.identities).take)
         self.access = Access(
             f"{name}-access",
             AccessArgs(provider=self.provider, operators=self.identities.operators),

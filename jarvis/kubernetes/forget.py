@@ -45,8 +45,14 @@ class Api:
     def __init__(self, address: str, tls: ssl.SSLContext | None) -> None:
         self._address, self._tls = address, tls
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def ask(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
         """Sends a request, and returns the response; ``None`` for what does not exist.
+
+        Args:
+            method: of HTTP.
+            path: below the API server's address.
+            body: what is sent as JSON, or ``None``.
+            content: media type of ``body``.
 
         Raises:
             urllib.error.URLError: any other error.
@@ -55,7 +61,7 @@ class Api:
             self._address + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": content},
         )
         try:
             with urllib.request.urlopen(asked, timeout=_TIMEOUT_SECONDS, context=self._tls) as answer:

@@ -44,7 +44,7 @@ def test_the_right_can_be_taken_and_the_state_is_a_way_in(cloud: Cloud, tmp_path
         assert cloud.kubectl(*way_in, "get", "nodes", "-o", "name")
     finally:
         # The program has its own way in.
-        run = cloud.stack.run("up", "--yes", "--skip-preview", "--refresh")
+        run = cloud.stack.up()
     assert "kubernetes-access-operators" in " ".join(run.steps())
     wait_until(
         "operators may again", lambda: cloud.tool("kubectl", "get", "nodes", check=False).returncode == 0, 60

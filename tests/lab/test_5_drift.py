@@ -1,4 +1,4 @@
-"""What somebody changes on a server shows in one preview, on the resource of its role; one up mends all."""
+"""What somebody changes on a server, or in Kubernetes, shows in one preview where it is; one up mends all."""
 
 from __future__ import annotations
 
@@ -73,4 +73,63 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
     )
     # A file, rights and a unit's enablement were put right under units that had seen nothing of it.
     assert cloud.ssh(server, since) == before
+    assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+
+
+OPENSTACK = ("--namespace", "openstack")
+
+
+def pods(cloud: Cloud, service: str) -> set[str]:
+    selector = f"app.kubernetes.io/name={service},app.kubernetes.io/component=api"
+    return {one["metadata"]["uid"] for one in cloud.objects("pods", *OPENSTACK, "--selector", selector)}
+
+
+def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Cloud) -> None:
+    """A key that Glance heeds, a variable of Keystone's pods, an annotation, and an object that is gone."""
+    assert drift(cloud)[0] == 0
+    before = pods(cloud, "glance")
+    debug = json.dumps({"data": {"OS_DEFAULT__DEBUG": "true"}})
+    cloud.kubectl(
+        *("patch", "configmap", "glance", *OPENSTACK, "--type=merge", "--patch", debug),
+        "--field-manager=somebody",
+    )
+    cloud.kubectl("set", "env", "deployment/keystone", *OPENSTACK, "OS_DEFAULT__DEBUG=true")
+    cloud.kubectl("annotate", "service", "glance", *OPENSTACK, "somebody/was=here")
+    cloud.kubectl("delete", "poddisruptionbudget", "glance", *OPENSTACK)
+    findings = (
+        "ConfigMap openstack/glance: data.OS_DEFAULT__DEBUG: added by somebody ",
+        "Deployment openstack/keystone: spec.template.spec.containers[name=keystone].env[name="
+        "OS_DEFAULT__DEBUG]: added by kubectl-set ",
+        'Service openstack/glance: metadata.annotations["somebody/was"]: added by kubectl-annotate ',
+        "PodDisruptionBudget openstack/glance: deleted",
+    )
+    expected = {
+        "kubernetes:core/v1:ConfigMap glance",
+        "kubernetes:apps/v1:Deployment keystone",
+        "kubernetes:core/v1:Service glance",
+        "kubernetes:policy/v1:PodDisruptionBudget glance",
+        "command:local:Command glance-configmap-taken-back",
+        "command:local:Command keystone-deployment-taken-back",
+        "command:local:Command glance-service-taken-back",
+    }
+    preview = cloud.stack.run("preview", "--diff")
+    assert preview.steps().keys() == expected
+    status, text = drift(cloud, "--json")
+    assert status == 2
+    said = [f"{name}: {one}" for name, each in json.loads(text)["objects"].items() for one in each]
+    for finding in findings:
+        assert finding in told(preview)
+        assert any(one.startswith(finding) for one in said), finding
+    assert len(said) == len(findings)
+
+    assert cloud.stack.up().steps().keys() == expected
+    assert drift(cloud)[0] == 0
+    [options] = cloud.objects("configmaps", *OPENSTACK, "--field-selector", "metadata.name=glance")
+    assert "OS_DEFAULT__DEBUG" not in options["data"]
+    [keystone] = cloud.objects("deployments", *OPENSTACK, "--field-selector", "metadata.name=keystone")
+    [container] = keystone["spec"]["template"]["spec"]["containers"]
+    assert "OS_DEFAULT__DEBUG" not in {one["name"] for one in container.get("env", [])}
+    cloud.kubectl("get", "poddisruptionbudget", "glance", *OPENSTACK)
+    # Its options were put right under pods that had seen nothing of it.
+    assert pods(cloud, "glance") == before
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}

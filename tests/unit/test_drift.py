@@ -22,13 +22,17 @@ from tests.golden.test_golden import artifacts, environment_of
 from tests.unit.harness import Graph, record
 from tests.unit.test_hosts_clock import environment
 
-# Answers as a server would: by the file of its name, which has what it says, or how it does not answer.
+# Answers as a server would: by the file of its name, which has what it says, or how it does not answer. What
+# it says of Kubernetes is in another, ``<name>.api``, where there is one.
 SSH = """#!/bin/bash
 set -euo pipefail
 here=$(dirname "$0")
 printf '%s\\n' "$*" >>"$here/calls"
 for word in "$@"; do
-  case $word in HostKeyAlias=*) server=${word#*=} ;; esac
+  case $word in
+    HostKeyAlias=*) server=${word#*=} ;;
+    *JARVIS_PATIENCE_FACTOR=*) [ ! -e "$here/$server.api" ] || server=$server.api ;;
+  esac
 done
 case $(head -n 1 "$here/$server") in
   hang) exec sleep 60 ;;

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from jarvis.config.before import to_record
+from jarvis.core.identity import Identity
 from jarvis.drift.__main__ import main
+from jarvis.drift.objects import Former
+from jarvis.drift.objects import to_record as objects_record
 from tests.unit.test_drift import SSH, answer
+from tests.unit.test_drift_objects import BINDING, OPTIONS, SENTENCE, former
+from tests.unit.test_drift_objects import answer as listed
+from tests.unit.test_drift_owners import OURS, THEN, entry
 from tests.unit.test_hosts_clock import environment
 
 # What the CLI prints, by its first word. Of what it is asked secrets are a part.
@@ -35,7 +42,12 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     folder = tmp_path / "bin"
     folder.mkdir()
 
-    def make(*said: str, observe: str = "", deployed: bool = True) -> Path:
+    def make(
+        *said: str,
+        observe: str = "",
+        deployed: bool = True,
+        objects: Mapping[Identity, Former] = MappingProxyType({}),
+    ) -> Path:
         env = environment(len(said))
         values = json.loads(env.model_dump_json(exclude_unset=True))
         for server in values["servers"]:
@@ -43,7 +55,8 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         config: dict[str, Any] = {"jarvis:environment": {"value": json.dumps(values), "secret": False}}
         if observe:
             config["jarvis:observe"] = {"value": observe, "secret": False}
-        outputs = {"api": "https://…", **({"deployed": to_record(env)} if deployed else {})}
+        record = {**to_record(env), **objects_record(objects)}
+        outputs = {"api": "https://…", **({"deployed": record} if deployed else {})}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "stack.json").write_text(json.dumps(outputs))
         for name, script in (("ssh", SSH), ("pulumi", PULUMI)):
@@ -78,7 +91,36 @@ def test_what_is_found_is_a_line_each(stack: Made, capsys: Output) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "found": {"s1": {"base": ["a: removed", "b: edited"]}, "s2": {}},
         "silent": {},
+        "objects": {},
+        "silent_apis": {},
     }
+
+
+def test_what_is_found_in_kubernetes_is_a_line_each(stack: Made, capsys: Output) -> None:
+    folder = stack(answer(base=[]), objects={OPTIONS: former("f:data"), BINDING: former("f:subjects")})
+    metadata = {"name": "glance", "namespace": "openstack"}
+    metadata |= {"managedFields": [entry(OURS, "f:data", time=THEN), entry("x", "f:data/f:DEBUG")]}
+    (folder / "s1.api").write_text(listed([metadata], []))
+    assert main([]) == 2
+    lines = [f"ConfigMap openstack/glance: {SENTENCE}", "ClusterRoleBinding jarvis:operators: deleted"]
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(lines)
+    assert main(["--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["objects"] == {
+        "ConfigMap openstack/glance": [SENTENCE],
+        "ClusterRoleBinding jarvis:operators": ["deleted"],
+    }
+
+
+@pytest.mark.parametrize(("observe", "status"), [("", 1), ("lenient", 0)])
+def test_an_api_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
+    stack: Made, capsys: Output, observe: str, status: int
+) -> None:
+    folder = stack(answer(base=[]), objects={OPTIONS: former("f:data")}, observe=observe)
+    (folder / "s1.api").write_text("no lists")
+    assert main([]) == status
+    said = capsys.readouterr()
+    why = "it said something else than lists of objects"
+    assert (said.out, said.err) == ("", f"s1: Kubernetes was not asked there: {why}\n")
 
 
 @pytest.mark.parametrize(("observe", "status"), [("", 1), ("false", 1), ("lenient", 0)])
@@ -89,7 +131,8 @@ def test_a_server_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
     assert main(["--json"]) == status
     said = capsys.readouterr()
     why = "ssh: connect to host s2 port 22: Connection refused"
-    assert json.loads(said.out) == {"found": {"s1": {}}, "silent": {"s2": why}}
+    document = json.loads(said.out)
+    assert (document["found"], document["silent"]) == ({"s1": {}}, {"s2": why})
     assert said.err == f"s2: not looked at: {why}\n"
 
 

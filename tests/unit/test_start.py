@@ -14,8 +14,11 @@ import pytest
 from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.before import to_record
 from jarvis.core.deployed import OUTPUT
+from jarvis.core.identity import Identity
 from jarvis.drift import Kept, Seen
 from jarvis.drift.ask import Looked
+from jarvis.drift.lists import Asked
+from jarvis.drift.owners import Live, Owned
 from stacks import start
 from tests.golden.test_golden import artifacts
 from tests.unit.test_hosts_clock import environment
@@ -47,7 +50,11 @@ class Stack:
             self.asked = [one.name for one in servers]
             return Looked(found={self.asked[0]: {"etcd": self.found}})
 
+        async def ask(_: Environment, servers: Sequence[Server], lists: Sequence[str]) -> Asked:
+            return Asked()
+
         patch.setattr("jarvis.drift.run.look", look)
+        patch.setattr("jarvis.drift.objects.ask", ask)
         patch.setattr(start, "load_environment", lambda: env)
         patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
@@ -140,3 +147,27 @@ def test_a_word_that_jarvis_observe_does_not_know_is_told_first(monkeypatch: pyt
     with pytest.raises(ConfigurationError, match="jarvis:observe is 'yes'"):
         stack.run()
     assert not stack.read
+
+
+def test_what_is_ours_in_kubernetes_is_left_for_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(2)
+    one = Identity(kind="ConfigMap", namespace="openstack", name="glance")
+    after = Live(owners=[Owned(manager="pulumi-kubernetes-1", time="t", paths=frozenset({("f:data",)}))])
+    Stack(env, recorded(env), monkeypatch)
+
+    async def ask(_: Environment, servers: Sequence[Server], lists: Sequence[str]) -> Asked:
+        assert [server.name for server in servers] == ["s1"]
+        return Asked(live={one: after})
+
+    monkeypatch.setattr("jarvis.drift.objects.ask", ask)
+
+    async def program() -> Any:
+        async with start.begun() as run:
+            await run.drift.known()
+            assert run.drift.objects is not None
+            run.drift.objects.see(one, ignored=[], protected=False)
+            return await (await start.left(run))[OUTPUT].future()
+
+    found = json.loads(json.dumps(asyncio.run(program())))
+    assert found["objects"] == {str(one): {"time": "t", "fields": '{"f:data":{}}'}}
+    assert found.keys() == {*recorded(env), "objects"}

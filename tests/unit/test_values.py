@@ -297,6 +297,10 @@ WRONG: list[object] = [
 ]  # fmt: skip
 
 
+# Of sections.
+LISTS = ("servers", "owned_elsewhere")
+
+
 def fields(model: type[BaseModel], at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The path of every field below ``model``; of lists of sections those of their first."""
     for name, field in model.model_fields.items():
@@ -305,7 +309,7 @@ def fields(model: type[BaseModel], at: tuple[str | int, ...] = ()) -> Iterator[t
         kinds = [field.annotation, *get_args(field.annotation)]
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                inner = (*path, 0) if field.annotation is not kind and name == "servers" else path
+                inner = (*path, 0) if field.annotation is not kind and name in LISTS else path
                 yield from fields(kind, inner)
 
 
@@ -347,6 +351,7 @@ ACROSS = {
     "networks.cluster_domain": ("networks.domain",),
     "networks.pods": ("networks",),
     "servers[0].host_key_file": ("servers[0].host_key",),
+    "kubernetes.owned_elsewhere[0].namespace": ("kubernetes.owned_elsewhere[0]",),
     "ssh.bastion.host_key": ("ssh.bastion",),
     "ssh.bastion.host_key_file": ("ssh.bastion",),
 }
@@ -368,6 +373,8 @@ def test_a_wrong_value_is_an_error_of_its_field_and_never_another(
 ) -> None:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
     values["ssh"]["bastion"] = {"host": "gate", "host_key": "ssh-ed25519 AAAA"}
+    given = {"kind": "Service", "namespace": "x", "name": "x", "field": "spec.x", "manager": "x"}
+    values.setdefault("kubernetes", {})["owned_elsewhere"] = [given]
     for wrong in WRONG:
         lines = errors_of(put(values, path, wrong))
         named = (field, *ACROSS.get(field, ()))
