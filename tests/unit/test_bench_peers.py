@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jarvis.config import Role, parse_environment
+from jarvis.config import ServerRole, parse_environment
 from tests.bench.peers.measure import PeerError, Tool, environment_on, verify, verify_looking
 from tests.bench.peers.role import FILES, read_role, write_role
 from tests.bench.report import peer_rows
@@ -95,4 +95,4 @@ def test_the_first_three_of_many_servers_have_the_roles_of_a_lab() -> None:
     env = parse_environment(environment_on(facts), "many")
     assert len(env.present) == 30
     assert env.present[2].roles == env.present[0].roles
-    assert env.present[3].roles == {Role.WORKER}
+    assert env.present[3].roles == {ServerRole.WORKER}
