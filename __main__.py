@@ -21,7 +21,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
         cloud = await build(run.env, run.artifacts, run.drift)
     keep_access(cloud.files, stack_folder())
     # Without a new record, where something failed, the engine keeps the one before.
-    deployed = record(run.env, await run.drift.known()) if await settled() else {}
+    deployed = record(run.env, await run.drift.known(), cloud.registered) if await settled() else {}
     return {
         "api": cloud.api,
         "gateway": cloud.gateway,

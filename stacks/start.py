@@ -18,7 +18,7 @@ from jarvis.config.fixed import check_fixed
 from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
-from jarvis.drift import Drift, Kept, read_kept, read_watch
+from jarvis.drift import Drift, Kept, keystone_source, read_kept, read_registered, read_watch
 from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
 
@@ -54,7 +54,8 @@ async def begun() -> AsyncIterator[Begun]:
         moved = told(env.networks.virtual_address, env.before)
         if moved:
             pulumi.log.warn(moved)
-        drift = Drift(env, watch, read_kept(deployed))
+        sources = [keystone_source(env, read_registered(deployed))]
+        drift = Drift(env, watch, read_kept(deployed), sources=sources)
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
         yield Begun(env=env, artifacts=artifacts, drift=drift)
@@ -66,14 +67,16 @@ async def begun() -> AsyncIterator[Begun]:
         await asyncio.gather(clock, return_exceptions=True)
 
 
-def record(env: Environment, known: Kept) -> Mapping[str, pulumi.Output[Any]]:
-    """The output that tells the next run what ``env`` has deployed, once all of it is done, and what is
-    ``known`` of the servers' drift. It is called a secret only so that the CLI, which shows outputs, shows a
-    word and no page."""
+def record(
+    env: Environment, known: Kept, registered: pulumi.Input[Mapping[str, Any]]
+) -> Mapping[str, pulumi.Output[Any]]:
+    """The output that tells the next run what ``env`` has deployed, once all of it is done, what is ``known``
+    of its drift, and what is ``registered`` in Keystone, with the passwords by which that is looked at."""
     deployed = {
         "rotations": counters(env),
         "kept": safety.kept(),
         **to_record(env),
         **seen_record(known),
+        "registered": registered,
     }
     return {OUTPUT: pulumi.Output.secret(deployed)}

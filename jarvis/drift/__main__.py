@@ -1,7 +1,8 @@
-"""What on the servers of a stack is another than what was deployed: ``python -m jarvis.drift [--json]``.
+"""What on the servers of a stack, and in its Keystone, is another than what was deployed:
+``python -m jarvis.drift [--json]``.
 
-It asks the servers as a preview does, and Pulumi's engine nothing. Exit status: 0 where nothing was found, 2
-where something was, and 1 where that cannot be told.
+It asks them as a preview does, and Pulumi's engine nothing. Exit status: 0 where nothing was found, 2 where
+something was, and 1 where that cannot be told.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from jarvis.config.before import read_before
 from jarvis.config.load import PROJECT, with_host_keys
 from jarvis.core.deployed import OUTPUT
 from jarvis.drift.ask import Looked, Watch, deployed, look, read_watch
+from jarvis.drift.keystone import keystone_source
+from jarvis.drift.registered import read_registered
+from jarvis.drift.run import Source, look_at, not_looked_at
 
 _NOTHING, _ERROR, _FOUND = 0, 1, 2
 
@@ -50,8 +54,9 @@ async def _pulumi(*words: str) -> Any:
 
 def read_stack(
     config: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Any], source: str
-) -> tuple[Environment, Watch]:
-    """The environment of a stack, which knows what is deployed, and its ``jarvis:observe``.
+) -> tuple[Environment, Watch, list[Source]]:
+    """The environment of a stack, which knows what is deployed, its ``jarvis:observe``, and what is asked
+    beside its servers.
 
     Args:
         config: what ``pulumi config --json`` prints.
@@ -69,14 +74,15 @@ def read_stack(
         raise ConfigurationError(f"{source} has no jarvis:environment; the README has a complete example")
     watch = read_watch(config.get("jarvis:observe", {}).get("value"))
     env = with_host_keys(parse_environment(values, source), source)
-    env = env.after(read_before(outputs.get(OUTPUT) or {}))
+    record = outputs.get(OUTPUT) or {}
+    env = env.after(read_before(record))
     if not env.deployed:
         raise ConfigurationError(f"no finished `pulumi up` has deployed {source}; type: pulumi up")
-    return env, watch
+    return env, watch, [keystone_source(env, read_registered(record))]
 
 
-async def _look(stack: str | None) -> tuple[Looked, Watch, int]:
-    """What the servers say, whether all must, and how many were asked."""
+async def _look(stack: str | None) -> tuple[Looked, Looked, Watch, int]:
+    """What the servers say, and what else is asked, whether all must, and how many servers were asked."""
     chosen = ["--stack", stack] if stack else []
     # Neither is left behind where the other fails.
     answers = await asyncio.gather(
@@ -88,9 +94,10 @@ async def _look(stack: str | None) -> tuple[Looked, Watch, int]:
     config: Any = answers[0]
     outputs: Any = answers[1]
     source = f"Pulumi.{stack}.yaml" if stack else "the configuration of the selected stack"
-    env, watch = read_stack(config, outputs, source)
+    env, watch, sources = read_stack(config, outputs, source)
     servers = deployed(env)
-    return await look(env, servers), watch, len(servers)
+    looked, others = await asyncio.gather(look(env, servers), look_at(sources))
+    return looked, others, watch, len(servers)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -100,25 +107,28 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", help="another stack than the selected one")
     args = parser.parse_args(words)
     try:
-        looked, watch, asked = asyncio.run(_look(args.stack))
+        looked, others, watch, asked = asyncio.run(_look(args.stack))
     except pulumi.RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return _ERROR
-    lines = looked.lines()
+    lines = [*looked.lines(), *others.lines()]
+    silent = {**looked.silent, **others.silent}
     if args.json:
         found = {
-            server: {role: sentences for role, sentences in roles.items() if sentences}
-            for server, roles in looked.found.items()
+            place: {name: sentences for name, sentences in each.items() if sentences}
+            for place, each in {**looked.found, **others.found}.items()
         }
-        print(json.dumps({"found": found, "silent": looked.silent}, indent=1))
+        print(json.dumps({"found": found, "silent": silent}, indent=1))
     else:
         for line in lines:
             print(line)
-        if not lines and not looked.silent:
-            print(f"all is as it was deployed: {asked} servers")
+        if not lines and not silent:
+            print(f"all is as it was deployed: {', '.join((f'{asked} servers', *others.found))}")
     for server, why in looked.silent.items():
         print(f"{server}: not looked at: {why}", file=sys.stderr)
-    if looked.silent and watch is not Watch.LENIENT:
+    for line in not_looked_at(others):
+        print(line, file=sys.stderr)
+    if silent and watch is not Watch.LENIENT:
         return _ERROR
     return _FOUND if lines else _NOTHING
 

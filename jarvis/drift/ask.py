@@ -44,6 +44,9 @@ class Looked:
 
     - ``found``: by server and role, sentences; each role that is there is named.
     - ``silent``: why a server could not be asked, by server.
+
+    Of another source (``jarvis.drift.run.Source``) it has the source's name for a server, and names of
+    resources for roles.
     """
 
     found: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -112,8 +115,8 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
                 except TimeoutError:
                     return "no answer in time"
 
-        said = await asyncio.gather(*map(one, servers))
-    answers = dict(zip((server.name for server in servers), said, strict=True))
+        answered = await asyncio.gather(*map(one, servers))
+    answers = dict(zip((server.name for server in servers), answered, strict=True))
     return Looked(
         found={name: answer for name, answer in answers.items() if not isinstance(answer, str)},
         silent={name: answer for name, answer in answers.items() if isinstance(answer, str)},
@@ -125,7 +128,17 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
     line = "exec bash -s"
     if sudo(client.env, server):
         line = as_root(line)
-    words = client.command(server, line)
+    output = await said(client.command(server, line), script().encode())
+    if isinstance(output, str):
+        return output
+    try:
+        return parse(output)
+    except ValueError:
+        return f"it said something else than a list of roles: {output[:80]!r}"
+
+
+async def said(words: Sequence[str], text: bytes) -> bytes | str:
+    """What the command ``words`` prints when it reads ``text``, or why it fails."""
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
@@ -136,14 +149,9 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
     except OSError as error:
         return f"{words[0]}: {error.strerror}"
     try:
-        output, errors = await process.communicate(script().encode())
+        output, errors = await process.communicate(text)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode != 0:
-        return last_line(errors)
-    try:
-        return parse(output)
-    except ValueError:
-        return f"it said something else than a list of roles: {output[:80]!r}"
+    return output if process.returncode == 0 else last_line(errors)

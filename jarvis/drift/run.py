@@ -1,9 +1,10 @@
-"""What a run of the program knows of its servers: what is found now, and what was before."""
+"""What a run of the program knows of its servers and other sources: what is found now, what was before."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -15,31 +16,70 @@ from jarvis.drift.seen import Kept, after
 Look = Callable[[Environment, Sequence[Server]], Coroutine[Any, Any, Looked]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Something beside the servers that is asked. Its silence does not end the run.
+
+    - ``name``: stands for the server in findings and in the record. No server may be called so: it begins
+      with a capital letter.
+    - ``look``: asks. What it returns names nothing but ``name``, and each resource that can be found to
+      differ.
+    """
+
+    name: str
+    look: Callable[[], Coroutine[Any, Any, Looked]]
+
+
+def not_looked_at(looked: Looked) -> list[str]:
+    """A warning for each source in ``looked`` that could not be asked."""
+    return [f"{name}: what Jarvis made there was not looked at: {why}" for name, why in looked.silent.items()]
+
+
+async def look_at(sources: Sequence[Source]) -> Looked:
+    """What all ``sources`` say, asked side by side."""
+    answers = await asyncio.gather(*(source.look() for source in sources))
+    return Looked(
+        found={name: found for looked in answers for name, found in looked.found.items()},
+        silent={name: why for looked in answers for name, why in looked.silent.items()},
+    )
+
+
 class Drift:
-    """Asks the servers of ``env`` from its making on, while the program goes on.
+    """Asks the servers of ``env``, and ``sources``, from its making on, while the program goes on.
 
     Args:
         env: the environment, which knows what is deployed. Where nothing is, nobody is asked.
         watch: the configuration's ``jarvis:observe``.
         kept: what the last finished ``up`` knew.
         ask: how servers are asked, by default ``look``.
+        sources: what else is asked.
     """
 
-    def __init__(self, env: Environment, watch: Watch, kept: Kept, ask: Look | None = None) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        watch: Watch,
+        kept: Kept,
+        ask: Look | None = None,
+        sources: Sequence[Source] = (),
+    ) -> None:
         self._watch = watch
         # A server that left has no roles any more; one of its name that comes has new ones.
-        here = {server.name for server in env.present}
+        here = {server.name for server in env.present} | {source.name for source in sources}
         self._known: Kept = {name: roles for name, roles in kept.items() if name in here}
         servers = [] if watch is Watch.FALSE else deployed(env)
         self._asked = asyncio.ensure_future((ask or look)(env, servers)) if servers else None
+        # Where no server is deployed nothing else is.
+        self._others = asyncio.ensure_future(look_at(sources)) if servers else None
         self._told = False
 
     async def known(self) -> Kept:
-        """What is known of each role, by server, once all have answered. Each finding is told as a warning.
+        """What is known of each role, by server, and of each resource, by source, once all have answered.
+        Each finding is told as a warning, and each source that could not be asked.
 
         Raises ``SilentError`` where a server does not answer, unless the configuration is lenient.
         """
-        if self._asked is not None and not self._told:
+        if self._asked is not None and self._others is not None and not self._told:
             looked = await self._asked
             if looked.silent and self._watch is not Watch.LENIENT:
                 raise SilentError(looked.error())
@@ -52,13 +92,15 @@ class Drift:
                         f"{server}: nothing of Jarvis is on it; if its disk was wiped, see docs/operating.md,"
                         " A server whose disk was wiped or replaced"
                     )
-            for line in looked.lines():
+            others = await self._others
+            for line in (*not_looked_at(others), *looked.lines(), *others.lines()):
                 pulumi.log.warn(line)
-            self._known = after(self._known, looked.found)
+            self._known = after(self._known, {**looked.found, **others.found})
         return self._known
 
     async def end(self) -> None:
         """Waits for nobody any more."""
-        if self._asked is not None:
-            self._asked.cancel()
-            await asyncio.gather(self._asked, return_exceptions=True)
+        for task in (self._asked, self._others):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)

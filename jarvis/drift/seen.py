@@ -1,7 +1,8 @@
 """What was found of each role of each server, from one run to the next, as pure functions.
 
 The text of a role's command has what was last found of it, and keeps that as long as nothing newer is found:
-what is mended is not a change again. What is found once more has another number, and is.
+what is mended is not a change again. What is found once more has another number, and is. Of another source
+than the servers it is the same, with the source's name for a server, and a resource for a role.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ def parse(answer: bytes) -> dict[str, list[str]]:
     for role, sentences in roles.items():
         if not (isinstance(sentences, list) and all(isinstance(one, str) for one in sentences)):
             raise ValueError(f"no sentences of {role}")
-        found[role] = [_one_line(one) for one in sentences]
+        found[role] = [one_line(one) for one in sentences]
     return found
 
 
-def _one_line(sentence: str) -> str:
+def one_line(sentence: str) -> str:
+    """``sentence``, which may have been written by anybody, on one line that has an end."""
     text = " ".join(sentence.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
