@@ -8,9 +8,9 @@ logins                    who else is tried: user, password, project
 paths                     what is read
 users                     those of whom the roles are read, by name
 
-It prints ``admin``: "project" or "system", whichever let the administrator in, or "refused"; ``logins``: by
-user whether they were let in; ``answers``: by path; ``assignments``: by user. Or ``error`` where Keystone
-does not answer.
+It prints ``admin``: "project" or "system", whichever let the administrator in, or "refused"; ``tokens``: by
+user who was let in what their token says; ``answers``: by path; ``assignments``: by user. Or ``error`` where
+Keystone does not answer.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _DOMAIN = {"id": "default"}
 
 
 class Keystone:
-    """The API at ``url``. ``token``: of the administrator, once there is one."""
+    """The API at ``url``, for one user. ``token``: theirs, once there is one. ``says``: what that says."""
 
     def __init__(self, url: str, authority: str, seconds: float) -> None:
         self.url, self.seconds = url.rstrip("/"), seconds
+        self.says: Json = {}
         # A proxy of the server's own is not on the way.
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if url.startswith("https:"):
@@ -53,19 +54,20 @@ class Keystone:
     def get(self, path: str) -> Json:
         return self.call(path)[0]
 
-    def let_in(self, user: str, password: str, scope: Json) -> str | None:
-        """A token, or nothing where Keystone refuses it."""
+    def let_in(self, user: str, password: str, scope: Json) -> bool:
+        """Gets a token; whether Keystone gives one."""
         who = {"user": {"name": user, "domain": _DOMAIN, "password": password}}
         auth = {"identity": {"methods": ["password"], "password": who}, "scope": scope}
         try:
-            _, headers = self.call("/auth/tokens", {"auth": auth})
+            body, headers = self.call("/auth/tokens", {"auth": auth})
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
-            return None
-        return str(headers["X-Subject-Token"])
+            return False
+        self.token, self.says = str(headers["X-Subject-Token"]), body["token"]
+        return True
 
-    def of_project(self, login: Json) -> str | None:
+    def of_project(self, login: Json) -> bool:
         scope = {"project": {"name": login["project"], "domain": _DOMAIN}}
         return self.let_in(login["user"], login["password"], scope)
 
@@ -78,28 +80,31 @@ def ask(asked: Json) -> Json:
         return Keystone(asked["url"], asked["authority"], asked["seconds"])
 
     with ThreadPoolExecutor(16) as pool:
-        # Those who are tried have no token yet, and each of them a Keystone of its own.
-        tried = [pool.submit(keystone().of_project, login) for login in asked["logins"]]
+        tried = {login["user"]: keystone() for login in asked["logins"]}
+        let_in = [pool.submit(tried[login["user"]].of_project, login) for login in asked["logins"]]
         own, by = keystone(), "project"
-        token = own.of_project(admin)
-        if token is None:
-            by, token = "system", own.let_in(admin["user"], admin["password"], {"system": {"all": True}})
-        logins = {
-            login["user"]: one.result() is not None for login, one in zip(asked["logins"], tried, strict=True)
+        if not own.of_project(admin):
+            by = "system"
+            if not own.let_in(admin["user"], admin["password"], {"system": {"all": True}}):
+                by = "refused"
+        tokens = {
+            user: one.says for (user, one), done in zip(tried.items(), let_in, strict=True) if done.result()
         }
-        if token is None:
-            return {"admin": "refused", "logins": logins}
-        own.token = token
+        if by == "refused":
+            return {"admin": by, "tokens": tokens}
+        tokens[admin["user"]] = own.says
         answers = dict(zip(asked["paths"], pool.map(own.get, asked["paths"]), strict=True))
         found = {
             user["name"]: user["id"]
-            for answer in answers.values()
-            for user in answer.get("users", ())
+            for user in (
+                *(token["user"] for token in tokens.values()),
+                *(user for answer in answers.values() for user in answer.get("users", ())),
+            )
             if user["name"] in asked["users"]
         }
         roles = pool.map(lambda one: own.get(f"/role_assignments?user.id={one}"), found.values())
         assignments = {name: answer["role_assignments"] for name, answer in zip(found, roles, strict=True)}
-    return {"admin": by, "logins": logins, "answers": answers, "assignments": assignments}
+    return {"admin": by, "tokens": tokens, "answers": answers, "assignments": assignments}
 
 
 def main() -> int:

@@ -14,7 +14,15 @@ from jarvis.config.access import wait_seconds
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import Client, openssh
 from jarvis.drift.ask import Looked, deployed, said
-from jarvis.drift.registered import Registered, UnreadableError, judge, question, read_answers, refused
+from jarvis.drift.registered import (
+    Registered,
+    UnreadableError,
+    judge,
+    question,
+    read_answers,
+    read_brief,
+    refused,
+)
 from jarvis.drift.run import Source
 from jarvis.drift.seen import one_line
 
@@ -54,10 +62,25 @@ async def look(env: Environment, registered: Registered | None, folder: Path = P
     keys are relative to."""
     if registered is None:
         return Looked()
-    text = f"{json.dumps(question(registered, ANSWER_SECONDS * env.patience))}\n{program()}".encode()
     seconds = wait_seconds(env)
     with openssh(env, seconds, folder) as client:
-        answer = await _first(client, askers(env), text, seconds + _ALL_SECONDS * env.patience)
+
+        async def ask(*, brief: bool) -> dict[str, Any] | str:
+            asked = question(registered, ANSWER_SECONDS * env.patience, brief=brief)
+            text = f"{json.dumps(asked)}\n{program()}".encode()
+            return await _first(client, askers(env), text, seconds + _ALL_SECONDS * env.patience)
+
+        answer = await ask(brief=True)
+        if isinstance(answer, str):
+            return Looked(silent={NAME: answer})
+        try:
+            if answer.get("admin") == "project":
+                found = judge(registered, read_brief(answer))
+                if not any(found.values()):
+                    return Looked(found={NAME: found})
+        except UnreadableError as error:
+            return Looked(silent={NAME: str(error)})
+        answer = await ask(brief=False)
     if isinstance(answer, str):
         return Looked(silent={NAME: answer})
     if answer.get("admin") == "refused":

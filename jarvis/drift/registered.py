@@ -112,8 +112,9 @@ def _account(one: Item) -> Account:
     )
 
 
-def question(registered: Registered, seconds: int) -> dict[str, Any]:
-    """What ``ask_keystone.py`` reads. ``seconds``: how long a request may take."""
+def question(registered: Registered, seconds: int, *, brief: bool = False) -> dict[str, Any]:
+    """What ``ask_keystone.py`` reads. ``seconds``: how long a request may take. ``brief``: only what tokens
+    do not tell of a cloud in which all is well; a third of the requests."""
 
     def login(account: Account) -> dict[str, str]:
         return {"user": account.user, "password": account.password, "project": account.project}
@@ -124,15 +125,19 @@ def question(registered: Registered, seconds: int) -> dict[str, Any]:
         "seconds": seconds,
         "admin": login(registered.admin),
         "logins": [login(account) for account in registered.accounts],
-        "paths": list(_paths(registered)),
-        "users": sorted({one.user for one in (registered.admin, *registered.accounts)}),
+        "paths": [_limits(registered)] if brief else list(_paths(registered)),
+        "users": sorted({one.user for one in (registered.admin, *(() if brief else registered.accounts))}),
     }
+
+
+def _limits(registered: Registered) -> str:
+    return f"/registered_limits?{urlencode({'region_id': registered.region})}"
 
 
 def _paths(registered: Registered) -> Iterator[str]:
     yield from ("/regions", "/roles", "/services")
-    region = urlencode({"region_id": registered.region})
-    yield from (f"/endpoints?{region}", f"/registered_limits?{region}")
+    yield f"/endpoints?{urlencode({'region_id': registered.region})}"
+    yield _limits(registered)
     for kind, names in (
         ("users", {one.user for one in (registered.admin, *registered.accounts)}),
         ("projects", {registered.admin.project, *(entry.project for entry in registered.entries)}),
@@ -143,12 +148,12 @@ def _paths(registered: Registered) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What Keystone says: items by kind (such as ``endpoints``), roles by user, and by user whether the
-    password is the right one."""
+    """What Keystone says: items by kind (such as ``endpoints``), roles by user, and the users who are let
+    in."""
 
     items: Mapping[str, Sequence[Item]]
     assignments: Mapping[str, Sequence[Item]]
-    logins: Mapping[str, bool]
+    let_in: Sequence[str]
 
     def named(self, kind: str, name: str) -> Item | None:
         """The item of ``kind`` that is called ``name``."""
@@ -164,7 +169,40 @@ def read_answers(said: Item) -> Answers:
             if answer.get("truncated"):
                 raise UnreadableError(f"its answer to {path} is cut off, by list_limit")
             items.setdefault(kind, []).extend(answer[kind])
-        return Answers(items=items, assignments=dict(said["assignments"]), logins=dict(said["logins"]))
+        return Answers(items=items, assignments=dict(said["assignments"]), let_in=list(said["tokens"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(f"an answer without {error}") from None
+
+
+def read_brief(said: Item) -> Answers:
+    """What it has printed to a brief question, with what tokens tell: who is let in is enabled, and so is
+    their project; the catalogue has what is enabled, with its URLs. What is missing there may be disabled, so
+    what ``judge`` finds of it is only that something is wrong.
+
+    Raises ``UnreadableError`` likewise."""
+    brief = read_answers(said)
+    items: dict[str, list[Item]] = {
+        kind: [] for kind in ("regions", "roles", "services", "endpoints", "users", "projects")
+    }
+    assignments = {user: list(found) for user, found in brief.assignments.items()}
+    try:
+        for name, token in said["tokens"].items():
+            items["users"].append({**token["user"], "enabled": True})
+            items["roles"] += token["roles"]
+            project = token.get("project")
+            if project:
+                items["projects"].append({**project, "enabled": True})
+                scope = {"project": {"id": project["id"]}}
+                assignments.setdefault(name, []).extend(
+                    {"role": role, "scope": scope} for role in token["roles"]
+                )
+            for service in token["catalog"]:
+                items["services"].append({**service, "enabled": True})
+                items["endpoints"] += [
+                    {**one, "service_id": service["id"], "enabled": True} for one in service["endpoints"]
+                ]
+        items["regions"] += [{"id": one["region_id"]} for one in items["endpoints"]]
+        return Answers(items={**items, **brief.items}, assignments=assignments, let_in=brief.let_in)
     except (KeyError, TypeError, AttributeError) as error:
         raise UnreadableError(f"an answer without {error}") from None
 
@@ -200,7 +238,7 @@ def _administrator(registered: Registered, answers: Answers) -> Iterator[str]:
     for role in ROLES:
         if answers.named("roles", role) is None:
             yield f"role {role}: missing"
-    # Whether it is enabled is a field of the project that its registration mends.
+    # Whether it is enabled is told of Keystone's entry, whose Job enables it.
     if answers.named("projects", admin.project) is None:
         yield f"project {admin.project}: missing"
     yield from _assigned(admin, answers)
@@ -285,7 +323,7 @@ def _user(account: Account, answers: Answers, project: Item | None) -> Iterator[
     missing = list(_assigned(account, answers)) if project is not None else []
     yield from missing
     lets_in = user["enabled"] and not missing and project is not None and project["enabled"]
-    if lets_in and not answers.logins[account.user]:
+    if lets_in and account.user not in answers.let_in:
         yield f"user {account.user}: another password"
 
 

@@ -1,10 +1,12 @@
-"""What somebody changes on a server shows in one preview, on the resource of its role; one up mends all."""
+"""What somebody changes on a server, or in Keystone, shows in one preview, on the resource that makes it; one up
+mends all."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+from typing import Any
 
 from deployment import Cloud, Run
 
@@ -51,7 +53,7 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
     server = cloud.servers[1]
     since = f"systemctl show --property Id,MainPID,ActiveEnterTimestamp {UNITS}"
     before = cloud.ssh(server, since)
-    assert drift(cloud) == (0, f"all is as it was deployed: {len(cloud.servers)} servers\n")
+    assert drift(cloud) == (0, f"all is as it was deployed: {len(cloud.servers)} servers, Keystone\n")
 
     cloud.ssh(server, " && ".join(change for change, _, _ in CHANGES))
     expected = {f"{COMMAND} {resource.format(server)}": "update" for _, resource, _ in CHANGES}
@@ -74,3 +76,102 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
     # A file, rights and a unit's enablement were put right under units that had seen nothing of it.
     assert cloud.ssh(server, since) == before
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+
+
+OPENSTACK = ("openstack", "--os-cloud", "jarvis")
+JOB = "kubernetes:batch/v1:Job"
+IMAGE_JOB, IDENTITY_JOB, ADMIN_JOB = "glance-register", "keystone-register", "keystone-bootstrap"
+
+
+def listed(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
+    """What a command of the client lists."""
+    return list(json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout))
+
+
+def endpoint(cloud: Cloud, service: str, interface: str) -> str:
+    """The id of an endpoint."""
+    [found] = listed(cloud, "endpoint", "list", "--service", service, "--interface", interface)
+    return str(found["ID"])
+
+
+def registered_limit(cloud: Cloud, name: str) -> str:
+    """The id of a limit that every project has."""
+    found = listed(cloud, "registered", "limit", "list", "--service", "glance")
+    return next(str(one["ID"]) for one in found if one["Resource Name"] == name)
+
+
+def test_what_somebody_changed_in_keystone_is_shown_and_mended(cloud: Cloud) -> None:
+    # What operators add is theirs.
+    cloud.tool(*OPENSTACK, "user", "create", "somebody")
+    cloud.tool(*OPENSTACK, "service", "create", "--name", "pictures", "image")
+    assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+
+    public, internal = endpoint(cloud, "glance", "public"), endpoint(cloud, "glance", "internal")
+    changes = (
+        (
+            ("endpoint", "set", "--url", "https://192.0.2.7", public),
+            IMAGE_JOB,
+            "url is https://192.0.2.7, not ",
+        ),
+        (("endpoint", "delete", internal), IMAGE_JOB, "endpoint internal of glance: missing"),
+        (
+            ("registered", "limit", "delete", registered_limit(cloud, "image_size_total")),
+            IMAGE_JOB,
+            "limit image_size_total of glance: missing",
+        ),
+        (
+            ("role", "remove", "--user", "glance", "--project", "service", "service"),
+            IMAGE_JOB,
+            "role service of user glance on project service: missing",
+        ),
+        (("user", "set", "--disable", "glance"), IMAGE_JOB, "user glance: disabled"),
+        (("service", "set", "--disable", "glance"), IMAGE_JOB, "service glance: disabled"),
+        (
+            ("endpoint", "set", "--disable", endpoint(cloud, "keystone", "admin")),
+            IDENTITY_JOB,
+            "endpoint admin of keystone: disabled",
+        ),
+        (
+            ("role", "remove", "--user", "admin", "--system", "all", "admin"),
+            ADMIN_JOB,
+            "role admin of user admin on the system: missing",
+        ),
+    )
+    for words, _, _ in changes:
+        cloud.tool(*OPENSTACK, *words)
+    expected = {
+        f"{JOB} {IMAGE_JOB}": "replace",
+        f"{JOB} {ADMIN_JOB}": "replace",
+        f"{JOB} {IDENTITY_JOB}": "create",
+        f"kubernetes:core/v1:ConfigMap {IDENTITY_JOB}": "create",
+        f"jarvis:openstack:Mended {IDENTITY_JOB}": "create",
+    }
+    preview = cloud.stack.run("preview", "--diff")
+    assert {label: step.split("-")[-1] for label, step in preview.steps().items()} == expected
+    for words, job, finding in changes:
+        lines = [line for line in told(preview).splitlines() if line.startswith(f"Keystone: {job}: ")]
+        assert any(finding in line for line in lines), words
+        assert finding in preview.output.partition("Diagnostics:")[0], words
+    status, text = drift(cloud, "--json")
+    assert status == 2
+    assert json.loads(text)["found"]["Keystone"].keys() == {IMAGE_JOB, IDENTITY_JOB, ADMIN_JOB}
+
+    cloud.stack.up()
+    assert drift(cloud)[0] == 0
+    assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+    # Glance's account reads its limits again, and users find its endpoint.
+    cloud.tool(*OPENSTACK, "image", "list")
+    cloud.tool(*OPENSTACK, "service", "delete", "pictures")
+    cloud.tool(*OPENSTACK, "user", "delete", "somebody")
+
+
+def test_an_administrator_with_another_password_gets_the_one_of_the_state(cloud: Cloud) -> None:
+    cloud.tool(*OPENSTACK, "user", "set", "--password", "somebodys-own-password", "admin")
+    preview = cloud.stack.run("preview", "--diff")
+    assert f"Keystone: {ADMIN_JOB}: user admin: not let in: " in told(preview)
+    assert "Keystone: what Jarvis made there was not looked at" in told(preview)
+    assert list(preview.steps()) == [f"{JOB} {ADMIN_JOB}"]
+    assert drift(cloud)[0] == 1
+    cloud.stack.up()
+    cloud.tool(*OPENSTACK, "token", "issue")
+    assert drift(cloud)[0] == 0

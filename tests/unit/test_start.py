@@ -14,7 +14,7 @@ import pytest
 from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.before import to_record
 from jarvis.core.deployed import OUTPUT
-from jarvis.drift import Kept, Seen
+from jarvis.drift import KEYSTONE, Kept, Seen, Source
 from jarvis.drift.ask import Looked
 from stacks import start
 from tests.golden.test_golden import artifacts
@@ -24,13 +24,16 @@ from tests.unit.test_hosts_clock import environment
 class Stack:
     """A stack with the configuration ``env`` and the record ``deployed``. ``read``: whether a run came as far
     as the artifacts. ``warnings``: what it told. ``asked``: the servers that were asked what is on them,
-    ``found``: what that is on the first, in its role etcd; ``known``: what the run knows of them."""
+    ``found``: what that is on the first, in its role etcd; ``known``: what the run knows of them.
+    ``registered``: what Keystone has otherwise than was ``expected`` of it."""
 
     def __init__(self, env: Environment, deployed: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
         self.read = False
         self.warnings: list[str] = []
         self.asked: list[str] = []
         self.found: list[str] = []
+        self.registered: list[str] = []
+        self.expected: object = None
         self.known: Kept = {}
 
         async def last_deployed() -> dict[str, Any]:
@@ -47,7 +50,16 @@ class Stack:
             self.asked = [one.name for one in servers]
             return Looked(found={self.asked[0]: {"etcd": self.found}})
 
+        def keystone(_: Environment, registered: object) -> Source:
+            async def look_there() -> Looked:
+                return Looked(found={KEYSTONE: {"glance-register": self.registered}})
+
+            self.expected = registered
+            return Source(name=KEYSTONE, look=look_there)
+
         patch.setattr("jarvis.drift.run.look", look)
+        patch.setattr(start, "keystone_source", keystone)
+        patch.setattr(start, "read_registered", lambda record: record.get("registered"))
         patch.setattr(start, "load_environment", lambda: env)
         patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
@@ -70,7 +82,8 @@ def recorded(env: Environment, known: Kept = {}) -> dict[str, Any]:  # noqa: B00
     """What the run of ``env`` leaves for the next one, with what is ``known`` of its servers."""
 
     async def value() -> Any:
-        return await start.record(env, known)[OUTPUT].future()
+        registered = {"url": pulumi.Output.secret("https://identity.example.org/v3")}
+        return await start.record(env, known, registered)[OUTPUT].future()
 
     found: dict[str, Any] = json.loads(json.dumps(asyncio.run(value())))
     return found
@@ -84,7 +97,8 @@ def moved(env: Environment, address: str) -> Environment:
 def test_a_run_leaves_what_the_next_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     env = environment(2)
     record = recorded(env)
-    assert record.keys() == {"rotations", "kept", "seen", *to_record(env)}
+    assert record.keys() == {"rotations", "kept", "seen", "registered", *to_record(env)}
+    assert record["registered"] == {"url": "https://identity.example.org/v3"}
     stack = Stack(moved(env, "192.0.2.101"), record, monkeypatch)
     found = stack.run()
     assert [str(one) for one in found.held_addresses] == ["192.0.2.100", "192.0.2.101"]
@@ -140,3 +154,20 @@ def test_a_word_that_jarvis_observe_does_not_know_is_told_first(monkeypatch: pyt
     with pytest.raises(ConfigurationError, match="jarvis:observe is 'yes'"):
         stack.run()
     assert not stack.read
+
+
+def test_what_is_in_keystone_is_compared_with_what_the_last_run_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = environment(2)
+    stack = Stack(env, recorded(env), monkeypatch)
+    stack.registered = ["user glance: disabled"]
+    stack.run()
+    assert stack.expected == {"url": "https://identity.example.org/v3"}
+    found = Seen(count=1, sentences=("user glance: disabled",))
+    assert stack.known == {KEYSTONE: {"glance-register": found}}
+    assert stack.warnings == ["Keystone: glance-register: user glance: disabled"]
+    # The run after the one that mended it.
+    stack = Stack(env, recorded(env, stack.known), monkeypatch)
+    stack.run()
+    assert (stack.known, stack.warnings) == ({KEYSTONE: {"glance-register": found}}, [])
