@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from jarvis.config.before import to_record
+from jarvis.drift import KEYSTONE, Source
 from jarvis.drift.__main__ import main
+from jarvis.drift.ask import Looked
 from tests.unit.test_drift import SSH, answer
 from tests.unit.test_hosts_clock import environment
+from tests.unit.test_registered import RECORD
 
 # What the CLI prints, by its first word. Of what it is asked secrets are a part.
 PULUMI = """#!/bin/bash
@@ -35,7 +38,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     folder = tmp_path / "bin"
     folder.mkdir()
 
-    def make(*said: str, observe: str = "", deployed: bool = True) -> Path:
+    def make(*said: str, observe: str = "", deployed: bool = True, **record: Any) -> Path:
         env = environment(len(said))
         values = json.loads(env.model_dump_json(exclude_unset=True))
         for server in values["servers"]:
@@ -43,7 +46,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         config: dict[str, Any] = {"jarvis:environment": {"value": json.dumps(values), "secret": False}}
         if observe:
             config["jarvis:observe"] = {"value": observe, "secret": False}
-        outputs = {"api": "https://…", **({"deployed": to_record(env)} if deployed else {})}
+        outputs = {"api": "https://…", **({"deployed": {**to_record(env), **record}} if deployed else {})}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "stack.json").write_text(json.dumps(outputs))
         for name, script in (("ssh", SSH), ("pulumi", PULUMI)):
@@ -106,3 +109,39 @@ def test_what_cannot_be_told_is_an_error(stack: Made, capsys: Output) -> None:
     (folder / "stack.json").unlink()
     assert main([]) == 1
     assert capsys.readouterr().err == "error: pulumi stack: error: no stack named 'gone' found\n"
+
+
+def test_what_is_found_in_keystone_is_told_beside_the_servers(
+    stack: Made, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences: list[str] = []
+
+    async def look() -> Looked:
+        return Looked(found={KEYSTONE: {"glance-register": sentences}})
+
+    monkeypatch.setattr("jarvis.drift.__main__.keystone_source", lambda *_: Source(name=KEYSTONE, look=look))
+    stack(answer(base=[]))
+    assert main([]) == 0
+    assert capsys.readouterr().out == "all is as it was deployed: 1 servers, Keystone\n"
+    sentences.append("user glance: disabled")
+    assert main([]) == 2
+    assert capsys.readouterr().out == "Keystone: glance-register: user glance: disabled\n"
+    assert main(["--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "found": {"s1": {}, "Keystone": {"glance-register": ["user glance: disabled"]}},
+        "silent": {},
+    }
+
+
+@pytest.mark.parametrize(("observe", "status"), [("", 1), ("lenient", 0)])
+def test_a_keystone_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
+    stack: Made, capsys: Output, observe: str, status: int
+) -> None:
+    # The server answers, and not with what Keystone says.
+    stack(answer(base=[]), observe=observe, registered=RECORD)
+    assert main(["--json"]) == status
+    said = capsys.readouterr()
+    why = "an answer without 'answers'"
+    assert json.loads(said.out) == {"found": {"s1": {}}, "silent": {"Keystone": why}}
+    assert said.err == f"Keystone: what Jarvis made there was not looked at: {why}\n"
+    assert "s3cret" not in said.out + said.err
