@@ -46,7 +46,7 @@ lab: bootstrap ## three servers in a box
 	$(call step,lab,$(PY) -m lab up)
 
 .PHONY: drift
-drift: ## what on servers and in Kubernetes is another than what was deployed (ARGS=--json; docs/operating.md)
+drift: ## what on servers, in Kubernetes and in Keystone is another than what was deployed (ARGS=--json; docs/operating.md)
 	@if [ -z "$${PULUMI_BACKEND_URL:-}" ] && [ -f .jarvis/env ]; then . .jarvis/env; fi; \
 		$(PY) -m jarvis.drift $(ARGS)
 

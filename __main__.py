@@ -23,7 +23,7 @@ async def program() -> dict[str, pulumi.Input[object]]:
         cloud = await build(run.env, run.artifacts, run.drift)
     keep_access(cloud.files, stack_folder())
     # Without a new record, where something failed, the engine keeps the one before.
-    deployed = await left(run) if await settled() else {}
+    deployed = await left(run, cloud.registered) if await settled() else {}
     return {
         RELEASE: VERSION,
         "api": cloud.api,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
@@ -11,7 +12,7 @@ from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core import objects
 from jarvis.core.safety import begin
-from jarvis.drift import Drift
+from jarvis.drift import KEYSTONE, Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
@@ -50,7 +51,8 @@ CLOUD = "jarvis"
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """What a stack exports; see ``__main__.py``. ``files``: what leads an operator to it, by file name."""
+    """What a stack exports; see ``__main__.py``. ``files``: what leads an operator to it, by file name.
+    ``registered``: what is in Keystone, for the next run."""
 
     api: str
     gateway: dict[str, str]
@@ -59,6 +61,7 @@ class Cloud:
     gateway_authority: pulumi.Output[str]
     storage: dict[str, pulumi.Output[str]]
     files: dict[str, AccessFile]
+    registered: pulumi.Output[dict[str, Any]]
 
 
 def check(env: Environment, artifacts: Artifacts) -> None:
@@ -179,6 +182,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             links=links,
             nodes=having(ServerRole.WORKER),
             authorities={"gateway": gateway.authority.certificate},
+            seen={job: one.lines for job, one in seen.get(KEYSTONE, {}).items()},
         ),
         in_cluster,
     )
@@ -241,4 +245,5 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
             "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
         },
+        registered=keystone.registered(),
     )

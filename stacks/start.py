@@ -18,7 +18,16 @@ from jarvis.config.fixed import check_fixed
 from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
-from jarvis.drift import Drift, Kept, Objects, read_kept, read_objects, read_watch
+from jarvis.drift import (
+    Drift,
+    Kept,
+    Objects,
+    keystone_source,
+    read_kept,
+    read_objects,
+    read_registered,
+    read_watch,
+)
 from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
 
@@ -54,7 +63,9 @@ async def begun() -> AsyncIterator[Begun]:
         moved = told(env.networks.virtual_address, env.before)
         if moved:
             pulumi.log.warn(moved)
-        drift = Drift(env, watch, read_kept(deployed), objects=Objects(env, watch, read_objects(deployed)))
+        sources = [keystone_source(env, read_registered(deployed))]
+        objects = Objects(env, watch, read_objects(deployed))
+        drift = Drift(env, watch, read_kept(deployed), sources=sources, objects=objects)
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
         yield Begun(env=env, artifacts=artifacts, drift=drift)
@@ -69,22 +80,26 @@ async def begun() -> AsyncIterator[Begun]:
 
 
 def record(
-    env: Environment, known: Kept, objects: Mapping[str, Any] | None = None
+    env: Environment,
+    known: Kept,
+    registered: pulumi.Input[Mapping[str, Any]],
+    objects: Mapping[str, Any] | None = None,
 ) -> Mapping[str, pulumi.Output[Any]]:
     """The output that tells the next run what ``env`` has deployed, once all of it is done, and what is
-    ``known`` of the servers' drift and of ``objects`` (``Objects.left``). It is called a secret only so that
-    the CLI, which shows outputs, shows a word and no page."""
+    ``known`` of its drift; what is ``registered`` in Keystone, with the passwords by which that is looked at;
+    and what is Jarvis' of ``objects`` (``Objects.left``)."""
     deployed = {
         "rotations": counters(env),
         "kept": safety.kept(),
         **to_record(env),
         **seen_record(known),
+        "registered": registered,
         **(objects or {}),
     }
     return {OUTPUT: pulumi.Output.secret(deployed)}
 
 
-async def left(run: Begun) -> Mapping[str, pulumi.Output[Any]]:
-    """The record of ``run``, which has done all that it declared."""
+async def left(run: Begun, registered: pulumi.Input[Mapping[str, Any]]) -> Mapping[str, pulumi.Output[Any]]:
+    """The record of ``run``, which has done all that it declared, and ``registered`` that in Keystone."""
     objects = run.drift.objects
-    return record(run.env, await run.drift.known(), await objects.left() if objects else None)
+    return record(run.env, await run.drift.known(), registered, await objects.left() if objects else None)

@@ -17,7 +17,9 @@ from jarvis.config.field_path import Path, parse
 from jarvis.core.identity import Identity, declare
 from jarvis.core.without import without
 
-# What was found of an object, on its own metadata: not of its pods, so that nothing restarts.
+# The annotation with what was found, by which a preview shows it (jarvis/drift). Of an object it is on its
+# own metadata and not on its pods, so that nothing restarts. Of what a Job has made it is on that one's pods,
+# so that the Job runs again.
 SEEN = "jarvis.internal/seen"
 
 

@@ -1,27 +1,37 @@
-"""Drift: what on servers and in Kubernetes is another than what was deployed.
+"""Drift: what on servers, in Kubernetes and in Keystone is another than what was deployed.
 
-A resource of a command has no Read, so the program asks the servers itself, and writes what it finds into the
-text of the role concerned: a preview shows it as a change of that role, and ``up`` applies the role again.
-Pulumi's provider of Kubernetes sees nothing of what others write either: the program asks the API who owns
-which field, and writes what it finds into an annotation of the object concerned.
+A resource of a command has no Read, nor has a Job one of what it made, and Pulumi's provider of Kubernetes
+sees nothing of what others write. So the program asks the servers itself, Kubernetes' API who owns which
+field, and Keystone for what is registered in it. What it finds it writes into the text of the role, or into
+an annotation of the object or of the Job's pods: a preview shows it as a change of that resource, and ``up``
+applies the role, updates the object, or runs the Job, again.
 """
 
 from jarvis.drift.ask import SilentError, Watch, look, read_watch
+from jarvis.drift.keystone import NAME as KEYSTONE
+from jarvis.drift.keystone import keystone_source
 from jarvis.drift.objects import Objects, ObjectsBefore, read_objects
+from jarvis.drift.registered import Registered, read_registered
 from jarvis.drift.run import Drift
 from jarvis.drift.seen import Kept, Seen, read_kept, to_record
+from jarvis.drift.source import Source
 
 __all__ = [
+    "KEYSTONE",
     "Drift",
     "Kept",
     "Objects",
     "ObjectsBefore",
+    "Registered",
     "Seen",
     "SilentError",
+    "Source",
     "Watch",
+    "keystone_source",
     "look",
     "read_kept",
     "read_objects",
+    "read_registered",
     "read_watch",
     "to_record",
 ]

@@ -1,7 +1,7 @@
 """What of a stack is another than what was deployed: ``python -m jarvis.drift [--json]``.
 
-It asks the servers and Kubernetes' API as a preview does, and Pulumi's engine nothing. Exit status: 0 where
-nothing was found, 2 where something was, and 1 where that cannot be told.
+It asks the servers, Kubernetes' API and Keystone as a preview does, and Pulumi's engine nothing. Exit status:
+0 where nothing was found, 2 where something was, and 1 where that cannot be told.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -22,8 +21,10 @@ from jarvis.config.before import read_before
 from jarvis.config.load import PROJECT, with_host_keys
 from jarvis.core.deployed import OUTPUT
 from jarvis.drift.ask import Looked, Watch, deployed, look, read_watch
-from jarvis.drift.lists import Asked, ask, control_plane, paths
-from jarvis.drift.objects import found_lines, read_objects
+from jarvis.drift.keystone import keystone_source
+from jarvis.drift.objects import kubernetes_source, read_objects
+from jarvis.drift.registered import read_registered
+from jarvis.drift.source import Source, look_at, not_looked_at
 
 _NOTHING, _ERROR, _FOUND = 0, 1, 2
 
@@ -53,8 +54,9 @@ async def _pulumi(*words: str) -> Any:
 
 def read_stack(
     config: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Any], source: str
-) -> tuple[Environment, Watch]:
-    """The environment of a stack, which knows what is deployed, and its ``jarvis:observe``.
+) -> tuple[Environment, Watch, list[Source]]:
+    """The environment of a stack, which knows what is deployed, its ``jarvis:observe``, and what is asked
+    beside its servers.
 
     Args:
         config: what ``pulumi config --json`` prints.
@@ -72,25 +74,19 @@ def read_stack(
         raise ConfigurationError(f"{source} has no jarvis:environment; the README has a complete example")
     watch = read_watch(config.get("jarvis:observe", {}).get("value"))
     env = with_host_keys(parse_environment(values, source), source)
-    env = env.after(read_before(outputs.get(OUTPUT) or {}))
+    record = outputs.get(OUTPUT) or {}
+    env = env.after(read_before(record))
     if not env.deployed:
         raise ConfigurationError(f"no finished `pulumi up` has deployed {source}; type: pulumi up")
-    return env, watch
+    sources = [
+        kubernetes_source(env, read_objects(record)),
+        keystone_source(env, read_registered(record)),
+    ]
+    return env, watch, sources
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """What the servers and the API say, whether all must, how many servers were asked, and the sentences by
-    object."""
-
-    looked: Looked
-    asked: Asked
-    watch: Watch
-    servers: int
-    objects: Mapping[str, Sequence[str]]
-
-
-async def _look(stack: str | None) -> _Found:
+async def _look(stack: str | None) -> tuple[Looked, Looked, Watch, int]:
+    """What the servers say, and what else is asked, whether all must, and how many servers were asked."""
     chosen = ["--stack", stack] if stack else []
     # Neither is left behind where the other fails.
     answers = await asyncio.gather(
@@ -102,26 +98,10 @@ async def _look(stack: str | None) -> _Found:
     config: Any = answers[0]
     outputs: Any = answers[1]
     source = f"Pulumi.{stack}.yaml" if stack else "the configuration of the selected stack"
-    env, watch = read_stack(config, outputs, source)
+    env, watch, sources = read_stack(config, outputs, source)
     servers = deployed(env)
-    # Of an earlier Jarvis no record tells which objects are the stack's.
-    left = read_objects(outputs.get(OUTPUT) or {})
-    apis = control_plane(env, servers) if left.objects else []
-    looked, asked = await asyncio.gather(
-        look(env, servers), ask(env, apis, paths(left.objects)) if apis else _nobody()
-    )
-    known = apis and not asked.silent
-    return _Found(
-        looked=looked,
-        asked=asked,
-        watch=watch,
-        servers=len(servers),
-        objects=found_lines(left, asked.live) if known else {},
-    )
-
-
-async def _nobody() -> Asked:
-    return Asked()
+    looked, others = await asyncio.gather(look(env, servers), look_at(sources))
+    return looked, others, watch, len(servers)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -131,40 +111,30 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", help="another stack than the selected one")
     args = parser.parse_args(words)
     try:
-        found = asyncio.run(_look(args.stack))
+        looked, others, watch, asked = asyncio.run(_look(args.stack))
     except pulumi.RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return _ERROR
-    looked, asked = found.looked, found.asked
-    lines = looked.lines() + [
-        f"{name}: {sentence}" for name, sentences in found.objects.items() for sentence in sentences
-    ]
+    lines = [*looked.lines(), *others.lines()]
+    silent = {**looked.silent, **others.silent}
     if args.json:
-        print(json.dumps(_document(found), indent=1))
+        found = {
+            place: {name: sentences for name, sentences in each.items() if sentences}
+            for place, each in {**looked.found, **others.found}.items()
+        }
+        print(json.dumps({"found": found, "silent": silent}, indent=1))
     else:
         for line in lines:
             print(line)
-        if not lines and not looked.silent and not asked.silent:
-            print(f"all is as it was deployed: {found.servers} servers")
+        if not lines and not silent:
+            print(f"all is as it was deployed: {', '.join((f'{asked} servers', *others.found))}")
     for server, why in looked.silent.items():
         print(f"{server}: not looked at: {why}", file=sys.stderr)
-    for server, why in asked.silent.items():
-        print(f"{server}: Kubernetes was not asked there: {why}", file=sys.stderr)
-    if (looked.silent or asked.silent) and found.watch is not Watch.LENIENT:
+    for line in not_looked_at(others.silent):
+        print(line, file=sys.stderr)
+    if silent and watch is not Watch.LENIENT:
         return _ERROR
     return _FOUND if lines else _NOTHING
-
-
-def _document(found: _Found) -> dict[str, Any]:
-    return {
-        "found": {
-            server: {role: sentences for role, sentences in roles.items() if sentences}
-            for server, roles in found.looked.found.items()
-        },
-        "silent": found.looked.silent,
-        "objects": found.objects,
-        "silent_apis": found.asked.silent,
-    }
 
 
 if __name__ == "__main__":

@@ -49,6 +49,9 @@ class Looked:
 
     - ``found``: by server and role, sentences; each role that is there is named.
     - ``silent``: why a server could not be asked, by server.
+
+    Of another source (``jarvis.drift.source.Source``) it has the source's name for a server, and names of
+    resources for roles.
     """
 
     found: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -115,8 +118,8 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
                 except TimeoutError:
                     return "no answer in time"
 
-        said = await asyncio.gather(*map(one, servers))
-    answers = dict(zip((server.name for server in servers), said, strict=True))
+        answered = await asyncio.gather(*map(one, servers))
+    answers = dict(zip((server.name for server in servers), answered, strict=True))
     return Looked(
         found={name: answer for name, answer in answers.items() if not isinstance(answer, str)},
         silent={name: answer for name, answer in answers.items() if isinstance(answer, str)},
@@ -135,11 +138,15 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
 
 
 async def run(client: Client, server: Server, line: str, text: str) -> bytes | str:
-    """What the command line ``line`` prints as root on ``server`` when it reads ``text``; or why it could not
-    be run, a ``str``."""
+    """What the command line ``line`` prints as root on ``server`` when it reads ``text``; or why it fails,
+    a ``str``."""
     if sudo(client.env, server):
         line = as_root(line)
-    words = client.command(server, line)
+    return await said(client.command(server, line), text.encode())
+
+
+async def said(words: Sequence[str], text: bytes) -> bytes | str:
+    """What the command ``words`` prints when it reads ``text``; or why it fails, a ``str``."""
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
@@ -150,7 +157,7 @@ async def run(client: Client, server: Server, line: str, text: str) -> bytes | s
     except OSError as error:
         return f"{words[0]}: {error.strerror}"
     try:
-        output, errors = await process.communicate(text.encode())
+        output, errors = await process.communicate(text)
     finally:
         if process.returncode is None:
             process.kill()

@@ -27,15 +27,10 @@ class Asked:
     live: Mapping[Identity, Live] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
 
-    def error(self) -> str:
-        """That it could not be asked, and what to type; empty where it was."""
-        if not self.silent:
-            return ""
-        lines = "\n".join(f"  {server}: {why}" for server, why in self.silent.items())
-        return (
-            f"Kubernetes could not be asked what was changed in it; nothing has been changed:\n{lines}\n"
-            "mend that, or go on without it: pulumi config set jarvis:observe lenient"
-        )
+    @property
+    def why(self) -> str:
+        """Why it could not be asked, of all servers; empty where it was."""
+        return "; ".join(f"{server}: {why}" for server, why in self.silent.items())
 
 
 def paths(objects: Iterable[Identity]) -> list[str]:

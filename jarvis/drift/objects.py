@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,11 +12,15 @@ from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.field_path import Path, parse, spelled
 from jarvis.core.identity import Identity, read_identity
 from jarvis.core.objects import Mark
-from jarvis.drift.ask import SilentError, Watch, deployed
+from jarvis.drift.ask import Looked, Watch, deployed
 from jarvis.drift.lists import Asked, ask, control_plane, paths
 from jarvis.drift.owners import Live, Ours, from_text, judge, to_text
 from jarvis.drift.seen import bounded, one_line
+from jarvis.drift.source import Source
 
+NAME = "Kubernetes"
+# Host roles without which the API does not answer.
+_NEEDS = frozenset({"etcd", "kube-apiserver"})
 Ask = Callable[[Environment, Sequence[Server], Sequence[str]], Coroutine[Any, Any, Asked]]
 
 
@@ -85,19 +88,34 @@ def _values(one: Former) -> dict[str, Any]:
 
 def found_lines(before: ObjectsBefore, live: Mapping[Identity, Live]) -> dict[str, list[str]]:
     """Sentences by object, of all that the last finished ``up`` declared."""
-    found = {
-        str(one): list(judge(live.get(one), former.ours, former.ignored).sentences)
+    return {
+        str(one): list(map(one_line, judge(live.get(one), former.ours, former.ignored).sentences))
         for one, former in before.objects.items()
     }
-    return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def kubernetes_source(env: Environment, before: ObjectsBefore) -> Source:
+    """Kubernetes, for which no program declares anything: what the last finished ``up`` left is compared."""
+
+    async def look() -> Looked:
+        servers = control_plane(env, deployed(env))
+        # Of an earlier Jarvis no record tells which objects are the stack's.
+        if not before.objects or not servers:
+            return Looked()
+        asked = await ask(env, servers, paths(before.objects))
+        if asked.silent:
+            return Looked(silent={NAME: asked.why})
+        return Looked(found={NAME: found_lines(before, asked.live)})
+
+    return Source(name=NAME, look=look, required=True, needs=_NEEDS)
 
 
 class Objects:
-    """Asks the API of ``env`` from its making on, while the program goes on. It is the ``Watcher`` of
+    """What is known of the objects of ``env`` while the program declares them. It is the ``Watcher`` of
     ``jarvis.core.objects``.
 
     Args:
-        env: the environment, which knows what is deployed. Where nothing is, nobody is asked.
+        env: the environment, which knows what is deployed.
         watch: the configuration's ``jarvis:observe``.
         before: what the last finished ``up`` left.
         asked_by: how the API is asked, by default ``ask``.
@@ -110,29 +128,26 @@ class Objects:
         self._ask = asked_by or ask
         self._live: Mapping[Identity, Live] | None = None
         self._declared: dict[Identity, Former] = {}
-        servers = [] if watch is Watch.FALSE else control_plane(env, deployed(env))
-        self._asked = (
-            asyncio.ensure_future(self._ask(env, servers, paths(before.objects))) if servers else None
-        )
         self._elsewhere: dict[str, list[Path]] = {}
         for one in env.kubernetes.owned_elsewhere:
             self._elsewhere.setdefault(one.object, []).append(one.path)
 
-    async def known(self, *, explained: bool = False) -> None:
-        """Returns once the API has answered. ``explained``: what was found of servers tells why it does not.
+    @property
+    def source(self) -> Source:
+        """Kubernetes, whose API answers ``look``."""
+        return Source(name=NAME, look=self.look, required=True, needs=_NEEDS)
 
-        Raises ``SilentError`` where it does not answer, unless that is explained, or may be passed over.
-        """
-        if self._asked is None or self._live is not None:
-            return
-        asked = await self._asked
-        if not asked.silent:
-            self._live = asked.live
-        elif self._watch is Watch.LENIENT or explained:
-            why = "; ".join(f"{server}: {each}" for server, each in asked.silent.items())
-            pulumi.log.warn(f"Kubernetes was not asked what was changed in it: {why}")
-        else:
-            raise SilentError(asked.error())
+    async def look(self) -> Looked:
+        """Asks the API. It has found nothing yet: which fields are ignored is known with each declaration, so
+        ``see`` judges, tells and counts what is found; and the record keeps more of it than sentences."""
+        servers = control_plane(self._env, deployed(self._env))
+        if not servers:
+            return Looked()
+        asked = await self._ask(self._env, servers, paths(self._before.objects))
+        if asked.silent:
+            return Looked(silent={NAME: asked.why})
+        self._live = asked.live
+        return Looked()
 
     def elsewhere(self, one: Identity) -> Sequence[Path]:
         """The fields of ``one`` that another manager owns."""
@@ -149,7 +164,7 @@ class Objects:
         self._tell_of_elsewhere(one, live)
         found = judge(live, former.ours, not_ours)
         for sentence in found.sentences:
-            pulumi.log.warn(f"{one}: {sentence}")
+            pulumi.log.warn(f"{NAME}: {one}: {sentence}")
         if found.deleted and protected:
             pulumi.log.warn(
                 f"{one} is protected, and `up` cannot make it anew: restore it, or have Pulumi forget it"
@@ -208,21 +223,14 @@ class Objects:
             return dict(declared)
         asked = await self._ask(self._env, servers, paths(declared))
         if asked.silent:
-            why = "; ".join(f"{server}: {each}" for server, each in asked.silent.items())
             pulumi.log.warn(
-                f"Kubernetes could not be asked what is Jarvis' in it: {why}. What others remove from what"
+                f"{NAME} could not be asked what is Jarvis' in it: {asked.why}. What others remove from what"
                 " this run has changed is told from the next `pulumi up` on"
             )
         return {
             one: replace(former, ours=_later(former.ours, asked.live.get(one)))
             for one, former in declared.items()
         }
-
-    async def end(self) -> None:
-        """Waits for nobody any more."""
-        if self._asked is not None:
-            self._asked.cancel()
-            await asyncio.gather(self._asked, return_exceptions=True)
 
 
 def _later(before: Ours | None, live: Live | None) -> Ours | None:

@@ -1,4 +1,4 @@
-"""What a run of the program knows of its servers and objects: what is found now, and what was before."""
+"""What a run of the program knows of its servers and other sources: what is found now, what was before."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from jarvis.config import Environment, Server
 from jarvis.drift.ask import Looked, SilentError, Watch, deployed, look
 from jarvis.drift.objects import Objects
 from jarvis.drift.seen import Kept, after
+from jarvis.drift.source import Source, ends_run, look_at, not_looked_at, silence
 
-# Roles without which the API does not answer.
-_OF_THE_API = ("etcd", "kube-apiserver")
 Look = Callable[[Environment, Sequence[Server]], Coroutine[Any, Any, Looked]]
 
 
 class Drift:
-    """Asks the servers of ``env`` from its making on, while the program goes on.
+    """Asks the servers of ``env``, and ``sources``, from its making on, while the program goes on.
 
     Args:
         env: the environment, which knows what is deployed. Where nothing is, nobody is asked.
         watch: the configuration's ``jarvis:observe``.
         kept: what the last finished ``up`` knew.
         ask: how servers are asked, by default ``look``.
-        objects: of Kubernetes, whose API is asked beside the servers; ``None`` where it is not.
+        sources: what else is asked.
+        objects: of Kubernetes, which is one source more; ``None`` where it is not asked.
     """
 
     def __init__(
@@ -35,29 +35,32 @@ class Drift:
         watch: Watch,
         kept: Kept,
         ask: Look | None = None,
+        sources: Sequence[Source] = (),
         objects: Objects | None = None,
     ) -> None:
         self._watch = watch
         self.objects = objects
+        self._sources = [*([objects.source] if objects else []), *sources]
         # A server that left has no roles any more; one of its name that comes has new ones.
-        here = {server.name for server in env.present}
+        here = {server.name for server in env.present} | {source.name for source in self._sources}
         self._known: Kept = {name: roles for name, roles in kept.items() if name in here}
         servers = [] if watch is Watch.FALSE else deployed(env)
         self._asked = asyncio.ensure_future((ask or look)(env, servers)) if servers else None
+        # Where no server is deployed nothing else is.
+        self._others = asyncio.ensure_future(look_at(self._sources)) if servers else None
         self._told = False
 
     async def known(self) -> Kept:
-        """What is known of each role, by server, once all have answered, Kubernetes' API too. Each finding is
-        told as a warning.
+        """What is known of each role, by server, and of each resource, by source, once all have answered.
+        Each finding is told as a warning, and each server and source that could not be asked.
 
-        Raises ``SilentError`` where a server, or the API, does not answer, unless that may be passed over.
+        Raises ``SilentError`` where a server, or a source that is required, does not answer, unless that may
+        be passed over.
         """
-        explained = False
-        if self._asked is not None and not self._told:
+        if self._asked is not None and self._others is not None and not self._told:
             looked = await self._asked
             if looked.silent and self._watch is not Watch.LENIENT:
                 raise SilentError(looked.error())
-            self._told = True
             for server, why in looked.silent.items():
                 pulumi.log.warn(f"{server}: what is on it was not looked at: {why}")
             for server, roles in looked.found.items():
@@ -66,19 +69,20 @@ class Drift:
                         f"{server}: nothing of Jarvis is on it; if its disk was wiped, see docs/operating.md,"
                         " A server whose disk was wiped or replaced"
                     )
-            for line in looked.lines():
+            others = await self._others
+            ends = {} if self._watch is Watch.LENIENT else ends_run(self._sources, looked, others)
+            passed = {name: why for name, why in others.silent.items() if name not in ends}
+            for line in (*not_looked_at(passed), *looked.lines(), *others.lines()):
                 pulumi.log.warn(line)
-            self._known = after(self._known, looked.found)
-            # What is stopped is started by the run that this would end.
-            explained = any(roles.get(role) for roles in looked.found.values() for role in _OF_THE_API)
-        if self.objects is not None:
-            await self.objects.known(explained=explained)
+            if ends:
+                raise SilentError(silence(ends))
+            self._told = True
+            self._known = after(self._known, {**looked.found, **others.found})
         return self._known
 
     async def end(self) -> None:
         """Waits for nobody any more."""
-        if self.objects is not None:
-            await self.objects.end()
-        if self._asked is not None:
-            self._asked.cancel()
-            await asyncio.gather(self._asked, return_exceptions=True)
+        for task in (self._asked, self._others):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)

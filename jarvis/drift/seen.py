@@ -1,7 +1,8 @@
 """What was found of each role of each server, from one run to the next, as pure functions.
 
 The text of a role's command has what was last found of it, and keeps that as long as nothing newer is found:
-what is mended is not a change again. What is found once more has another number, and is.
+what is mended is not a change again. What is found once more has another number, and is. Of another source
+than the servers it is the same, with the source's name for a server, and a resource for a role.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def parse(answer: bytes) -> dict[str, list[str]]:
 
 
 def one_line(sentence: str) -> str:
-    """``sentence`` without line breaks, and not too long to read."""
+    """``sentence``, which may have been written by anybody, on one line that has an end."""
     text = " ".join(sentence.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

@@ -22,6 +22,7 @@ class TaskArgs:
     - ``variables``: plain environment. ``secrets``: a Secret and a key in it, by variable.
     - ``scripts``: a ConfigMap of scripts, which are then in ``SCRIPTS_FOLDER``.
     - ``revision``: the task runs again when this, the image or the command has changed, and only then.
+    - ``seen``: what was found of what it makes (``jarvis.drift``); it runs again for that too.
     """
 
     platform: Platform
@@ -32,6 +33,7 @@ class TaskArgs:
     secrets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     scripts: str | None = None
     revision: pulumi.Input[str] | None = None
+    seen: Sequence[str] = ()
 
 
 class Task(objects.Job):
@@ -59,6 +61,7 @@ class Task(objects.Job):
                     secrets=args.secrets,
                     scripts=args.scripts,
                     revision=args.revision,
+                    seen=args.seen,
                 ),
             },
             opts=merged(opts, delete_before_replace=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pulumi
 
@@ -29,7 +30,7 @@ from jarvis.openstack.keys import SCHEDULES, KeyRing, KeyRingArgs, max_active_ke
 from jarvis.openstack.options import OptionList
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import Memory, PodArgs
-from jarvis.openstack.registration import Administrator
+from jarvis.openstack.registration import Administrator, Mended, RegistrationArgs, entry
 from jarvis.openstack.service import Service, ServiceArgs, folder_secret, merged_options
 from jarvis.pki import Password, PasswordArgs
 
@@ -38,6 +39,8 @@ PORT = 5000
 EXPIRATION = 3600
 ALLOW_EXPIRED_WINDOW = 172_800
 _PASSWORD = "OS_BOOTSTRAP_PASSWORD"
+# The administrator's role.
+_ADMIN = "admin"
 _FERNET = "/etc/keystone/fernet-keys"
 _CREDENTIAL = "/etc/keystone/credential-keys"
 # Keystone keeps three credential keys and no more (keystone.credential.providers.fernet).
@@ -181,7 +184,39 @@ class Keystone(Component, token="openstack:Keystone"):
             key=_PASSWORD,
             ready=self.ready,
         )
+        registration = f"{name}-register"
+        own_entry = RegistrationArgs(
+            platform=platform,
+            service=name,
+            image=args.image,
+            administrator=self.administrator,
+            kind="identity",
+            url=self.url,
+        )
+        platform.entries.append(entry(registration, own_entry, settings.admin_project))
+        if registration in platform.seen:
+            Mended(registration, own_entry, self.child())
+        self._platform, self._called = platform, name
         self.register_outputs({"url": self.url})
+
+    def registered(self) -> pulumi.Output[dict[str, Any]]:
+        """What it and all services made so far have registered, with the passwords of their accounts, secret:
+        the next run looks whether it is still there (``jarvis.drift.registered``)."""
+        platform, who = self._platform, self.administrator
+        found: dict[str, Any] = {
+            "url": who.url,
+            "authority": platform.trust.apply(lambda files: files["gateway.pem"]),
+            "region": platform.env.openstack.region,
+            "resource": f"{self._called}-bootstrap",
+            "admin": {
+                "user": who.user,
+                "password": self.admin_password,
+                "project": who.project,
+                "role": _ADMIN,
+            },
+            "entries": list(platform.entries),
+        }
+        return pulumi.Output.secret(found)
 
     def _rings(self, name: str, args: KeystoneArgs, most: int) -> dict[str, KeyRing]:
         """Its keys, by the path where it reads them."""
@@ -233,7 +268,7 @@ class Keystone(Component, token="openstack:Keystone"):
         variables = {
             "OS_BOOTSTRAP_USERNAME": settings.admin_user,
             "OS_BOOTSTRAP_PROJECT_NAME": settings.admin_project,
-            "OS_BOOTSTRAP_ROLE_NAME": "admin",
+            "OS_BOOTSTRAP_ROLE_NAME": _ADMIN,
             "OS_BOOTSTRAP_SERVICE_NAME": "keystone",
             "OS_BOOTSTRAP_REGION_ID": env.openstack.region,
             **{f"OS_BOOTSTRAP_{kind}_URL": self.url for kind in ("PUBLIC", "INTERNAL", "ADMIN")},
@@ -261,6 +296,7 @@ class Keystone(Component, token="openstack:Keystone"):
                 variables=variables,
                 secrets={_PASSWORD: (f"{name}-bootstrap", _PASSWORD)},
                 revision=revision,
+                seen=platform.seen.get(f"{name}-bootstrap", ()),
             ),
             self.in_cluster(platform.provider, depends_on=[self.service.migrated, secret, *after]),
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -28,7 +28,8 @@ AUTHORITIES_FOLDER = "/etc/jarvis/authorities"
 class PlatformArgs:
     """``provider``: the cluster. ``database``, ``queue``: of all services. ``links``: the stateful services
     that get a name here. ``nodes``: the servers of the cluster. ``authorities``: further ones to trust, as
-    certificates in PEM by a name, such as the gateway's."""
+    certificates in PEM by a name, such as the gateway's. ``seen``: what was found of what is registered in
+    Keystone (``jarvis.drift``), as lines by the name of the Job that registers it."""
 
     provider: kubernetes.Provider
     env: Environment
@@ -37,12 +38,15 @@ class PlatformArgs:
     links: LinkProxies
     nodes: Sequence[Host]
     authorities: Mapping[str, pulumi.Input[str]]
+    seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Platform(Component, token="openstack:Platform"):
     """The namespace ``openstack.namespace``, which admits pods of the standard "restricted" only.
 
-    - ``namespace``: its name. ``provider``, ``env``, ``database``, ``queue``: as given.
+    - ``namespace``: its name. ``provider``, ``env``, ``database``, ``queue``, ``seen``: as given.
+    - ``entries``: what its services register in Keystone, for the next run
+      (``jarvis.drift.registered.Entry``).
     - ``trust``: the content of the ConfigMap ``AUTHORITIES``: certificates by file.
     """
 
@@ -52,6 +56,8 @@ class Platform(Component, token="openstack:Platform"):
     database: Database
     queue: Queue
     trust: pulumi.Output[dict[str, str]]
+    seen: Mapping[str, Sequence[str]]
+    entries: list[dict[str, Any]]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -59,6 +65,7 @@ class Platform(Component, token="openstack:Platform"):
         self.provider = args.provider
         self.env = args.env
         self.database, self.queue = args.database, args.queue
+        self.seen, self.entries = args.seen, []
         namespace = objects.Namespace(
             name,
             metadata={

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from jarvis.core.objects import SEEN
 from jarvis.core.pods import (
     RESTRICTED_CONTAINER,
     labels,
@@ -194,11 +195,12 @@ def job_template(
     secrets: Mapping[str, tuple[str, str]],
     scripts: str | None,
     revision: pulumi.Input[str] | None,
+    seen: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The pod that runs ``command`` once.
 
     ``variables`` add to its environment, and so do ``secrets``: a Secret and a key in it, by variable.
-    ``scripts``: a ConfigMap that it finds in ``SCRIPTS_FOLDER``.
+    ``scripts``: a ConfigMap that it finds in ``SCRIPTS_FOLDER``. ``seen``: lines that a preview shows.
     """
     container = _container(args, task, command)
     container["env"] += [{"name": key, "value": text} for key, text in variables.items()]
@@ -213,10 +215,14 @@ def job_template(
     if scripts is not None:
         container["volumeMounts"].append({"name": "scripts", "mountPath": SCRIPTS_FOLDER, "readOnly": True})
         pod["volumes"].append({"name": "scripts", "configMap": {"name": scripts}})
+    annotations = {
+        **({} if revision is None else {"jarvis.internal/revision": revision}),
+        **({SEEN: "\n".join(seen)} if seen else {}),
+    }
     return {
         "metadata": {
             "labels": labels(args.service, task, "openstack"),
-            **({} if revision is None else {"annotations": {"jarvis.internal/revision": revision}}),
+            **({"annotations": annotations} if annotations else {}),
         },
         # In place and again until it succeeds: it never counts as failed, and the next `pulumi up` waits on.
         "spec": {**pod, "restartPolicy": "OnFailure", "tolerations": leave_lost_servers()},

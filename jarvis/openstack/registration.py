@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 
@@ -121,53 +122,113 @@ class Registration(Component, token="openstack:Registration"):
 
     def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
-        platform, service, who = args.platform, args.service, args.administrator
+        platform, service = args.platform, args.service
         self.password = Password(name, PasswordArgs(rotation=args.rotation), self.child()).value
-        metadata = {
-            "name": name,
-            "namespace": platform.namespace,
-            "labels": labels(service, "register", "openstack"),
-        }
-        own = self.in_cluster(platform.provider, depends_on=[platform])
-        script = read_file(f"openstack/{_SCRIPT}")
-        made = [
-            objects.ConfigMap(name, metadata=metadata, data={_SCRIPT: script}, opts=own),
-            objects.Secret(
-                name,
-                metadata=metadata,
-                data=self.password.apply(lambda text: encoded({_KEY: text})),
-                opts=own,
-            ),
-        ]
-        limits = json.dumps(dict(sorted(args.limits.items())))
-        revision = pulumi.Output.unsecret(
-            self.password.apply(lambda password: fingerprint([script, limits], key=password))
-        )
-        self.task = Task(
+        secret = objects.Secret(
             name,
-            TaskArgs(
-                platform=platform,
-                pod=PodArgs(service=service, image=args.image, config_maps=[], secrets=[], memory_mib=128),
-                task="register",
-                command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
-                variables={
-                    "OS_AUTH_URL": who.url,
-                    "OS_CACERT": platform.authority_file("gateway"),
-                    "OS_USERNAME": who.user,
-                    "OS_PROJECT_NAME": who.project,
-                    "REGISTER_NAME": service,
-                    "REGISTER_ACCOUNT": account(service, args.rotation),
-                    "REGISTER_TYPE": args.kind,
-                    "REGISTER_URL": args.url,
-                    "REGISTER_REGION": platform.env.openstack.region,
-                    "REGISTER_PROJECT": PROJECT,
-                    "REGISTER_ROLE": ROLE,
-                    "REGISTER_LIMITS": limits,
-                },
-                secrets={"OS_PASSWORD": (who.secret, who.key), "REGISTER_PASSWORD": (name, _KEY)},
-                scripts=name,
-                revision=revision,
-            ),
-            self.in_cluster(platform.provider, depends_on=[*who.ready, *made]),
+            metadata=_metadata(name, platform, service),
+            data=self.password.apply(lambda text: encoded({_KEY: text})),
+            opts=self.in_cluster(platform.provider, depends_on=[platform]),
         )
+        own = account(service, args.rotation)
+        self.task = _register(
+            self,
+            name,
+            args,
+            project=PROJECT,
+            variables={"REGISTER_ACCOUNT": own, "REGISTER_ROLE": ROLE},
+            secrets={"REGISTER_PASSWORD": (name, _KEY)},
+            key=self.password,
+            after=[secret],
+        )
+        who = {"user": own, "password": self.password, "project": PROJECT, "role": ROLE}
+        platform.entries.append(entry(name, args, PROJECT) | {"account": who})
         self.register_outputs({})
+
+
+class Mended(Component, token="openstack:Mended"):
+    """Keystone's own entry in its catalogue, and the administrator's project, put right by the administrator.
+
+    What makes them (``keystone-manage bootstrap``) renames and enables nothing. It is there once something of
+    them was found to differ.
+    """
+
+    def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        _register(self, name, args, project=args.administrator.project)
+        self.register_outputs({})
+
+
+def entry(name: str, args: RegistrationArgs, project: str) -> dict[str, Any]:
+    """What the Job called ``name`` registers, for the next run (``jarvis.drift.registered.Entry``)."""
+    return {
+        "resource": name,
+        "name": args.service,
+        "kind": args.kind,
+        "url": args.url,
+        "project": project,
+        "limits": dict(sorted(args.limits.items())),
+    }
+
+
+def _metadata(name: str, platform: Platform, service: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": platform.namespace,
+        "labels": labels(service, "register", "openstack"),
+    }
+
+
+def _register(
+    component: Component,
+    name: str,
+    args: RegistrationArgs,
+    *,
+    project: str,
+    variables: Mapping[str, str] | None = None,
+    secrets: Mapping[str, tuple[str, str]] | None = None,
+    key: pulumi.Input[str] = "",
+    after: Sequence[pulumi.Resource] = (),
+) -> Task:
+    """The Job that runs the script, as a child of ``component``. ``variables``, ``secrets``: of the service's
+    account, which lies in ``project``; ``key``: its password, where it has one. ``after``: what is there
+    before."""
+    platform, who = args.platform, args.administrator
+    script = read_file(f"openstack/{_SCRIPT}")
+    scripts = objects.ConfigMap(
+        name,
+        metadata=_metadata(name, platform, args.service),
+        data={_SCRIPT: script},
+        opts=component.in_cluster(platform.provider, depends_on=[platform]),
+    )
+    limits = json.dumps(dict(sorted(args.limits.items())))
+    revision = pulumi.Output.unsecret(
+        pulumi.Output.from_input(key).apply(lambda password: fingerprint([script, limits], key=password))
+    )
+    return Task(
+        name,
+        TaskArgs(
+            platform=platform,
+            pod=PodArgs(service=args.service, image=args.image, config_maps=[], secrets=[], memory_mib=128),
+            task="register",
+            command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
+            variables={
+                "OS_AUTH_URL": who.url,
+                "OS_CACERT": platform.authority_file("gateway"),
+                "OS_USERNAME": who.user,
+                "OS_PROJECT_NAME": who.project,
+                "REGISTER_NAME": args.service,
+                "REGISTER_TYPE": args.kind,
+                "REGISTER_URL": args.url,
+                "REGISTER_REGION": platform.env.openstack.region,
+                "REGISTER_PROJECT": project,
+                "REGISTER_LIMITS": limits,
+                **(variables or {}),
+            },
+            secrets={"OS_PASSWORD": (who.secret, who.key), **(secrets or {})},
+            scripts=name,
+            revision=revision,
+            seen=platform.seen.get(name, ()),
+        ),
+        component.in_cluster(platform.provider, depends_on=[*who.ready, scripts, *after]),
+    )

@@ -1,10 +1,12 @@
-"""What somebody changes on a server, or in Kubernetes, shows in one preview where it is; one up mends all."""
+"""What somebody changes on a server, in Kubernetes or in Keystone shows in one preview, where it is made; one
+up mends all."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+from typing import Any
 
 from deployment import Cloud, Run
 
@@ -51,7 +53,10 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
     server = cloud.servers[1]
     since = f"systemctl show --property Id,MainPID,ActiveEnterTimestamp {UNITS}"
     before = cloud.ssh(server, since)
-    assert drift(cloud) == (0, f"all is as it was deployed: {len(cloud.servers)} servers\n")
+    assert drift(cloud) == (
+        0,
+        f"all is as it was deployed: {len(cloud.servers)} servers, Kubernetes, Keystone\n",
+    )
 
     cloud.ssh(server, " && ".join(change for change, _, _ in CHANGES))
     expected = {f"{COMMAND} {resource.format(server)}": "update" for _, resource, _ in CHANGES}
@@ -76,12 +81,12 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
 
 
-OPENSTACK = ("--namespace", "openstack")
+NAMESPACE = ("--namespace", "openstack")
 
 
 def pods(cloud: Cloud, service: str) -> set[str]:
     selector = f"app.kubernetes.io/name={service},app.kubernetes.io/component=api"
-    return {one["metadata"]["uid"] for one in cloud.objects("pods", *OPENSTACK, "--selector", selector)}
+    return {one["metadata"]["uid"] for one in cloud.objects("pods", *NAMESPACE, "--selector", selector)}
 
 
 def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Cloud) -> None:
@@ -90,18 +95,19 @@ def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Clou
     before = pods(cloud, "glance")
     debug = json.dumps({"data": {"OS_DEFAULT__DEBUG": "true"}})
     cloud.kubectl(
-        *("patch", "configmap", "glance", *OPENSTACK, "--type=merge", "--patch", debug),
+        *("patch", "configmap", "glance", *NAMESPACE, "--type=merge", "--patch", debug),
         "--field-manager=somebody",
     )
-    cloud.kubectl("set", "env", "deployment/keystone", *OPENSTACK, "OS_DEFAULT__DEBUG=true")
-    cloud.kubectl("annotate", "service", "glance", *OPENSTACK, "somebody/was=here")
-    cloud.kubectl("delete", "poddisruptionbudget", "glance", *OPENSTACK)
+    cloud.kubectl("set", "env", "deployment/keystone", *NAMESPACE, "OS_DEFAULT__DEBUG=true")
+    cloud.kubectl("annotate", "service", "glance", *NAMESPACE, "somebody/was=here")
+    cloud.kubectl("delete", "poddisruptionbudget", "glance", *NAMESPACE)
     findings = (
-        "ConfigMap openstack/glance: data.OS_DEFAULT__DEBUG: added by somebody ",
-        "Deployment openstack/keystone: spec.template.spec.containers[name=keystone].env[name="
+        "Kubernetes: ConfigMap openstack/glance: data.OS_DEFAULT__DEBUG: added by somebody ",
+        "Kubernetes: Deployment openstack/keystone: spec.template.spec.containers[name=keystone].env[name="
         "OS_DEFAULT__DEBUG]: added by kubectl-set ",
-        'Service openstack/glance: metadata.annotations["somebody/was"]: added by kubectl-annotate ',
-        "PodDisruptionBudget openstack/glance: deleted",
+        'Kubernetes: Service openstack/glance: metadata.annotations["somebody/was"]: added by '
+        "kubectl-annotate ",
+        "Kubernetes: PodDisruptionBudget openstack/glance: deleted",
     )
     expected = {
         "kubernetes:core/v1:ConfigMap glance",
@@ -116,7 +122,8 @@ def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Clou
     assert preview.steps().keys() == expected
     status, text = drift(cloud, "--json")
     assert status == 2
-    said = [f"{name}: {one}" for name, each in json.loads(text)["objects"].items() for one in each]
+    found = json.loads(text)["found"]["Kubernetes"]
+    said = [f"Kubernetes: {name}: {one}" for name, each in found.items() for one in each]
     for finding in findings:
         assert finding in told(preview)
         assert any(one.startswith(finding) for one in said), finding
@@ -124,12 +131,112 @@ def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Clou
 
     assert cloud.stack.up().steps().keys() == expected
     assert drift(cloud)[0] == 0
-    [options] = cloud.objects("configmaps", *OPENSTACK, "--field-selector", "metadata.name=glance")
+    [options] = cloud.objects("configmaps", *NAMESPACE, "--field-selector", "metadata.name=glance")
     assert "OS_DEFAULT__DEBUG" not in options["data"]
-    [keystone] = cloud.objects("deployments", *OPENSTACK, "--field-selector", "metadata.name=keystone")
+    [keystone] = cloud.objects("deployments", *NAMESPACE, "--field-selector", "metadata.name=keystone")
     [container] = keystone["spec"]["template"]["spec"]["containers"]
     assert "OS_DEFAULT__DEBUG" not in {one["name"] for one in container.get("env", [])}
-    cloud.kubectl("get", "poddisruptionbudget", "glance", *OPENSTACK)
+    cloud.kubectl("get", "poddisruptionbudget", "glance", *NAMESPACE)
     # Its options were put right under pods that had seen nothing of it.
     assert pods(cloud, "glance") == before
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+
+
+OPENSTACK = ("openstack", "--os-cloud", "jarvis")
+JOB = "kubernetes:batch/v1:Job"
+IMAGE_JOB, IDENTITY_JOB, ADMIN_JOB = "glance-register", "keystone-register", "keystone-bootstrap"
+
+
+def listed(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
+    """What a command of the client lists."""
+    return list(json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout))
+
+
+def endpoint(cloud: Cloud, service: str, interface: str) -> str:
+    """The id of an endpoint."""
+    [found] = listed(cloud, "endpoint", "list", "--service", service, "--interface", interface)
+    return str(found["ID"])
+
+
+def registered_limit(cloud: Cloud, name: str) -> str:
+    """The id of a limit that every project has."""
+    found = listed(cloud, "registered", "limit", "list", "--service", "glance")
+    return next(str(one["ID"]) for one in found if one["Resource Name"] == name)
+
+
+def test_what_somebody_changed_in_keystone_is_shown_and_mended(cloud: Cloud) -> None:
+    # What operators add is theirs.
+    cloud.tool(*OPENSTACK, "user", "create", "somebody")
+    cloud.tool(*OPENSTACK, "service", "create", "--name", "pictures", "image")
+    assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+
+    public, internal = endpoint(cloud, "glance", "public"), endpoint(cloud, "glance", "internal")
+    changes = (
+        (
+            ("endpoint", "set", "--url", "https://192.0.2.7", public),
+            IMAGE_JOB,
+            "url is https://192.0.2.7, not ",
+        ),
+        (("endpoint", "delete", internal), IMAGE_JOB, "endpoint internal of glance: missing"),
+        (
+            ("registered", "limit", "delete", registered_limit(cloud, "image_size_total")),
+            IMAGE_JOB,
+            "limit image_size_total of glance: missing",
+        ),
+        (
+            ("role", "remove", "--user", "glance", "--project", "service", "service"),
+            IMAGE_JOB,
+            "role service of user glance on project service: missing",
+        ),
+        (("user", "set", "--disable", "glance"), IMAGE_JOB, "user glance: disabled"),
+        (("service", "set", "--disable", "glance"), IMAGE_JOB, "service glance: disabled"),
+        (
+            ("endpoint", "set", "--disable", endpoint(cloud, "keystone", "admin")),
+            IDENTITY_JOB,
+            "endpoint admin of keystone: disabled",
+        ),
+        (
+            ("role", "remove", "--user", "admin", "--system", "all", "admin"),
+            ADMIN_JOB,
+            "role admin of user admin on the system: missing",
+        ),
+    )
+    for words, _, _ in changes:
+        cloud.tool(*OPENSTACK, *words)
+    expected = {
+        f"{JOB} {IMAGE_JOB}": "replace",
+        f"{JOB} {ADMIN_JOB}": "replace",
+        f"{JOB} {IDENTITY_JOB}": "create",
+        f"kubernetes:core/v1:ConfigMap {IDENTITY_JOB}": "create",
+        f"jarvis:openstack:Mended {IDENTITY_JOB}": "create",
+    }
+    preview = cloud.stack.run("preview", "--diff")
+    steps = {label: "replace" if "replace" in step else step for label, step in preview.steps().items()}
+    assert steps == expected
+    for words, job, finding in changes:
+        lines = [line for line in told(preview).splitlines() if line.startswith(f"Keystone: {job}: ")]
+        assert any(finding in line for line in lines), words
+        assert finding in preview.output.partition("Diagnostics:")[0], words
+    status, text = drift(cloud, "--json")
+    assert status == 2
+    assert json.loads(text)["found"]["Keystone"].keys() == {IMAGE_JOB, IDENTITY_JOB, ADMIN_JOB}
+
+    cloud.stack.up()
+    assert drift(cloud)[0] == 0
+    assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
+    # Glance's account reads its limits again, and users find its endpoint.
+    cloud.tool(*OPENSTACK, "image", "list")
+    cloud.tool(*OPENSTACK, "service", "delete", "pictures")
+    cloud.tool(*OPENSTACK, "user", "delete", "somebody")
+
+
+def test_an_administrator_with_another_password_gets_the_one_of_the_state(cloud: Cloud) -> None:
+    cloud.tool(*OPENSTACK, "user", "set", "--password", "somebodys-own-password", "admin")
+    preview = cloud.stack.run("preview", "--diff")
+    assert f"Keystone: {ADMIN_JOB}: user admin: not let in: " in told(preview)
+    assert "Keystone: what Jarvis made there was not looked at" in told(preview)
+    assert list(preview.steps()) == [f"{JOB} {ADMIN_JOB}"]
+    assert drift(cloud)[0] == 1
+    cloud.stack.up()
+    cloud.tool(*OPENSTACK, "token", "issue")
+    assert drift(cloud)[0] == 0

@@ -19,6 +19,8 @@ class FakeKeystone:
         self.passwords: dict[str, str] = {}
         self.grants: set[str] = set()
         self.changes: list[str] = []
+        # An id is nobody's again.
+        self._made: dict[str, int] = {}
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[dict[str, Any], Any]:
         """As ``Keystone.call`` of the script."""
@@ -37,7 +39,8 @@ class FakeKeystone:
         [(name, given)] = (body or {}).items()
         for each in given if isinstance(given, list) else [given]:
             if method == "POST":
-                known.append({"id": f"{kind}{len(known)}"})
+                self._made[kind] = at = self._made.get(kind, -1) + 1
+                known.append({"id": f"{kind}{at}", "enabled": True})
                 rest = known[-1]["id"]
             [one] = [one for one in known if one["id"] == rest]
             one.update(each)

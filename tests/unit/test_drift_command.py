@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from jarvis.config.before import to_record
-from jarvis.core.identity import Identity
+from jarvis.drift import KEYSTONE, Source
 from jarvis.drift.__main__ import main
-from jarvis.drift.objects import Former
+from jarvis.drift.ask import Looked
 from jarvis.drift.objects import to_record as objects_record
 from tests.unit.test_drift import SSH, answer
 from tests.unit.test_drift_objects import BINDING, OPTIONS, SENTENCE, former
 from tests.unit.test_drift_objects import answer as listed
 from tests.unit.test_drift_owners import OURS, THEN, entry
 from tests.unit.test_hosts_clock import environment
+from tests.unit.test_registered import RECORD
 
 # What the CLI prints, by its first word. Of what it is asked secrets are a part.
 PULUMI = """#!/bin/bash
@@ -42,12 +42,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     folder = tmp_path / "bin"
     folder.mkdir()
 
-    def make(
-        *said: str,
-        observe: str = "",
-        deployed: bool = True,
-        objects: Mapping[Identity, Former] = MappingProxyType({}),
-    ) -> Path:
+    def make(*said: str, observe: str = "", deployed: bool = True, **record: Any) -> Path:
         env = environment(len(said))
         values = json.loads(env.model_dump_json(exclude_unset=True))
         for server in values["servers"]:
@@ -55,8 +50,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         config: dict[str, Any] = {"jarvis:environment": {"value": json.dumps(values), "secret": False}}
         if observe:
             config["jarvis:observe"] = {"value": observe, "secret": False}
-        record = {**to_record(env), **objects_record(objects)}
-        outputs = {"api": "https://…", **({"deployed": record} if deployed else {})}
+        outputs = {"api": "https://…", **({"deployed": {**to_record(env), **record}} if deployed else {})}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "stack.json").write_text(json.dumps(outputs))
         for name, script in (("ssh", SSH), ("pulumi", PULUMI)):
@@ -91,36 +85,41 @@ def test_what_is_found_is_a_line_each(stack: Made, capsys: Output) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "found": {"s1": {"base": ["a: removed", "b: edited"]}, "s2": {}},
         "silent": {},
-        "objects": {},
-        "silent_apis": {},
     }
 
 
 def test_what_is_found_in_kubernetes_is_a_line_each(stack: Made, capsys: Output) -> None:
-    folder = stack(answer(base=[]), objects={OPTIONS: former("f:data"), BINDING: former("f:subjects")})
+    declared = {OPTIONS: former("f:data"), BINDING: former("f:subjects")}
+    folder = stack(answer(base=[]), **objects_record(declared))
     metadata = {"name": "glance", "namespace": "openstack"}
     metadata |= {"managedFields": [entry(OURS, "f:data", time=THEN), entry("x", "f:data/f:DEBUG")]}
     (folder / "s1.api").write_text(listed([metadata], []))
     assert main([]) == 2
     lines = [f"ConfigMap openstack/glance: {SENTENCE}", "ClusterRoleBinding jarvis:operators: deleted"]
-    assert sorted(capsys.readouterr().out.splitlines()) == sorted(lines)
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"Kubernetes: {line}" for line in lines)
     assert main(["--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["objects"] == {
+    assert json.loads(capsys.readouterr().out)["found"]["Kubernetes"] == {
         "ConfigMap openstack/glance": [SENTENCE],
         "ClusterRoleBinding jarvis:operators": ["deleted"],
     }
+    # Where it answers, and nothing is found.
+    metadata["managedFields"] = [entry(OURS, "f:data", time=THEN)]
+    folder = stack(answer(base=[]), **objects_record({OPTIONS: former("f:data")}))
+    (folder / "s1.api").write_text(listed([metadata]))
+    assert main([]) == 0
+    assert capsys.readouterr().out == "all is as it was deployed: 1 servers, Kubernetes\n"
 
 
 @pytest.mark.parametrize(("observe", "status"), [("", 1), ("lenient", 0)])
 def test_an_api_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
     stack: Made, capsys: Output, observe: str, status: int
 ) -> None:
-    folder = stack(answer(base=[]), objects={OPTIONS: former("f:data")}, observe=observe)
+    folder = stack(answer(base=[]), observe=observe, **objects_record({OPTIONS: former("f:data")}))
     (folder / "s1.api").write_text("no lists")
     assert main([]) == status
     said = capsys.readouterr()
-    why = "it said something else than lists of objects"
-    assert (said.out, said.err) == ("", f"s1: Kubernetes was not asked there: {why}\n")
+    why = "s1: it said something else than lists of objects"
+    assert (said.out, said.err) == ("", f"Kubernetes: what Jarvis made there was not looked at: {why}\n")
 
 
 @pytest.mark.parametrize(("observe", "status"), [("", 1), ("false", 1), ("lenient", 0)])
@@ -149,3 +148,39 @@ def test_what_cannot_be_told_is_an_error(stack: Made, capsys: Output) -> None:
     (folder / "stack.json").unlink()
     assert main([]) == 1
     assert capsys.readouterr().err == "error: pulumi stack: error: no stack named 'gone' found\n"
+
+
+def test_what_is_found_in_keystone_is_told_beside_the_servers(
+    stack: Made, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences: list[str] = []
+
+    async def look() -> Looked:
+        return Looked(found={KEYSTONE: {"glance-register": sentences}})
+
+    monkeypatch.setattr("jarvis.drift.__main__.keystone_source", lambda *_: Source(name=KEYSTONE, look=look))
+    stack(answer(base=[]))
+    assert main([]) == 0
+    assert capsys.readouterr().out == "all is as it was deployed: 1 servers, Keystone\n"
+    sentences.append("user glance: disabled")
+    assert main([]) == 2
+    assert capsys.readouterr().out == "Keystone: glance-register: user glance: disabled\n"
+    assert main(["--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "found": {"s1": {}, "Keystone": {"glance-register": ["user glance: disabled"]}},
+        "silent": {},
+    }
+
+
+@pytest.mark.parametrize(("observe", "status"), [("", 1), ("lenient", 0)])
+def test_a_keystone_that_does_not_answer_is_an_error_unless_it_may_be_passed_over(
+    stack: Made, capsys: Output, observe: str, status: int
+) -> None:
+    # The server answers, and not with what Keystone says.
+    stack(answer(base=[]), observe=observe, registered=RECORD)
+    assert main(["--json"]) == status
+    said = capsys.readouterr()
+    why = "an answer without 'answers'"
+    assert json.loads(said.out) == {"found": {"s1": {}}, "silent": {"Keystone": why}}
+    assert said.err == f"Keystone: what Jarvis made there was not looked at: {why}\n"
+    assert "s3cret" not in said.out + said.err

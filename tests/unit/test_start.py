@@ -15,7 +15,7 @@ from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.before import to_record
 from jarvis.core.deployed import OUTPUT
 from jarvis.core.identity import Identity
-from jarvis.drift import Kept, Seen
+from jarvis.drift import KEYSTONE, Kept, Seen, Source
 from jarvis.drift.ask import Looked
 from jarvis.drift.lists import Asked
 from jarvis.drift.owners import Live, Owned
@@ -27,13 +27,16 @@ from tests.unit.test_hosts_clock import environment
 class Stack:
     """A stack with the configuration ``env`` and the record ``deployed``. ``read``: whether a run came as far
     as the artifacts. ``warnings``: what it told. ``asked``: the servers that were asked what is on them,
-    ``found``: what that is on the first, in its role etcd; ``known``: what the run knows of them."""
+    ``found``: what that is on the first, in its role etcd; ``known``: what the run knows of them.
+    ``registered``: what Keystone has otherwise than was ``expected`` of it."""
 
     def __init__(self, env: Environment, deployed: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
         self.read = False
         self.warnings: list[str] = []
         self.asked: list[str] = []
         self.found: list[str] = []
+        self.registered: list[str] = []
+        self.expected: object = None
         self.known: Kept = {}
 
         async def last_deployed() -> dict[str, Any]:
@@ -53,8 +56,17 @@ class Stack:
         async def ask(_: Environment, servers: Sequence[Server], lists: Sequence[str]) -> Asked:
             return Asked()
 
+        def keystone(_: Environment, registered: object) -> Source:
+            async def look_there() -> Looked:
+                return Looked(found={KEYSTONE: {"glance-register": self.registered}})
+
+            self.expected = registered
+            return Source(name=KEYSTONE, look=look_there)
+
         patch.setattr("jarvis.drift.run.look", look)
         patch.setattr("jarvis.drift.objects.ask", ask)
+        patch.setattr(start, "keystone_source", keystone)
+        patch.setattr(start, "read_registered", lambda record: record.get("registered"))
         patch.setattr(start, "load_environment", lambda: env)
         patch.setattr(start, "check_credentials", lambda _, preview: [])
         patch.setattr(start, "last_deployed", last_deployed)
@@ -77,7 +89,8 @@ def recorded(env: Environment, known: Kept = {}) -> dict[str, Any]:  # noqa: B00
     """What the run of ``env`` leaves for the next one, with what is ``known`` of its servers."""
 
     async def value() -> Any:
-        return await start.record(env, known)[OUTPUT].future()
+        registered = {"url": pulumi.Output.secret("https://identity.example.org/v3")}
+        return await start.record(env, known, registered)[OUTPUT].future()
 
     found: dict[str, Any] = json.loads(json.dumps(asyncio.run(value())))
     return found
@@ -91,7 +104,8 @@ def moved(env: Environment, address: str) -> Environment:
 def test_a_run_leaves_what_the_next_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     env = environment(2)
     record = recorded(env)
-    assert record.keys() == {"rotations", "kept", "seen", *to_record(env)}
+    assert record.keys() == {"rotations", "kept", "seen", "registered", *to_record(env)}
+    assert record["registered"] == {"url": "https://identity.example.org/v3"}
     stack = Stack(moved(env, "192.0.2.101"), record, monkeypatch)
     found = stack.run()
     assert [str(one) for one in found.held_addresses] == ["192.0.2.100", "192.0.2.101"]
@@ -166,8 +180,25 @@ def test_what_is_ours_in_kubernetes_is_left_for_the_next_run(monkeypatch: pytest
             await run.drift.known()
             assert run.drift.objects is not None
             run.drift.objects.see(one, ignored=[], protected=False)
-            return await (await start.left(run))[OUTPUT].future()
+            return await (await start.left(run, {}))[OUTPUT].future()
 
     found = json.loads(json.dumps(asyncio.run(program())))
     assert found["objects"] == {str(one): {"time": "t", "fields": '{"f:data":{}}'}}
     assert found.keys() == {*recorded(env), "objects"}
+
+
+def test_what_is_in_keystone_is_compared_with_what_the_last_run_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = environment(2)
+    stack = Stack(env, recorded(env), monkeypatch)
+    stack.registered = ["user glance: disabled"]
+    stack.run()
+    assert stack.expected == {"url": "https://identity.example.org/v3"}
+    found = Seen(count=1, sentences=("user glance: disabled",))
+    assert stack.known == {KEYSTONE: {"glance-register": found}}
+    assert stack.warnings == ["Keystone: glance-register: user glance: disabled"]
+    # The run after the one that mended it.
+    stack = Stack(env, recorded(env, stack.known), monkeypatch)
+    stack.run()
+    assert (stack.known, stack.warnings) == ({KEYSTONE: {"glance-register": found}}, [])

@@ -1,11 +1,13 @@
 """Makes a service known to Keystone: its account, its entry in the catalogue and its endpoints.
 
 Runs in a Job, by the environment alone and with the standard library alone; safe to run any number of times.
+It puts right what somebody changed of these (``jarvis/drift/registered.py`` says in a preview what that is).
 
-OS_AUTH_URL OS_CACERT OS_USERNAME OS_PASSWORD OS_PROJECT_NAME     the administrator
-REGISTER_NAME REGISTER_TYPE REGISTER_URL REGISTER_REGION          the service, as users see it
-REGISTER_ACCOUNT REGISTER_PASSWORD REGISTER_PROJECT REGISTER_ROLE its account
-REGISTER_LIMITS                                                   most of a project: JSON, by name
+OS_AUTH_URL OS_CACERT OS_USERNAME OS_PASSWORD OS_PROJECT_NAME the administrator
+REGISTER_NAME REGISTER_TYPE REGISTER_URL REGISTER_REGION      the service, as users see it
+REGISTER_PROJECT                                              where its account is
+REGISTER_ACCOUNT REGISTER_PASSWORD REGISTER_ROLE              that; Keystone itself has none
+REGISTER_LIMITS                                               most of a project: JSON, by name
 """
 
 from __future__ import annotations
@@ -48,14 +50,17 @@ class Keystone:
             text = answer.read()
             return (json.loads(text) if text else {}), answer.headers
 
-    def authenticate(self, user: str, password: str, project: str) -> str:
-        """A token of ``user`` for ``project``, both of the default domain."""
+    def authenticate(self, user: str, password: str, project: str | None) -> str:
+        """A token of ``user`` for ``project``, both of the default domain; without one, for the system."""
         domain = {"id": _DOMAIN}
         identity = {
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": domain, "password": password}},
         }
-        body = {"auth": {"identity": identity, "scope": {"project": {"name": project, "domain": domain}}}}
+        scope: Json = (
+            {"project": {"name": project, "domain": domain}} if project else {"system": {"all": True}}
+        )
+        body = {"auth": {"identity": identity, "scope": scope}}
         _, headers = self.call("POST", "/auth/tokens", body)
         return str(headers["X-Subject-Token"])
 
@@ -83,36 +88,78 @@ class Keystone:
 
 def register(keystone: Keystone, environment: Any) -> None:
     """Does all of it. ``environment``: as described above."""
-    name, account = environment["REGISTER_NAME"], environment["REGISTER_ACCOUNT"]
-    password, region = environment["REGISTER_PASSWORD"], environment["REGISTER_REGION"]
+    name, region = environment["REGISTER_NAME"], environment["REGISTER_REGION"]
     limits: dict[str, int] = json.loads(environment.get("REGISTER_LIMITS") or "{}")
-    project_name = environment["REGISTER_PROJECT"]
-    project = keystone.ensure("projects", {}, name=project_name, domain_id=_DOMAIN)
-    user = keystone.ensure("users", {"password": password}, name=account, domain_id=_DOMAIN)
-    role = keystone.find("roles", name=environment["REGISTER_ROLE"])[0]
-    keystone.call("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role['id']}")
-    try:
-        Keystone(keystone.url, keystone.cacert).authenticate(account, password, project_name)
-    except urllib.error.HTTPError as error:
-        if error.code != 401:
-            raise
-        keystone.call("PATCH", f"/users/{user['id']}", {"user": {"password": password, "enabled": True}})
-        say("INFO", f"gave the account {account} its new password")
-    service = keystone.ensure("services", {"enabled": True}, name=name, type=environment["REGISTER_TYPE"])
-    url = environment["REGISTER_URL"]
+    project = keystone.ensure("projects", {}, name=environment["REGISTER_PROJECT"], domain_id=_DOMAIN)
+    mend(keystone, "projects", project, enabled=True)
+    if environment.get("REGISTER_ACCOUNT"):
+        ensure_account(keystone, environment, project)
+    service = ensure_service(keystone, environment)
     for interface in ("public", "internal", "admin"):
-        endpoint = keystone.ensure(
-            "endpoints",
-            {"url": url, "enabled": True},
+        ensure_endpoint(
+            keystone,
+            environment["REGISTER_URL"],
             service_id=service["id"],
             interface=interface,
             region_id=region,
         )
-        if endpoint["url"] != url:
-            keystone.call("PATCH", f"/endpoints/{endpoint['id']}", {"endpoint": {"url": url}})
-            say("INFO", f"moved the {interface} endpoint of {name} to {url}")
     for limit, most in sorted(limits.items()):
         ensure_limit(keystone, limit, most, service_id=service["id"], region_id=region)
+    say("INFO", f"{name} is registered")
+
+
+def mend(keystone: Keystone, kind: str, item: Json, **fields: Any) -> None:
+    """Gives ``item`` of ``kind`` those ``fields`` that it has otherwise."""
+    wrong = {field: right for field, right in fields.items() if item.get(field, right) != right}
+    if wrong:
+        one = kind.removesuffix("s")
+        keystone.call("PATCH", f"/{kind}/{item['id']}", {one: wrong})
+        say("INFO", f"mended {one} {item.get('name', item['id'])}: {json.dumps(wrong)}")
+
+
+def ensure_account(keystone: Keystone, environment: Any, project: Json) -> None:
+    """The service's user, its role on ``project``, and its password."""
+    account, password = environment["REGISTER_ACCOUNT"], environment["REGISTER_PASSWORD"]
+    user = keystone.ensure("users", {"password": password}, name=account, domain_id=_DOMAIN)
+    mend(keystone, "users", user, enabled=True)
+    role = keystone.ensure("roles", {}, name=environment["REGISTER_ROLE"])
+    keystone.call("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role['id']}")
+    try:
+        Keystone(keystone.url, keystone.cacert).authenticate(
+            account, password, environment["REGISTER_PROJECT"]
+        )
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+        keystone.call("PATCH", f"/users/{user['id']}", {"user": {"password": password}})
+        say("INFO", f"gave the account {account} its new password")
+
+
+def ensure_service(keystone: Keystone, environment: Any) -> Json:
+    """The service, by name and type; or by one of them and an endpoint of ours, since somebody may have
+    changed the other. Operators may have services of the same type."""
+    name, kind = environment["REGISTER_NAME"], environment["REGISTER_TYPE"]
+    endpoints = keystone.find("endpoints", region_id=environment["REGISTER_REGION"])
+    ours = {one["service_id"] for one in endpoints if one["url"] == environment["REGISTER_URL"]}
+    found = keystone.find("services", name=name, type=kind)
+    found = [one for one in found if one["id"] in ours] or found
+    if not found:
+        near = [*keystone.find("services", type=kind), *keystone.find("services", name=name)]
+        found = [one for one in near if one["id"] in ours]
+    if not found:
+        return keystone.ensure("services", {"enabled": True}, name=name, type=kind)
+    mend(keystone, "services", found[0], name=name, type=kind, enabled=True)
+    return found[0]
+
+
+def ensure_endpoint(keystone: Keystone, url: str, **where: str) -> None:
+    """The endpoint ``where`` the service has one for everybody. Of several it is the one with the ``url``."""
+    found = keystone.find("endpoints", **where)
+    if not found:
+        keystone.ensure("endpoints", {"url": url, "enabled": True}, **where)
+        return
+    ours = max(found, key=lambda one: (one["url"] == url, one.get("enabled", True)))
+    mend(keystone, "endpoints", ours, url=url, enabled=True)
 
 
 def ensure_limit(keystone: Keystone, name: str, most: int, **where: str) -> None:
@@ -128,14 +175,24 @@ def ensure_limit(keystone: Keystone, name: str, most: int, **where: str) -> None
         say("INFO", f"changed the limit {name} to {most}")
 
 
+def login(keystone: Keystone, environment: Any) -> str:
+    """A token of the administrator; for the system where their project lets nobody in, such as a disabled
+    one."""
+    user, password = environment["OS_USERNAME"], environment["OS_PASSWORD"]
+    try:
+        return keystone.authenticate(user, password, environment["OS_PROJECT_NAME"])
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+    return keystone.authenticate(user, password, None)
+
+
 def main() -> int:
     """0 when all is as it should be; 1 and one line of why, after which the Job tries again."""
     environment = os.environ
     keystone = Keystone(environment["OS_AUTH_URL"], environment.get("OS_CACERT"))
     try:
-        keystone.token = keystone.authenticate(
-            environment["OS_USERNAME"], environment["OS_PASSWORD"], environment["OS_PROJECT_NAME"]
-        )
+        keystone.token = login(keystone, environment)
         register(keystone, environment)
     except urllib.error.HTTPError as error:
         say("ERROR", f"{error.url}: {error.code} {error.read(500).decode(errors='replace')}")
@@ -143,7 +200,6 @@ def main() -> int:
     except OSError as error:
         say("ERROR", f"{keystone.url}: {error}")
         return 1
-    say("INFO", f"{environment['REGISTER_NAME']} is registered")
     return 0
 
 

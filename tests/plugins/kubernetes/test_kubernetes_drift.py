@@ -174,6 +174,7 @@ def changed(run: Run) -> dict[str, str]:
 def told(run: Run) -> list[str]:
     events = [event["diagnosticEvent"] for event in run.events if "diagnosticEvent" in event]
     found = [each["message"].strip() for each in events if each["severity"] == "warning"]
+    found = [each.removeprefix("Kubernetes: ") for each in found]
     return [each for each in found if not each.startswith("using pulumi-resource-")]
 
 

@@ -1,0 +1,117 @@
+"""Asks Keystone, through a server, for what Jarvis registered in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jarvis.config import Environment, Server, ServerRole
+from jarvis.config.access import wait_seconds
+from jarvis.config.load import PROJECT
+from jarvis.config.openssh import Client, openssh
+from jarvis.drift.ask import Looked, deployed, said
+from jarvis.drift.registered import (
+    Registered,
+    UnreadableError,
+    judge,
+    question,
+    read_answers,
+    read_brief,
+    refused,
+)
+from jarvis.drift.seen import one_line
+from jarvis.drift.source import Source
+
+NAME = "Keystone"
+# Seconds that Keystone has for each request; a healthy one takes less than one. Where it is down the run
+# waits for so long, and goes on.
+ANSWER_SECONDS = 10
+# Seconds beyond the connection's, for two logins and two rounds of reading.
+_ALL_SECONDS = 4 * ANSWER_SECONDS
+# The first line is the question; what follows is the program. Secrets are in no command line and in no file.
+COMMAND = (
+    "exec python3 -c 'import io, sys; asked = sys.stdin.readline(); program = sys.stdin.read();"
+    " sys.stdin = io.StringIO(asked); exec(program)'"
+)
+
+
+@cache
+def program() -> str:
+    """The program that is run on the server."""
+    return (Path(__file__).parent / "ask_keystone.py").read_text(encoding="utf-8")
+
+
+def keystone_source(env: Environment, registered: Registered | None) -> Source:
+    """Keystone, of which ``registered`` is what the last finished ``up`` registered there."""
+    return Source(name=NAME, look=lambda: look(env, registered))
+
+
+def askers(env: Environment) -> list[Server]:
+    """The servers through which Keystone is asked, the first that answers: those with its database. Who is
+    root there is lord of Keystone as it is, so the administrator's password tells them nothing; and they have
+    Python."""
+    return [server for server in deployed(env) if ServerRole.DATABASE in server.roles]
+
+
+async def look(env: Environment, registered: Registered | None, folder: Path = PROJECT) -> Looked:
+    """What in Keystone is another than what is ``registered``, by resource. ``folder``: what the paths of
+    keys are relative to."""
+    if registered is None:
+        return Looked()
+    seconds = wait_seconds(env)
+    with openssh(env, seconds, folder) as client:
+
+        async def ask(*, brief: bool) -> dict[str, Any] | str:
+            asked = question(registered, ANSWER_SECONDS * env.patience, brief=brief)
+            text = f"{json.dumps(asked)}\n{program()}".encode()
+            return await _first(client, askers(env), text, seconds + _ALL_SECONDS * env.patience)
+
+        answer = await ask(brief=True)
+        if isinstance(answer, str):
+            return Looked(silent={NAME: answer})
+        try:
+            if answer.get("admin") == "project":
+                found = judge(registered, read_brief(answer))
+                if not any(found.values()):
+                    return Looked(found={NAME: found})
+        except UnreadableError as error:
+            return Looked(silent={NAME: str(error)})
+        answer = await ask(brief=False)
+    if isinstance(answer, str):
+        return Looked(silent={NAME: answer})
+    if answer.get("admin") == "refused":
+        why = "its administrator is not let in"
+        return Looked(found={NAME: refused(registered)}, silent={NAME: why})
+    try:
+        found = judge(registered, read_answers(answer))
+        return Looked(found={NAME: {resource: list(map(one_line, each)) for resource, each in found.items()}})
+    except UnreadableError as error:
+        return Looked(silent={NAME: str(error)})
+
+
+async def _first(
+    client: Client, servers: Sequence[Server], text: bytes, seconds: float
+) -> dict[str, Any] | str:
+    """What Keystone says through the first of ``servers`` that can be asked, or why it cannot be told."""
+    reasons = []
+    for server in servers:
+        try:
+            output = await asyncio.wait_for(said(client.command(server, COMMAND), text), seconds)
+        except TimeoutError:
+            output = "no answer in time"
+        if isinstance(output, str):
+            reasons.append(f"{server.name}: {output}")
+            continue
+        try:
+            answer = json.loads(output)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            # Not what it said: that may have been anything.
+            return f"{server.name} said something else than an answer"
+        return f"{server.name}: {answer['error']}" if "error" in answer else answer
+    return "; ".join(reasons) or "no deployed server has a database"
