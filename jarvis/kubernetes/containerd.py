@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jarvis.kubernetes.flags import template
+from jarvis.core.text import fill_beside
 
 FOLDER = "/etc/containerd"
 REGISTRY_NAME = "registry.jarvis.internal"
@@ -12,7 +12,8 @@ REGISTRY_NAME = "registry.jarvis.internal"
 
 def containerd_config(pause_image: str, *, restrict_oom_score_adj: bool) -> str:
     """containerd's config.toml; ``pause_image`` is the reference of every pod's first container."""
-    return template(
+    return fill_beside(
+        __file__,
         "containerd.toml",
         pause=pause_image,
         restrict="true" if restrict_oom_score_adj else "false",

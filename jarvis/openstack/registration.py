@@ -12,12 +12,12 @@ from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
+from jarvis.core.text import read_beside
 from jarvis.openstack.config import encoded
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import SCRIPTS_FOLDER, PodArgs
 from jarvis.pki import Password, PasswordArgs
-from jarvis.remote.script import read_file
 
 # Where services' accounts are, and the role that lets them check the tokens of others and no more.
 PROJECT = "service"
@@ -129,7 +129,7 @@ class Registration(Component, token="openstack:Registration"):
             "labels": labels(service, "register", "openstack"),
         }
         own = self.in_cluster(platform.provider, depends_on=[platform])
-        script = read_file(f"openstack/{_SCRIPT}")
+        script = read_beside(__file__, f"tasks/{_SCRIPT}")
         made = [
             objects.ConfigMap(name, metadata=metadata, data={_SCRIPT: script}, opts=own),
             objects.Secret(

@@ -50,8 +50,8 @@ class RemoteScriptArgs:
     """A script and what it is told.
 
     - ``target``: the server.
-    - ``script``: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
-    - ``library``: name of a file in ``jarvis/files`` whose functions it uses; its text goes before.
+    - ``script``: its text, which travels by stdin and runs under ``bash -s``.
+    - ``library``: a text with functions that it uses, which goes before.
     - ``arguments``: words given to it; each is quoted. Never a secret: they are seen in argv.
     - ``undo``: a command line run when the resource is deleted, or ``None``.
     - ``again``: words added where the state has this resource already: what tells a stack's own server from
@@ -60,7 +60,7 @@ class RemoteScriptArgs:
 
     target: Target
     script: str
-    library: str | None = None
+    library: str = ""
     arguments: Sequence[pulumi.Input[str]] = ()
     undo: str | None = None
     again: Sequence[str] = ()
@@ -82,7 +82,7 @@ class RemoteScript(Unwrapped, Command, once_in="remote:Script"):
             if args.again
             else None,
             delete=None if args.undo is None else run(args.undo),
-            stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
+            stdin=args.library + args.script,
             add_previous_output_in_env=False,
             opts=self.own_options(name, opts, **command_options(args.target)),
         )

@@ -5,6 +5,7 @@ Each step is a file of queries whose answers are statements, which are then run:
 
 from __future__ import annotations
 
+from jarvis.core.text import fill
 from jarvis.stateful.database.mariadb import CHARSET, COLLATION, check_names
 
 # Where foreign keys are noted before they are dropped, on all members: a run that is cut off loses none.
@@ -113,7 +114,8 @@ def carry_over_steps(database: str) -> dict[str, str]:
     """
     check_names(database)
     return {
-        name: "SET SESSION group_concat_max_len = 1048576;\n" + text.replace("@DATABASE@", database)
+        name: "SET SESSION group_concat_max_len = 1048576;\n"
+        + fill(text, f"the step {name}", database=database)
         for name, text in _STEPS.items()
     }
 

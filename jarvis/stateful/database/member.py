@@ -12,6 +12,7 @@ import pulumi
 from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
+from jarvis.core.text import read_beside
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -87,7 +88,9 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                         path=f"{_TOOLS}/decision.py", content=read_file("database/decision.py"), mode="0755"
                     ),
                     File(path=_MEMBER, content=read_file("database/member.py"), mode="0755"),
-                    File(path=f"/etc/systemd/system/{_AGENT}", content=read_file("database/agent.service")),
+                    File(
+                        path=f"/etc/systemd/system/{_AGENT}", content=read_beside(__file__, "agent.service")
+                    ),
                 ],
                 secret_files=[
                     File(
@@ -145,9 +148,9 @@ class DatabaseMember(HostService, once_in="stateful:DatabaseMember"):
                     File(path="/etc/mysql/mariadb.conf.d/90-jarvis.cnf", content=settings),
                     File(
                         path="/etc/systemd/system/mariadb.service.d/jarvis.conf",
-                        content=read_file("database/mariadb.conf"),
+                        content=read_beside(__file__, "mariadb.conf"),
                     ),
-                    File(path=_BASE_SQL, content=read_file("database/base.sql")),
+                    File(path=_BASE_SQL, content=read_beside(__file__, "base.sql")),
                 ],
                 units=["mariadb.service"],
                 gate=f"{_MEMBER} gate",
