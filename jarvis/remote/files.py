@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 
+from jarvis.remote.program import Program
 from jarvis.remote.script import FileText
 
 _MODE = re.compile(r"0[0-7]{3}")
@@ -20,8 +20,9 @@ _PATH = re.compile(r"/[A-Za-z0-9@._/+:-]+")
 class File:
     """A text file on a server.
 
-    One that can be run and whose content is a file of ``jarvis/files`` travels with the server's scripts
-    (``jarvis.remote.ServerTools``): the bundle names it and its digest. All others stand in the bundle.
+    One that can be run and is a file of ``jarvis/files`` or a program of ``jarvis/host`` goes with the
+    scripts of its server (``jarvis.remote.ServerTools``): the bundle names it and its digest, and those of
+    the modules of a program. All others stand in the bundle.
 
     - ``path``: absolute, of letters, digits and ``@._/+:-``.
     - ``content``: the whole text; a missing last newline is added.
@@ -90,8 +91,8 @@ def render_entry(entry: File | Directory, content: str) -> str:
         return f"dir {entry.mode} {entry.owner} {entry.path}\n"
     script = script_of(entry)
     if script is not None:
-        digest = hashlib.sha256(script.encode()).hexdigest()
-        return f"script {entry.mode} {entry.owner} {digest} {script.name} {entry.path}\n"
+        modules = script if isinstance(script, Program) else ""
+        return f"{modules}script {entry.mode} {entry.owner} {script.digest} {script.name} {entry.path}\n"
     if "\0" in content:
         raise ValueError(f"{entry.path}: the content has a NUL byte; only text travels in a bundle")
     lines = content.removesuffix("\n").split("\n")

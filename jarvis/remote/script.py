@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +19,14 @@ FILES = Path(__file__).resolve().parents[1] / "files"
 
 
 class FileText(str):
-    """The text of a file of ``jarvis/files``, which knows its ``name`` there as long as nobody edits it."""
+    """The text of a file that servers get, which knows its ``name`` there as long as nobody edits it."""
 
     name: str
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is shipped."""
+        return hashlib.sha256(self.encode()).hexdigest()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import pulumi
@@ -11,7 +10,8 @@ import pulumi_command as command
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
 from jarvis.remote.connection import Target
-from jarvis.remote.script import FILES, command_options, read_file
+from jarvis.remote.program import shipped
+from jarvis.remote.script import command_options, read_file
 from jarvis.remote.service import APPLY
 
 # Beside /var/lib/jarvis and not below it: the plugin makes one folder, and no parents of it.
@@ -29,7 +29,7 @@ _INSTALL = (
 
 
 class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyTool"):
-    """Brings ``jarvis/files`` to a server, and installs ``apply.sh`` of it as ``APPLY``.
+    """Brings scripts and programs (``jarvis.remote.program``) to a server; ``apply.sh`` becomes ``APPLY``.
 
     Every ``HostService`` there depends on it, and takes its scripts from there: the state has their digests
     instead of their text once a role and server. The copy is only a stage, overwritten file by file; each
@@ -76,11 +76,11 @@ class ServerTools(Component, token="remote:ServerTools", former="remote:ApplyToo
             name,
             connection=target.connection(),
             # With the slash its content is copied, and not the folder.
-            source=pulumi.FileArchive(f"{FILES}/"),
+            source=pulumi.FileArchive(f"{shipped()}/"),
             remote_path=SCRIPTS,
             opts=self.child(**command_options(target), depends_on=first or None),
         )
-        digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
+        digest = read_file("apply.sh").digest
         folder = APPLY.rpartition("/")[0]
         seen = "".join(f"\n# seen {line}" for line in target.seen.get("apply", ()))
         command.remote.Command(

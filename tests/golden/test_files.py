@@ -1,4 +1,4 @@
-"""Which resources change when a file of Jarvis changes that goes to servers or into pods.
+"""Which resources change when a file or a module of Jarvis changes that goes to servers or into pods.
 
 Reviewed by a person, as the graphs are. Write it anew with: make golden
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from jarvis.core import text
+from jarvis.remote import program
 from jarvis.remote.script import FILES, read_file
 from stacks.cloud import build
 from tests.golden.test_golden import PROJECT, artifacts, environment_of, graph_of
@@ -34,10 +36,11 @@ def deployed_files() -> list[str]:
         for path in JARVIS.rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
-        and (path.suffix != ".py" or path.is_relative_to(FILES) or path.parent.name == "tasks")
+        and (path.suffix != ".py" or path.parent.name == "tasks")
         and path.name != "__init__.py"
     }
-    return sorted(found - OTHERS)
+    modules = {str(path.relative_to(JARVIS)) for path in (JARVIS / "host").rglob("*.py")}
+    return sorted(found - OTHERS | modules)
 
 
 DEPLOYED = deployed_files()
@@ -56,10 +59,11 @@ def graph_with(changed: list[str], folder: Path) -> Graph:
     def read_marked(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
         return read(path, encoding, errors) + marked.get(path, "")
 
-    caches = (text._read, read_file)
+    caches = (text._read, read_file, program.program)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JARVIS_TODAY", "2026-11-23")
         patch.setattr(Path, "read_text", read_marked)
+        patch.setattr(program, "SHIPPED", folder / "shipped")
         try:
             for cache in caches:
                 cache.cache_clear()
@@ -78,8 +82,13 @@ def differing(one: Graph, other: Graph) -> set[str]:
         for label in labels
         if label not in one.resources
         or label not in other.resources
-        or one.resources[label].inputs != other.resources[label].inputs
+        or told(one, label) != told(other, label)
     }
+
+
+def told(graph: Graph, label: str) -> str:
+    """The inputs of a resource; of a folder that is shipped its name, a digest, and not its place."""
+    return re.sub(r'"[^"]*/shipped/', '"', json.dumps(graph.resources[label].inputs, sort_keys=True))
 
 
 class Effects:
@@ -89,9 +98,8 @@ class Effects:
         before = graph_of(STACK, folder)
         after = graph_with(DEPLOYED, folder)
         self.all = differing(before, after)
-        inputs = {
-            label: json.dumps(after.resources[label].inputs) for label in self.all & set(after.resources)
-        }
+        inputs = {label: told(after, label) for label in self.all}
+        copies = {label for label in self.all if label.startswith("command:remote:CopyToRemote")}
         self.of: dict[str, set[str]] = {}
         for file in DEPLOYED:
             whole = (JARVIS / file).read_text() + mark(file)
@@ -100,7 +108,9 @@ class Effects:
             # Pods follow a text by a digest of their own making, which does not tell of what it is.
             if any(label.startswith("kubernetes:") for label in found):
                 found = differing(before, graph_with([file], folder))
-            self.of[file] = found
+            # The copy that a server has of all that is shipped is known by one digest.
+            shipped = (JARVIS / file).is_relative_to(FILES) or file.startswith("host/")
+            self.of[file] = found | (copies if shipped else set())
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +143,15 @@ def test_nothing_else_changes_with_all_of_them(effects: Effects) -> None:
     assert effects.all == set().union(*effects.of.values())
 
 
-@pytest.mark.parametrize("file", [file for file in DEPLOYED if (JARVIS / file).is_relative_to(FILES)])
+@pytest.mark.parametrize("file", [file for file in DEPLOYED if file.startswith(("files/", "host/"))])
 def test_what_is_shipped_is_named_by_a_role(effects: Effects, file: str) -> None:
-    """All else in that folder would change the copy that each server has, for nothing."""
-    assert effects.of[file]
+    """All else would change the copy that each server has, for nothing."""
+    assert [label for label in effects.of[file] if label.startswith("command:remote:Command ")]
+
+
+@pytest.mark.parametrize("file", ["gateway/haproxy.cfg", "kubernetes/kubelet.service", "hosts/preflight.sh"])
+def test_what_is_not_shipped_leaves_the_copy_as_it_is(file: str, tmp_path: Path) -> None:
+    """Seen by the graph with that one file changed."""
+    changed = differing(graph_of(STACK, tmp_path), graph_with([file], tmp_path))
+    assert changed
+    assert not [label for label in changed if label.startswith("command:remote:CopyToRemote")]

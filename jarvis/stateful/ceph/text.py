@@ -18,8 +18,8 @@ ADMIN_KEYRING = f"{CONFIG}/ceph.client.admin.keyring"
 MON_KEYRING = f"{CONFIG}/jarvis-mon.keyring"
 STORES = "/var/lib/ceph"
 TOOL = "/var/lib/jarvis/bin/ceph-member"
-# What that one imports: Python looks beside a script first.
-DISK_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
+# What that one imported when it was not one file yet.
+FORMER_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
 # Where a client of a pod finds its keyring: the place that librados looks at by itself.
 CLIENT_KEYRING = CONFIG + "/ceph.client.{user}.keyring"
 
@@ -186,7 +186,7 @@ def least(copies: int) -> int:
 
 
 def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int, osd: Osd) -> str:
-    """What ``jarvis/files/ceph-member.py`` is told of its server."""
+    """What ``jarvis.host.ceph.member`` is told of its server."""
     disk = {"device": osd.device} if osd.device else {"path": osd.path, "size_gib": osd.size_gib}
     told = {"name": name, "fsid": unique, "mons": dict(mons), "copies": copies, "osd": disk}
     return json.dumps(told, indent=1)

@@ -63,7 +63,7 @@ class Database(Component, token="stateful:Database"):
     """MariaDB with Galera on the servers, outside the Kubernetes cluster.
 
     All members' agents run before the first MariaDB starts: a cluster is begun only by one that knows of each
-    other member that it has no data (``jarvis/files/database/decision.py``). Changes reach one member after
+    other member that it has no data (``jarvis.host.database.decision``). Changes reach one member after
     the other, the next only once the one before is in step again.
 
     - ``authority``: who signed their certificates. ``host``: its name for clients in the cluster, which is

@@ -14,7 +14,7 @@ TLS_FOLDER = "/etc/mysql/jarvis"
 SQL_FOLDER = "/var/lib/jarvis/database"
 # Debian's package fills /var/lib/mysql with a database of its own as soon as it is installed.
 DATA = "/var/lib/mariadb"
-# What a member remembers beside its data (jarvis/files/database/member.py).
+# What a member remembers beside its data (jarvis.host.database.member).
 STATE = "/var/lib/jarvis-database"
 
 # All text is UTF-8 whole. The collation is the one that the three-byte utf8 has had, for four bytes: no two
@@ -59,7 +59,7 @@ _GALERA = {
     "socket.ssl_cipher": OPENSSL_CIPHERS,
     # What a member missed while its server was restarted comes from here, and not as a whole copy.
     "gcache.size": "256M",
-    # Who may begin the cluster again is decided before MariaDB starts (jarvis/files/database).
+    # Who may begin the cluster again is decided before MariaDB starts (jarvis.host.database).
     "pc.recovery": "no",
     "evs.keepalive_period": "PT0.5S",
     "evs.inactive_check_period": "PT0.5S",

@@ -15,7 +15,7 @@ from jarvis.core.safety import guard
 from jarvis.core.text import read_beside
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
-from jarvis.remote.script import read_file
+from jarvis.remote.program import program
 from jarvis.stateful.database.mariadb import DATA, SQL_FOLDER, STATE, TLS_FOLDER, option_file
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _TOOLS = "/var/lib/jarvis/lib/database"
 _MEMBER = f"{_TOOLS}/member.py"
 _BASE_SQL = f"{_TOOLS}/base.sql"
+# The agent that the first one program does the same as, so that its coming restarts none: two files then.
+_FORMER = {
+    _MEMBER: "246aae03ef27a1490f4e91479488db685083e391b0170f26827b1d097558878e",
+    f"{_TOOLS}/decision.py": "d58045aa721062379d680bd809f12c6879a061e05aa4cbaf803b0ae493484101",
+}
 _AGENT = "jarvis-database-agent.service"
 # Certificates are read anew without a restart, and without dropping a connection. MariaDB may be waiting for
 # the other members, and then reads them when it starts.
@@ -84,10 +89,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                     File(path=f"{TLS_FOLDER}/authority.pem", content=args.authority.certificate),
                     File(path=f"{TLS_FOLDER}/server.pem", content=certificate.chain),
                     File(path=f"{TLS_FOLDER}/member.json", content=told),
-                    File(
-                        path=f"{_TOOLS}/decision.py", content=read_file("database/decision.py"), mode="0755"
-                    ),
-                    File(path=_MEMBER, content=read_file("database/member.py"), mode="0755"),
+                    File(path=_MEMBER, content=program("database"), mode="0755"),
                     File(
                         path=f"/etc/systemd/system/{_AGENT}", content=read_beside(__file__, "agent.service")
                     ),
@@ -103,6 +105,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                 units=[_AGENT],
                 after=[_RELOAD_TLS],
                 purge=[STATE, "/run/jarvis-database"],
+                same=_FORMER,
             ),
             self.child(depends_on=[args.host]),
         )
