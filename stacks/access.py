@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from jarvis.core.private import write_private
 
 # Names the folder with one folder for each stack; ``.jarvis/env`` sets it.
 VARIABLE = "JARVIS_STACKS"
-# What clouds.yaml has for the folder that it is written to: who writes it knows that, the stack does not.
+# What the stack's output has in place of the folder that clouds.yaml is written to.
 FOLDER = "@FOLDER@"
 
 
@@ -22,12 +22,12 @@ FOLDER = "@FOLDER@"
 class AccessFile:
     """One file.
 
-    - ``content``: its text, secret or not. ``@FOLDER@`` in it becomes the folder that it is written to.
+    - ``content``: its text, secret or not, by the folder that it is written to.
     - ``after``: the resources with which it is true. Credentials of a deployment that was broken off halfway
       would be refused by the half that is still the old one.
     """
 
-    content: pulumi.Input[str]
+    content: Callable[[str], pulumi.Input[str]]
     after: list[pulumi.Resource] = field(default_factory=list)
 
 
@@ -49,7 +49,7 @@ def keep_access(files: Mapping[str, AccessFile], folder: Path | None) -> None:
     if folder is None or pulumi.runtime.is_dry_run():
         return
     for name, file in files.items():
-        pulumi.Output.all(file.content, *(_identity(each) for each in file.after)).apply(
+        pulumi.Output.all(file.content(str(folder)), *(_identity(each) for each in file.after)).apply(
             partial(_write, folder, name)
         )
 
@@ -61,4 +61,4 @@ def _identity(resource: pulumi.Resource) -> pulumi.Output[str]:
 
 
 def _write(folder: Path, name: str, values: list[str]) -> None:
-    write_private(folder / name, values[0].replace(FOLDER, str(folder)))
+    write_private(folder / name, values[0])

@@ -215,8 +215,10 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready, gateway.ready, ceph]),
     )
     settings = env.openstack.keystone
-    clouds: pulumi.Output[str] = pulumi.Output.secret(
-        keystone.admin_password.apply(
+
+    def clouds(folder: str) -> pulumi.Output[str]:
+        """clouds.yaml beside the gateway's authority, both in ``folder``."""
+        text: pulumi.Output[str] = keystone.admin_password.apply(
             lambda password: clouds_yaml(
                 cloud=CLOUD,
                 url=f"{gateway.address_urls['keystone']}/v3",
@@ -224,26 +226,29 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
                 username=settings.admin_user,
                 password=password,
                 project=settings.admin_project,
-                authority_file=f"{FOLDER}/gateway.pem",
+                authority_file=f"{folder}/gateway.pem",
                 endpoints={
                     "identity": f"{gateway.address_urls['keystone']}/v3",
                     "image": gateway.address_urls["glance"],
                 },
             )
         )
-    )
+        return pulumi.Output.secret(text)
+
     authority = gateway.authority.certificate
     return Cloud(
         api=cluster.address,
         gateway=gateway.urls,
         kubeconfig=cluster.kubeconfig,
-        clouds=clouds,
+        clouds=clouds(FOLDER),
         gateway_authority=authority,
         storage={pool.pool: pool.health},
         files={
-            "kubeconfig": AccessFile(content=cluster.kubeconfig, after=[cluster.access.operators_ready]),
+            "kubeconfig": AccessFile(
+                content=lambda _: cluster.kubeconfig, after=[cluster.access.operators_ready]
+            ),
             "clouds.yaml": AccessFile(content=clouds, after=keystone.ready),
-            "gateway.pem": AccessFile(content=authority, after=[gateway.ready]),
+            "gateway.pem": AccessFile(content=lambda _: authority, after=[gateway.ready]),
         },
         registered=keystone.registered(),
     )

@@ -6,6 +6,8 @@
 # A bundle has one head line per entry, and each line of a file's content behind a "|":
 #   file MODE OWNER:GROUP PATH | dir MODE OWNER:GROUP PATH | script MODE OWNER:GROUP SHA256 NAME PATH | unit NAME
 #   input VALUE | before CMD | gate CMD | ready CMD | timeout SECONDS | after CMD | undo CMD | reload | purge PATH
+#   module SHA256 NAME: a part of the next script, named for who reads a preview
+#   beside PATH: no unit depends on this file | same SHA256 PATH: what takes the place of this file does the same
 #   patience FACTOR: by how much all commands wait longer than on a usual server, in JARVIS_PATIENCE_FACTOR
 #   seen SENTENCE: what a look at the server has found (observe.sh); it says that units may run what nobody asked for
 # A script's content is not in the bundle: it stands among the server's scripts, by its name there.
@@ -37,11 +39,11 @@ server() { # its name in the configuration
   printf '%s' "$name"
 }
 
-copy_text() { # from to, which is not there
+copy_file() { # from to, which is not there
   local LC_ALL=C text
-  IFS= read -r -d '' text <"$1" || true
   set -o noclobber
-  printf '%s' "$text" >"$2"
+  # It ends at a NUL, or is the whole.
+  if IFS= read -r -d '' text <"$1"; then cat <"$1" >"$2"; else printf '%s' "$text" >"$2"; fi
   set +o noclobber
 }
 
@@ -89,7 +91,8 @@ install_files() {
     fi
     [[ $path != /etc/systemd/* ]] || reread=yes
     # Where nothing else is asked for than before, somebody changed it, and a unit may have been started since.
-    if [ "$same" = yes ] && [[ ${found[$path]:-} != *" regular"* || ${sums[$path]:-} != "${sums[$staged]}" ]]; then
+    if [ "$same" = yes ] && [[ -z ${beside[$path]:-} && ${like[$path]:-none} != "${sums[$path]:-}" ]] \
+      && [[ ${found[$path]:-} != *" regular"* || ${sums[$path]:-} != "${sums[$staged]}" ]]; then
       read -r _ _ since _ <<<"${found[$path]:-}"
       strayed "${since:-$(gone_since "$path")}"
     fi
@@ -108,7 +111,7 @@ install_files() {
   rm -f -- "${temporaries[@]}"
   for entry in "${changed[@]}"; do
     read -r staged temporary _ <<<"$entry"
-    copy_text "$staged" "$temporary"
+    copy_file "$staged" "$temporary"
   done
   # No path has a blank (jarvis.remote.files).
   # shellcheck disable=SC2086
@@ -161,7 +164,7 @@ parse() { # stage
         staged=$1/$2.$count
         [ -f "$SCRIPTS/$name" ] \
           || die "$path: this server has no script $name; type: pulumi up --replace '**CopyToRemote::$(server)-apply'"
-        copy_text "$SCRIPTS/$name" "$staged"
+        copy_file "$SCRIPTS/$name" "$staged"
         sha256sum --check --status <<<"$sum  $staged" \
           || die "$path: the server's script $name is another than this role wants; type: pulumi up\
  --replace '**CopyToRemote::$(server)-apply'"
@@ -179,7 +182,9 @@ parse() { # stage
       seen) seen=yes ;;
       reload) reload=yes ;;
       purge) purge+=("$rest") ;;
-      "") ;;
+      beside) beside[$rest]=yes ;;
+      same) like[${rest#* }]=${rest%% *} ;;
+      module | "") ;;
       *) die "the bundle has a line of an unknown kind: $head" ;;
     esac
   done
@@ -226,6 +231,7 @@ digest() { # of what the units depend on
   local -a parts=()
   for entry in "${entries[@]}"; do
     read -r kind mode owner staged path <<<"$entry"
+    [ -z "${beside[$path]:-}" ] || continue
     printf '%s %s %s %s\n' "$kind" "$mode" "$owner" "$path" >"$staged.head"
     parts+=("$staged.head")
     [ "$kind" = dir ] || parts+=("$staged")
@@ -234,6 +240,45 @@ digest() { # of what the units depend on
     printf '%s\n' "${inputs[@]}" "${units[@]}" "$ready"
     [ ${#parts[@]} -eq 0 ] || cat "${parts[@]}"
   } | sha256sum | cut -d' ' -f1
+}
+
+# Whether the units run with what is asked for already, though their digest is another: nothing differs from what was
+# written down when they were started, but files beside them, and those whose successors do the same.
+run_already() { # what was written down
+  local entry kind mode owner sum path staged rest
+  local -a files=() was=() asked=()
+  local -A sums=() awaited=()
+  [ -s "$home/started" ] && [ -s "$1" ] && [ $((${#beside[@]} + ${#like[@]})) -gt 0 ] || return 1
+  for path in "${!like[@]}"; do awaited[$path]=yes; done
+  while read -r kind rest; do
+    path=${rest##* }
+    case $kind in
+      interrupted) return 1 ;;
+      file | dir)
+        [ -z "${beside[$path]:-}" ] || continue
+        if [ -n "${like[$path]:-}" ]; then
+          [ "$rest" != "${rest/ ${like[$path]} / }" ] || return 1
+          unset "awaited[$path]"
+          continue
+        fi
+        was+=("$kind $rest")
+        ;;
+      unit | input) was+=("$kind $rest") ;;
+    esac
+  done <"$1"
+  [ ${#awaited[@]} -eq 0 ] || return 1
+  for entry in "${entries[@]}"; do
+    read -r kind _ _ staged _ <<<"$entry"
+    [ "$kind" = dir ] || files+=("$staged")
+  done
+  while read -r sum path; do sums[$path]=$sum; done < <(sha256sum -- "${files[@]}")
+  for entry in "${entries[@]}"; do
+    read -r kind mode owner staged path <<<"$entry"
+    [ -z "${beside[$path]:-}${like[$path]:-}" ] || continue
+    if [ "$kind" = dir ]; then asked+=("dir $mode $owner $path"); else asked+=("file $mode $owner ${sums[$staged]} $path"); fi
+  done
+  asked+=("${units[@]/#/unit }" "${inputs[@]/#/input }")
+  cmp --silent <(printf '%s\n' "${was[@]}" | sort) <(printf '%s\n' "${asked[@]}" | sort)
 }
 
 # What systemd knows of the units, in one question: since when they are as they are, and what is to become of them.
@@ -318,6 +363,11 @@ bring() { # unit verb
   die "$1 did not start"
 }
 
+write_started() { # digest
+  printf '%s\n' "$1" >"$home/started.new"
+  mv -T "$home/started.new" "$home/started"
+}
+
 start_units() { # digest
   local unit verb=restart
   local -A enabled=() since=() running=()
@@ -339,8 +389,7 @@ start_units() { # digest
   systemctl reset-failed "${units[@]}" 2>/dev/null || true
   for unit in "${units[@]}"; do bring "$unit" "$verb"; done
   [ -z "$ready" ] || await_ready
-  printf '%s\n' "$1" >"$home/started.new"
-  mv -T "$home/started.new" "$home/started"
+  write_started "$1"
   say "${role}: started ${units[*]}"
 }
 
@@ -399,6 +448,13 @@ apply() {
   if [ ${#units[@]} -gt 0 ]; then
     wanted=$(digest)
     [ "$(cat "$home/started" 2>/dev/null || true)" != "$wanted" ] || same=yes
+    line=$home/made
+    [ ! -e "$home/was-made" ] || line=$home/was-made
+    # Before any file changes: a run that is cut off then leaves the next one nothing to restart.
+    if [ "$same" = no ] && run_already "$line"; then
+      same=yes
+      write_started "$wanted"
+    fi
   fi
 
   # What the role will own is written down first: an interrupted run leaves nothing that nobody knows.
@@ -480,6 +536,7 @@ remove_all() { # the role that was applied first goes last
 }
 
 main() {
+  declare -gA beside=() like=()
   entries=() units=() inputs=() before=() after=() undo=() purge=() gate="" ready="" timeout=60 reload="" seen=""
   if [ "${1:-}" = --remove-all ]; then
     remove_all

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Address
 
+from jarvis.core.text import fill_beside
 from jarvis.core.tls import OPENSSL_CIPHERS
-from jarvis.remote.script import read_file
 
 # Slots for pods in each backend. The number of pods is DNS's to say, not the configuration's, so there are
 # twice as many slots as replicas that a service may have, 64 (jarvis.config.openstack): an update doubles
@@ -156,36 +156,36 @@ def haproxy_config(
         if twice:
             raise ValueError(f"several {what} of the gateway have the {field} {', '.join(twice)}")
     own = " ".join(map(str, addresses))
-    values = {
-        "CIPHERS": OPENSSL_CIPHERS,
-        "DNS": str(cluster_dns),
-        "ADDRESS": own,
-        "NODES": " ".join(str(address) for address in node_addresses),
-        "ERRORS": _errors(_ID),
-        "EARLY": _errors(_EARLY_ID),
-        "NOBODY": _error(HTTPStatus.NOT_FOUND, "No service has this name.", _ID),
-        "QUEUE": str(_QUEUE),
-        "CONNECT": str(_CONNECT),
-        # One second more than the most patient backend takes, connection and queue included.
-        "PATIENCE": str(max((route.patience for route in routes), default=0) + _QUEUE + 4 * _CONNECT + 1),
-        "PAUSE": str(PAUSE),
-        "DRAIN": str(DRAIN),
-        "ROUTES": "\n".join(
-            f"    use_backend {route.name} if {{ var(txn.host) -m str {route.host} }}"
-            f" or by_address {{ var(txn.path) -m reg ^{route.prefix}(/|$) }}"
-            for route in routes
-        ),
-        "BACKENDS": "".join(
-            [
-                *(_backend(route, cluster_domain, own) for route in routes),
-                *(_tcp_route(route, cluster_domain) for route in tcp_routes),
-            ]
-        ),
-    }
-    text: str = read_file("gateway/haproxy.cfg")
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
-    return text
+    # One second more than the most patient backend takes, connection and queue included.
+    patience = max((route.patience for route in routes), default=0) + _QUEUE + 4 * _CONNECT + 1
+    chosen = "\n".join(
+        f"    use_backend {route.name} if {{ var(txn.host) -m str {route.host} }}"
+        f" or by_address {{ var(txn.path) -m reg ^{route.prefix}(/|$) }}"
+        for route in routes
+    )
+    backends = [_backend(route, cluster_domain, own) for route in routes]
+    backends += [_tcp_route(route, cluster_domain) for route in tcp_routes]
+    # The template's first line has a path of before: another text would roll all gateways for a comment.
+    return fill_beside(
+        __file__,
+        "haproxy.cfg",
+        lines={
+            "errors": _errors(_ID),
+            "early": _errors(_EARLY_ID),
+            "routes": chosen,
+            "backends": "".join(backends),
+        },
+        ciphers=OPENSSL_CIPHERS,
+        dns=str(cluster_dns),
+        address=own,
+        nodes=" ".join(str(address) for address in node_addresses),
+        nobody=_error(HTTPStatus.NOT_FOUND, "No service has this name.", _ID),
+        queue=str(_QUEUE),
+        connect=str(_CONNECT),
+        patience=str(patience),
+        pause=str(PAUSE),
+        drain=str(DRAIN),
+    )
 
 
 def _error(status: HTTPStatus, message: str, request_id: str) -> str:

@@ -8,6 +8,7 @@ import pulumi
 
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.kernel import NEEDED
+from jarvis.core.text import read_beside
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
@@ -125,7 +126,7 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         *([File(path=LOST, content="\n".join(one.name for one in env.lost))] if env.lost else []),
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
-        File(path="/var/lib/jarvis/sshd.conf", content=read_file("sshd.conf")),
+        File(path="/var/lib/jarvis/sshd.conf", content=read_beside(__file__, "sshd.conf")),
         File(path="/etc/sysusers.d/jarvis.conf", content=sysusers()),
         File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),

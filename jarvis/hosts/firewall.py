@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jarvis.config import Environment, Server, ServerRole
+from jarvis.core.text import read_beside
 from jarvis.remote import File
 from jarvis.remote.script import read_file
 
@@ -191,5 +192,5 @@ def firewall_files(env: Environment, server: Server) -> list[File]:
     return [
         File(path=RULES, content=ruleset(env, server)),
         File(path=TOOL, content=read_file("firewall/firewall.sh"), mode="0755"),
-        File(path=f"/etc/systemd/system/{UNIT}", content=read_file("firewall/firewall.service")),
+        File(path=f"/etc/systemd/system/{UNIT}", content=read_beside(__file__, "firewall.service")),
     ]

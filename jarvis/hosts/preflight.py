@@ -12,10 +12,12 @@ from jarvis.config.access import bastion_key_file, key_file, private_key, sudo, 
 from jarvis.config.ports import choices, uses
 from jarvis.config.sizes import least_memory_mib, taken_mib
 from jarvis.core.component import Component
+from jarvis.core.text import read_beside
 from jarvis.hosts.base import packages
 from jarvis.hosts.deployment import deployment_id
 from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
+from jarvis.remote.script import read_file
 
 
 def ports(env: Environment, server: Server) -> list[int]:
@@ -61,7 +63,7 @@ def _secret(key: str | None) -> pulumi.Output[str] | None:
 
 
 def arguments(env: Environment, server: Server) -> dict[str, str]:
-    """The arguments of ``jarvis/files/preflight.sh`` for ``server``, except for the time."""
+    """The arguments of ``preflight.sh`` for ``server``, except for the time."""
     wanted = env.preflight
     return {
         "environment": env.name,
@@ -137,8 +139,8 @@ class Preflight(Component, token="hosts:Preflight"):
                 f"{server.name}-preflight",
                 RemoteScriptArgs(
                     target=target(env, server),
-                    script="preflight.sh",
-                    library="packaged.sh",
+                    script=read_beside(__file__, "preflight.sh"),
+                    library=read_file("packaged.sh"),
                     arguments=[
                         *words,
                         self.deployment.apply(lambda known: f"deployment={known}"),

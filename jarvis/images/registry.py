@@ -11,10 +11,10 @@ import pulumi
 from jarvis.config import Environment
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.core.tls import CIPHER_SUITES
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
-from jarvis.remote.script import read_file
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
@@ -34,16 +34,14 @@ def registry_config(address: str, port: int) -> str:
         address: IP address to listen on.
         port: TCP port to listen on.
     """
-    text: str = read_file("registry.yml")
-    values = {
-        "address": f"{address}:{port}",
-        "folder": _FOLDER,
-        "data": DATA,
-        "ciphers": "\n".join(f"      - {suite}" for suite in CIPHER_SUITES),
-    }
-    for key, value in values.items():
-        text = text.replace(f"{{{key}}}", value)
-    return text
+    return fill_beside(
+        __file__,
+        "registry.yml",
+        lines={"ciphers": "\n".join(f"      - {suite}" for suite in CIPHER_SUITES)},
+        address=f"{address}:{port}",
+        folder=_FOLDER,
+        data=DATA,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +129,7 @@ class Registry(Component, token="images:Registry"):
                     File(path=f"{_FOLDER}/server.crt", content=certificate.chain),
                     File(
                         path="/etc/systemd/system/jarvis-registry.service",
-                        content=read_file("registry.service"),
+                        content=read_beside(__file__, "registry.service"),
                     ),
                 ],
                 secret_files=[private("server.key", certificate.key)],

@@ -18,8 +18,7 @@ _RBAC = "rbac.authorization.k8s.io"
 def namespace_labels(level: Literal["restricted", "baseline", "privileged"]) -> dict[str, str]:
     """Labels of a namespace whose pods Pod Security Admission holds to ``level``.
 
-    The default, without labels, is "baseline" (jarvis/files/kubernetes/admission.yaml), which allows no host
-    ports.
+    The default, without labels, is "baseline" (jarvis/kubernetes/admission.yaml), which allows no host ports.
     """
     return {
         "pod-security.kubernetes.io/enforce": level,

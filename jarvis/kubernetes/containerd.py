@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jarvis.kubernetes.flags import template
+from jarvis.core.text import fill_beside
 
 FOLDER = "/etc/containerd"
 REGISTRY_NAME = "registry.jarvis.internal"
@@ -17,7 +17,8 @@ def containerd_config(pause_image: str, *, restrict_oom_score_adj: bool) -> str:
         pause_image: reference of every pod's first container.
         restrict_oom_score_adj: for a server that may not lower oom_score_adj.
     """
-    return template(
+    return fill_beside(
+        __file__,
         "containerd.toml",
         pause=pause_image,
         restrict="true" if restrict_oom_score_adj else "false",

@@ -11,8 +11,9 @@ import pulumi
 from jarvis.config import Environment, Server
 from jarvis.config.types import Option
 from jarvis.core.component import Component
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.core.tls import CIPHER_SUITES
-from jarvis.kubernetes.flags import command_line, merge_flags, template
+from jarvis.kubernetes.flags import command_line, merge_flags
 from jarvis.kubernetes.identity import FRONT_PROXY_CLIENT, Identities, credentials
 from jarvis.kubernetes.kubeconfig import file_kubeconfig
 from jarvis.kubernetes.load_balancer import READY
@@ -249,9 +250,10 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                     Directory(path=LOGS, mode="0750", owner=OWNER),
                     File(
                         path="/etc/systemd/system/kube-apiserver.service",
-                        content=template(
+                        content=fill_beside(
+                            __file__,
                             "kube-apiserver.service",
-                            command=command_line("/usr/bin/kube-apiserver", flags),
+                            lines={"command": command_line("/usr/bin/kube-apiserver", flags)},
                             address=address,
                             start_seconds=str(_START_SECONDS * env.patience),
                         ),
@@ -262,11 +264,11 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
                     ),
                     File(
                         path=f"{APISERVER}/admission.yaml",
-                        content=read_file("kubernetes/admission.yaml"),
+                        content=read_beside(__file__, "admission.yaml"),
                     ),
                     File(
                         path=f"{APISERVER}/audit-policy.yaml",
-                        content=read_file("kubernetes/audit-policy.yaml"),
+                        content=read_beside(__file__, "audit-policy.yaml"),
                     ),
                     *_refused(env),
                     File(
@@ -314,7 +316,9 @@ class ControlPlaneServer(Component, token="kubernetes:ControlPlaneServer"):
             files += [
                 File(
                     path=f"/etc/systemd/system/kube-{program}.service",
-                    content=template("kube-controller.service", program=program, command=line),
+                    content=fill_beside(
+                        __file__, "kube-controller.service", lines={"command": line}, program=program
+                    ),
                 ),
                 File(path=f"{folder}/kubeconfig", content=file_kubeconfig(f"kube-{program}", folder)),
                 *clear,

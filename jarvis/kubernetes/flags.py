@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from jarvis.config.types import Option
-from jarvis.remote.script import read_file
 
 
 def flag_text(value: Option) -> str:
@@ -50,24 +49,6 @@ def command_line(program: str, flags: Mapping[str, str]) -> str:
 
 def _escape(word: str) -> str:
     return word.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def template(name: str, **values: str) -> str:
-    """The text of ``jarvis/files/kubernetes/<name>`` with each ``@KEY@`` replaced by the value of ``key``.
-
-    Raises:
-        ValueError: a placeholder has no value, or a value no placeholder.
-    """
-    text: str = read_file(f"kubernetes/{name}")
-    for key, value in values.items():
-        mark = f"@{key.upper()}@"
-        if mark not in text:
-            raise ValueError(f"{name} has no place for {mark}")
-        text = text.replace(mark, value)
-    rest = [word for word in text.split("@")[1::2] if word.isupper() and word.isidentifier()]
-    if rest:
-        raise ValueError(f"{name}: no value for {', '.join(rest)}")
-    return text
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from jarvis.kubernetes.flags import template
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.kubernetes.identity import Identities, credentials
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -40,15 +40,15 @@ def haproxy_config(
     """
     lines = [f"  server {name} {address}" for name, address in servers]
     public = f"  bind 0.0.0.0:{public_port}\n" if public_port else ""
-    return template(
+    return fill_beside(
+        __file__,
         "apiserver-proxy.cfg",
+        lines={"public": public, "servers": "\n".join(lines)},
         local=f"{LOCAL_ADDRESS}:{LOCAL_PORT}",
-        public=public,
         folder=FOLDER,
         connect=str(2 * patience),
         check=str(3 * patience),
         interval=str(patience),
-        servers="\n".join(lines),
     )
 
 
@@ -90,7 +90,7 @@ class ApiServerProxy(HostService):
                 files=[
                     File(
                         path="/etc/systemd/system/jarvis-apiserver-proxy.service",
-                        content=read_file("kubernetes/apiserver-proxy.service"),
+                        content=read_beside(__file__, "apiserver-proxy.service"),
                     ),
                     File(path=f"{FOLDER}/haproxy.cfg", content=config),
                     File(path=f"{FOLDER}/ca.crt", content=ca),

@@ -12,7 +12,7 @@ import pulumi
 
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
-from jarvis.kubernetes.flags import template
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
@@ -79,7 +79,9 @@ def masquerade_rules(env: Environment) -> str:
     """
     networks = env.networks
     inside = [networks.pods, *env.held_addresses, *(server.address for server in env.servers)]
-    return template("pod-network.nft", pods=str(networks.pods), inside=", ".join(str(one) for one in inside))
+    return fill_beside(
+        __file__, "pod-network.nft", pods=str(networks.pods), inside=", ".join(str(one) for one in inside)
+    )
 
 
 def access_rules(env: Environment, server: Server) -> str:
@@ -88,7 +90,8 @@ def access_rules(env: Environment, server: Server) -> str:
     def having(role: ServerRole) -> str:
         return ", ".join(str(one.address) for one in env.with_role(role))
 
-    return template(
+    return fill_beside(
+        __file__,
         "pod-access.nft",
         openstack=env.openstack.namespace,
         gateway=GATEWAY_NAMESPACE,
@@ -143,7 +146,7 @@ class PodNetwork(HostService):
                     Directory(path="/etc/cni/net.d"),
                     File(
                         path="/etc/systemd/system/jarvis-pod-network.service",
-                        content=read_file("kubernetes/pod-network.service"),
+                        content=read_beside(__file__, "pod-network.service"),
                     ),
                     # systemd-networkd, where a server has it, would otherwise remove routes that it did not
                     # make (networkd.conf(5)).

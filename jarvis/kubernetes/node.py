@@ -11,11 +11,12 @@ import pulumi
 
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.core.component import Component
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.core.tls import CIPHER_SUITES
 from jarvis.kubernetes.containerd import FOLDER as CONTAINERD
 from jarvis.kubernetes.containerd import REGISTRY_NAME, containerd_config, registry_hosts
 from jarvis.kubernetes.control_plane import NODE_LEASE_SECONDS
-from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, template, to_yaml
+from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, to_yaml
 from jarvis.kubernetes.identity import Identities, credentials
 from jarvis.kubernetes.kubeconfig import file_kubeconfig
 from jarvis.remote import File, HostService, HostServiceArgs
@@ -168,7 +169,7 @@ class Node(Component, token="kubernetes:Node"):
                 files=[
                     File(
                         path="/etc/systemd/system/containerd.service",
-                        content=read_file("kubernetes/containerd.service"),
+                        content=read_beside(__file__, "containerd.service"),
                     ),
                     File(path=f"{CONTAINERD}/config.toml", content=config),
                     File(
@@ -214,7 +215,7 @@ class Node(Component, token="kubernetes:Node"):
                 files=[
                     File(
                         path="/etc/systemd/system/kubelet.service",
-                        content=template("kubelet.service", command=line),
+                        content=fill_beside(__file__, "kubelet.service", lines={"command": line}),
                     ),
                     File(
                         path=f"{KUBELET}/config.yaml",
@@ -266,7 +267,7 @@ class Node(Component, token="kubernetes:Node"):
                 files=[
                     File(
                         path="/etc/systemd/system/kube-proxy.service",
-                        content=template("kube-proxy.service", node=args.host.server.name),
+                        content=fill_beside(__file__, "kube-proxy.service", node=args.host.server.name),
                     ),
                     File(
                         path=f"{KUBE_PROXY}/config.yaml",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.config import Environment, Server
-from jarvis.kubernetes.flags import template
+from jarvis.core.text import fill_beside, read_beside
 from jarvis.kubernetes.load_balancer import READY
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -60,13 +60,13 @@ def keepalived_config(
     """
     # keepalived passes no environment to its scripts.
     factor = f"/usr/bin/env JARVIS_PATIENCE_FACTOR={patience} " if patience > 1 else ""
-    return template(
+    return fill_beside(
+        __file__,
         "keepalived.conf",
+        lines={"unicast": _unicast(address, peers), "beside": _beside(virtual_addresses[1:])},
         server=server,
         interface=interface or "%INTERFACE%",
-        unicast=_unicast(address, peers),
         virtual_address=str(virtual_addresses[0]),
-        beside=_beside(virtual_addresses[1:]),
         router_id=str(router_id),
         priority=str(PRIORITY),
         bonus=str(GATEWAY_BONUS),
@@ -143,7 +143,7 @@ class VirtualAddress(HostService):
                 files=[
                     File(
                         path="/etc/systemd/system/jarvis-virtual-address.service",
-                        content=read_file("kubernetes/virtual-address.service"),
+                        content=read_beside(__file__, "virtual-address.service"),
                     ),
                     File(path=f"{FOLDER}/keepalived.conf", content=config),
                     File(path=f"{FOLDER}/address", content=str(server.address)),

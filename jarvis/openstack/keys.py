@@ -1,6 +1,6 @@
 """Rings of symmetric keys, in the form that Keystone reads: a folder of files named by numbers.
 
-They are made and rotated in the cluster (``jarvis/files/openstack/rotate_keys.py``), and are in no state:
+They are made and rotated in the cluster (``jarvis/openstack/tasks/rotate_keys.py``), and are in no state:
 docs/decisions/020-key-rotation.md.
 """
 
@@ -18,10 +18,10 @@ from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.core.safety import guard
+from jarvis.core.text import read_beside
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_template
-from jarvis.remote.script import read_file
 
 # Cron's notation, UTC, and the shortest time between two, in seconds.
 SCHEDULES: Mapping[RotationSchedule, tuple[str, int]] = {
@@ -105,7 +105,7 @@ class KeyRing(Component, token="openstack:KeyRing"):
         )
         made = [
             objects.ConfigMap(
-                name, metadata=metadata, data={_SCRIPT: read_file(f"openstack/{_SCRIPT}")}, opts=own
+                name, metadata=metadata, data={_SCRIPT: read_beside(__file__, f"tasks/{_SCRIPT}")}, opts=own
             )
         ]
         access = self._access(name, metadata, args)

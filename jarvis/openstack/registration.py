@@ -13,12 +13,12 @@ from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
+from jarvis.core.text import read_beside
 from jarvis.openstack.config import encoded
 from jarvis.openstack.jobs import Task, TaskArgs
 from jarvis.openstack.platform import Platform
 from jarvis.openstack.pods import SCRIPTS_FOLDER, PodArgs
 from jarvis.pki import Password, PasswordArgs
-from jarvis.remote.script import read_file
 
 # Where services' accounts are, and the role that lets them check the tokens of others and no more.
 PROJECT = "service"
@@ -194,7 +194,7 @@ def _register(
     account, which lies in ``project``; ``key``: its password, where it has one. ``after``: what is there
     before."""
     platform, who = args.platform, args.administrator
-    script = read_file(f"openstack/{_SCRIPT}")
+    script = read_beside(__file__, f"tasks/{_SCRIPT}")
     scripts = objects.ConfigMap(
         name,
         metadata=_metadata(name, platform, args.service),

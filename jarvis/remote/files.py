@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 
+from jarvis.remote.program import Program
 from jarvis.remote.script import FileText
 
 _MODE = re.compile(r"0[0-7]{3}")
@@ -20,9 +20,9 @@ _PATH = re.compile(r"/[A-Za-z0-9@._/+:-]+")
 class File:
     """A text file on a server.
 
-    An executable whose content is a file of ``jarvis/files`` travels with the server's scripts
-    (``jarvis.remote.ServerTools``), and the bundle has its name and digest only. All other content travels in
-    the bundle.
+    An executable whose content is a script of ``jarvis/files`` or a program of ``jarvis/host`` travels with
+    the server's scripts (``jarvis.remote.ServerTools``): the bundle has its name and digest only, and the
+    digests of a program's modules. All other content travels in the bundle.
 
     Attributes:
         path: absolute path of letters, digits and ``@._/+:-``.
@@ -95,8 +95,8 @@ def render_entry(entry: File | Directory, content: str) -> str:
         return f"dir {entry.mode} {entry.owner} {entry.path}\n"
     script = script_of(entry)
     if script is not None:
-        digest = hashlib.sha256(script.encode()).hexdigest()
-        return f"script {entry.mode} {entry.owner} {digest} {script.name} {entry.path}\n"
+        modules = script if isinstance(script, Program) else ""
+        return f"{modules}script {entry.mode} {entry.owner} {script.digest} {script.name} {entry.path}\n"
     if "\0" in content:
         raise ValueError(f"{entry.path}: the content has a NUL byte; only text travels in a bundle")
     lines = content.removesuffix("\n").split("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,15 +19,20 @@ FILES = Path(__file__).resolve().parents[1] / "files"
 
 
 class FileText(str):
-    """The text of a file of ``jarvis/files``, which remembers that file's name.
+    """The text of a file that servers get, which remembers that file's name.
 
     A derived string (``.replace()``, ``+``) is a plain ``str`` and does not.
 
     Attributes:
-        name: path of the file below ``jarvis/files``.
+        name: path of the file below the folder of what is shipped, as below ``jarvis/files``.
     """
 
     name: str
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is shipped."""
+        return hashlib.sha256(self.encode()).hexdigest()
 
 
 @cache
@@ -68,8 +74,8 @@ class RemoteScriptArgs:
 
     Attributes:
         target: the server.
-        script: name of a file in ``jarvis/files``; it travels by stdin and runs under ``bash -s``.
-        library: name of a file in ``jarvis/files`` with functions that the script calls; its text goes first.
+        script: its text, which travels by stdin and runs under ``bash -s``.
+        library: text with functions that the script calls; it goes first.
         arguments: words for the script, each of which is quoted. Never a secret: argv is visible.
         undo: command line to run when the resource is deleted, or ``None``.
         again: words added to every run but the first, when the state has this resource already. They tell a
@@ -78,7 +84,7 @@ class RemoteScriptArgs:
 
     target: Target
     script: str
-    library: str | None = None
+    library: str = ""
     arguments: Sequence[pulumi.Input[str]] = ()
     undo: str | None = None
     again: Sequence[str] = ()
@@ -100,7 +106,7 @@ class RemoteScript(Command):
             if args.again
             else None,
             delete=None if args.undo is None else run(args.undo),
-            stdin=(read_file(args.library) if args.library else "") + read_file(args.script),
+            stdin=args.library + args.script,
             add_previous_output_in_env=False,
             opts=merged(opts, **command_options(args.target)),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_command.remote import Command, Logging
@@ -44,6 +44,10 @@ class HostServiceArgs:
         undo: command lines for the removal of the role, before its units stop. One that fails is reported,
             and the rest is removed all the same.
         reload: reload instead of restart where the unit can.
+        beside: paths of files that no unit above runs or reads, such as a tool of the command lines: a change
+            of one restarts nothing. A path may be one of an earlier version, and no file any more.
+        same: digests by path of files whose successors do the same: units that were started with exactly
+            those are not restarted for what comes in their place.
         purge: absolute paths of data to remove together with the role.
     """
 
@@ -60,6 +64,8 @@ class HostServiceArgs:
     undo: Sequence[str] = ()
     reload: bool = False
     purge: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    same: Mapping[str, str] = field(default_factory=dict)
 
 
 def directives(args: HostServiceArgs) -> str:
@@ -78,6 +84,8 @@ def directives(args: HostServiceArgs) -> str:
     lines += [f"undo {line}" for line in args.undo]
     lines += ["reload"] if args.reload else []
     lines += [f"purge {path}" for path in args.purge]
+    lines += [f"beside {path}" for path in args.beside]
+    lines += [f"same {digest} {path}" for path, digest in args.same.items()]
     for line in lines:
         if "\n" in line:
             raise ValueError(f"a directive is one line: {line!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import pulumi
@@ -11,7 +10,8 @@ import pulumi_command as command
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
 from jarvis.remote.connection import Target
-from jarvis.remote.script import FILES, command_options, read_file
+from jarvis.remote.program import shipped
+from jarvis.remote.script import command_options, read_file
 from jarvis.remote.service import APPLY
 
 # Beside /var/lib/jarvis, not below it: the plugin makes the folder, and no parents.
@@ -29,7 +29,7 @@ _INSTALL = (
 
 
 class ServerTools(Component, token="remote:ServerTools"):
-    """Copies ``jarvis/files`` to a server and installs its ``apply.sh`` as ``APPLY``.
+    """Copies scripts and programs (``jarvis.remote.program``) to a server; ``apply.sh`` becomes ``APPLY``.
 
     Every ``HostService`` of the server depends on it and takes its scripts from the copy, so the state has a
     digest of each script rather than its text for each role and server. The copy is a stage that is
@@ -82,11 +82,11 @@ class ServerTools(Component, token="remote:ServerTools"):
             name,
             connection=target.connection(),
             # The slash at the end copies the content, not the folder.
-            source=pulumi.FileArchive(f"{FILES}/"),
+            source=pulumi.FileArchive(f"{shipped()}/"),
             remote_path=SCRIPTS,
             opts=self.child(**command_options(target), depends_on=first or None),
         )
-        digest = hashlib.sha256(read_file("apply.sh").encode()).hexdigest()
+        digest = read_file("apply.sh").digest
         folder = APPLY.rpartition("/")[0]
         seen = "".join(f"\n# seen {line}" for line in target.seen.get("apply", ()))
         command.remote.Command(

@@ -18,9 +18,10 @@ from jarvis.config import Artifacts, Environment, parse_environment
 from jarvis.config.artifacts import Image, Release
 from jarvis.config.load import with_host_keys
 from jarvis.config.rotations import secret_names
+from jarvis.core.text import read_beside
+from jarvis.hosts import base
 from jarvis.hosts.firewall import SSH_BURST
 from jarvis.remote.local import COMMAND
-from jarvis.remote.script import read_file
 from stacks.cloud import IMAGES, build
 from tests.golden.openapi import Api
 from tests.unit.harness import Graph, Registered, record
@@ -165,7 +166,9 @@ def test_a_server_takes_all_connections_that_a_deployment_opens_at_once(stack: s
         if one.kind.startswith("command:remote:"):
             by_server.setdefault(one.inputs["connection"]["host"], set()).add(label)
     most = max(at_once(graph, labels) for labels in by_server.values())
-    options = dict(line.split(" ", 1) for line in read_file("sshd.conf").splitlines() if line[0] != "#")
+    options = dict(
+        line.split(" ", 1) for line in read_beside(base.__file__, "sshd.conf").splitlines() if line[0] != "#"
+    )
     assert 2 * most <= int(options["PerSourceMaxStartups"]) < int(options["MaxStartups"].split(":")[0])
     assert most <= SSH_BURST
 

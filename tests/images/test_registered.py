@@ -25,8 +25,8 @@ from jarvis.drift.registered import (
     refused,
 )
 from jarvis.openstack.pods import uwsgi_command
+from jarvis.openstack.tasks import register as script
 from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, unpack
-from tests.unit.fakes import load_script
 
 BOOTSTRAP, OWN, GLANCE = "keystone-bootstrap", "keystone-register", "glance-register"
 PASSWORD, GLANCES = "the-administrators-password", "glances-password"
@@ -58,7 +58,6 @@ class Cloud:
 
     def register(self, job: str) -> None:
         """As the other Jobs do it."""
-        script = load_script("openstack/register.py")
         [entry] = [one for one in self.registered.entries if one.resource == job]
         environment = {
             "OS_USERNAME": "admin",
@@ -110,7 +109,7 @@ class Admin:
     """Somebody with the administrator's rights."""
 
     def __init__(self, url: str) -> None:
-        self._keystone = load_script("openstack/register.py").Keystone(url, None)
+        self._keystone = script.Keystone(url, None)
         self._keystone.token = self._keystone.authenticate("admin", PASSWORD, "admin")
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
-FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files"
+JARVIS = Path(__file__).resolve().parents[2] / "jarvis"
+FILES = JARVIS / "files"
 
 
 def owner_of(path: Path) -> str:
     """``user:group``; of a folder that a test made: the ones that it may give files to without being root."""
     return f"{path.owner()}:{path.group()}"
-
-
-def load_script(path: str) -> ModuleType:
-    """The Python script ``jarvis/files/<path>`` as a module.
-
-    Its folder stays as it is: what stands there goes to every server, compiled modules included."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, FILES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # A dataclass looks its own module up.
-    sys.modules[spec.name] = module
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
 
 
 class Commands:

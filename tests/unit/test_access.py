@@ -12,9 +12,13 @@ from tests.unit.harness import record
 
 
 def deploy(folder: Path, text: str) -> None:
+    """Writes ``text``, a form of ``str.format`` with the folder as 0, as clouds.yaml of the stack trial."""
+
     def program() -> None:
         found = stack_folder({VARIABLE: str(folder)})
-        keep_access({"clouds.yaml": AccessFile(content=pulumi.Output.secret(text))}, found)
+        keep_access(
+            {"clouds.yaml": AccessFile(content=lambda own: pulumi.Output.secret(text.format(own)))}, found
+        )
 
     record(program, "trial")
 
@@ -23,7 +27,7 @@ def test_a_deployment_writes_them_for_their_owner_alone(tmp_path: Path) -> None:
     own = tmp_path / "trial"
     own.mkdir()
     deploy(tmp_path, "of the dead cloud")
-    deploy(tmp_path, "cacert: @FOLDER@/gateway.pem")
+    deploy(tmp_path, "cacert: {}/gateway.pem")
     assert (own / "clouds.yaml").read_text() == f"cacert: {own}/gateway.pem"
     assert (own / "clouds.yaml").stat().st_mode & 0o777 == 0o600
 
@@ -54,7 +58,7 @@ def test_each_is_written_after_what_makes_it_true() -> None:
         resource = Known("provider")
         resource.id.apply(lambda _: waited.append("resource"))
         keep_access(
-            {"kubeconfig": AccessFile(content=pulumi.Output.from_input("x"), after=[resource])},
+            {"kubeconfig": AccessFile(content=lambda _: pulumi.Output.from_input("x"), after=[resource])},
             Path("/nowhere"),
         )
 

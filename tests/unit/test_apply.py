@@ -425,3 +425,122 @@ def test_rights_of_data_outlive_a_run_that_was_cut_off(mended: Role) -> None:
     mended.extra = well
     mended.apply()
     assert data.stat().st_mode & 0o777 == 0o711
+
+
+def ship(role: Role, name: str, content: bytes) -> str:
+    """Something among the scripts of the server; its line in a bundle, without the path."""
+    path = role.base.parent / "base-scripts" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return f"script 0755 {role.owner} {hashlib.sha256(content).hexdigest()} {name}"
+
+
+PACKED = b"#!/usr/bin/python3\nPK\0\0 \xff\n\n\0"
+
+
+def test_a_program_arrives_byte_by_byte_and_its_modules_are_for_the_reader(role: Role) -> None:
+    role.extra = f"module 1234 jarvis.host\n{ship(role, 'host/a.pyz', PACKED)} {role.etc}/tool\n"
+    role.apply()
+    assert (role.etc / "tool").read_bytes() == PACKED
+    assert (role.etc / "tool").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_file_beside_the_units_restarts_none(mended: Role) -> None:
+    """Neither a newer one nor one that somebody edited, also where the unit was started since."""
+    tool = mended.file("tool", "one", mode="0755")
+    mended.extra += f"beside {tool}\n"
+    mended.apply()
+    state(mended, "one.service", since=2**33)
+    mended.file("tool", "two", mode="0755")
+    mended.commands.log.write_text("")
+    mended.apply()
+    assert acts(mended) == []
+    tool.write_text("edited\n")
+    mended.apply()
+    assert acts(mended) == []
+    assert tool.read_text() == "two\n"
+    mended.file("conf", "two")
+    mended.apply()
+    assert mended.restarts() == 2
+
+
+def counted(role: Role) -> tuple[Path, Path]:
+    """A role as an earlier Jarvis applied it: a tool of two files, which counted. Then they become one."""
+    tool, module = role.file("tool", "one", mode="0755"), role.file("module", "one", mode="0755")
+    role.apply()
+    del role.files["module"]
+    role.commands.log.write_text("")
+    return tool, module
+
+
+def test_a_tool_that_counted_restarts_no_unit_when_it_does_no_more(mended: Role) -> None:
+    tool, module = counted(mended)
+    mended.file("tool", "two", mode="0755")
+    mended.extra += f"beside {tool}\nbeside {module}\n"
+    state(mended, "one.service", since=2**33)
+    mended.apply()
+    assert acts(mended) == []
+    assert tool.read_text() == "two\n"
+    assert not module.exists()
+    mended.apply()
+    assert acts(mended) == []
+
+
+@pytest.mark.parametrize("what", ["conf", "another file", "input", "unit"])
+def test_what_else_is_new_with_it_restarts_them(mended: Role, what: str) -> None:
+    tool, module = counted(mended)
+    mended.file("tool", "two", mode="0755")
+    mended.extra += f"beside {tool}\nbeside {module}\n"
+    if what == "conf":
+        mended.file("conf", "two")
+    elif what == "another file":
+        mended.file("more", "one")
+    elif what == "input":
+        mended.extra += "input release\n"
+    else:
+        state(mended, "three.service")
+        mended.extra += "unit three.service\n"
+    mended.apply()
+    assert mended.restarts() == (3 if what == "unit" else 2)
+
+
+def like(role: Role, *paths: Path) -> str:
+    """The lines that say that what comes does the same as what lies at ``paths``."""
+    return "".join(f"same {hashlib.sha256(path.read_bytes()).hexdigest()} {path}\n" for path in paths)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_program_in_another_form_restarts_nothing_and_a_later_one_does(mended: Role, cut: bool) -> None:
+    """Also where the run is cut off before it writes the first file, and the next one goes on."""
+    tool, module = counted(mended)
+    same = like(mended, tool, module)
+    state(mended, "one.service", since=2**33)
+    mended.file("tool", "packed", mode="0755")
+    mended.extra += same
+    if cut:
+        mended.commands.add("sync", "kill -KILL $PPID")
+        assert mended.run().returncode != 0
+        assert tool.read_text() == "one\n"
+        (mended.commands.folder / "sync").unlink()
+    mended.apply()
+    assert acts(mended) == []
+    assert tool.read_text() == "packed\n"
+    assert not module.exists()
+    mended.file("tool", "newer", mode="0755")
+    mended.apply()
+    assert mended.restarts() == 2
+
+
+@pytest.mark.parametrize("how", ["one is another", "one is missing", "written down by nobody"])
+def test_only_exactly_the_files_that_are_named_are_taken_for_the_same(mended: Role, how: str) -> None:
+    tool, module = counted(mended)
+    mended.extra += like(mended, tool, module)
+    if how == "one is another":
+        mended.extra = mended.extra.replace(like(mended, module), f"same 12 {module}\n")
+    elif how == "one is missing":
+        mended.extra += f"same 12 {mended.etc}/third\n"
+    else:
+        (mended.base / "roles" / "web" / "made").unlink()
+    mended.file("tool", "packed", mode="0755")
+    mended.apply()
+    assert mended.restarts() == 2

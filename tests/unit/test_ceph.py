@@ -1,22 +1,21 @@
-"""What Ceph is told, what waits for what, and how ceph-member.py makes and keeps a server's daemons."""
+"""What Ceph is told, what waits for what, and how ceph-member makes and keeps a server's daemons."""
 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import itertools
 import json
-import sys
+import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from jarvis.config.server import Osd
+from jarvis.host.ceph import member
 from jarvis.stateful.ceph import PoolArgs, text
 from tests.golden.test_golden import graph_of
-from tests.unit.fakes import FILES, Commands
+from tests.unit.fakes import Commands
 from tests.unit.harness import Graph
 
 MONS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
@@ -135,7 +134,7 @@ def test_a_rotated_key_is_told_before_the_gate_asks_with_it(graph: Graph) -> Non
 
 
 class Server:
-    """A server as ceph-member.py sees it, with a fake of each of Ceph's commands."""
+    """A server as ceph-member sees it, with a fake of each of Ceph's commands."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.root = folder
@@ -148,14 +147,8 @@ class Server:
         patch.setenv("JARVIS_ROOT", str(folder))
         patch.setenv("JARVIS_PATIENCE", "0")
         patch.setenv("PATH", f"{self.commands.folder}:/usr/bin:/bin")
-        spec = importlib.util.spec_from_file_location("ceph_member", FILES / "ceph-member.py")
-        assert spec is not None
-        assert spec.loader is not None
-        self.tool: ModuleType = importlib.util.module_from_spec(spec)
-        sys.modules["ceph_member"] = self.tool
-        patch.syspath_prepend(str(FILES))
-        patch.setattr(sys, "dont_write_bytecode", True)
-        spec.loader.exec_module(self.tool)
+        member.load(os.environ)
+        self.tool = member
         patch.setattr(self.tool.shutil, "chown", lambda *_: None)
         self.commands.add("sync")
         self.commands.add("monmaptool", 'touch "${@: -1}"')

@@ -109,8 +109,8 @@ def test_a_disk_that_does_not_answer_is_left(
     def broken(_: Path) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(server.tool.ceph_disk, "_first", broken)
-    monkeypatch.setattr(server.tool.ceph_disk, "blank", lambda _: False)
+    monkeypatch.setattr(server.tool.disk, "_first", broken)
+    monkeypatch.setattr(server.tool.disk, "blank", lambda _: False)
     server.tool.osd_leave()
     assert path.exists()
     assert "Input/output error" in capsys.readouterr().err

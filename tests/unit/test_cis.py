@@ -22,7 +22,7 @@ from tests.golden.test_golden import PROJECT, environment_of, graph_of
 from tests.unit.harness import Graph
 
 DOCUMENT = PROJECT / "docs" / "audits.md"
-FILES = PROJECT / "jarvis" / "files" / "kubernetes"
+FILES = PROJECT / "jarvis" / "kubernetes"
 # How many controls each section of the benchmark 1.12 has.
 SECTIONS = {
     "1.1": 21, "1.2": 30, "1.3": 7, "1.4": 2, "2": 7, "3.1": 3, "3.2": 2, "4.1": 10, "4.2": 14, "4.3": 1,

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.unit.fakes import FILES, Commands
+from jarvis.host.database import member as program
+from jarvis.host.database.decision import State, decide
+from tests.unit.fakes import Commands
 
-FOLDER = FILES / "database"
 MEMBERS = ("a", "b", "c")
 UUID = "11111111-1111-1111-1111-111111111111"
 OTHER = "22222222-2222-2222-2222-222222222222"
 
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-decision = load("decision")
-State, decide = decision.State, decision.decide
 
 WAITING_9, WAITING_10 = State("waiting", UUID, 9), State("waiting", UUID, 10)
 ANSWERS = [
@@ -127,8 +113,8 @@ def member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (tmp_path / folder).mkdir(parents=True)
     told = {"name": "a", "members": {"a": "192.0.2.1", "b": "192.0.2.2"}, "data": "/var/lib/mariadb"}
     (tmp_path / "etc/mysql/jarvis/member.json").write_text(json.dumps(told))
-    monkeypatch.setenv("JARVIS_ROOT", str(tmp_path))
-    return load("member")
+    program.load({"JARVIS_ROOT": str(tmp_path)})
+    return program
 
 
 def grastate(member: ModuleType, uuid: str, seqno: int) -> None:

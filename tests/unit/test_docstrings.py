@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Scripts of servers have no such lists.
-FILES = sorted(one for one in ROOT.glob("jarvis/**/*.py") if not one.is_relative_to(ROOT / "jarvis/files"))
+# Programs of servers have no such lists.
+FILES = sorted(one for one in ROOT.glob("jarvis/**/*.py") if not one.is_relative_to(ROOT / "jarvis/host"))
 
 
 def listed(docstring: str, section: str) -> list[str] | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jarvis.core.text import read_beside
+from jarvis.hosts import preflight
 from jarvis.hosts.agreement import disagreements, facts
 from jarvis.remote.script import read_file
 from tests.unit.fakes import Commands
@@ -92,7 +94,7 @@ class Box:
         run = subprocess.run(
             ["bash", "-s", "--", *words],
             env={"PATH": f"{self.commands.folder}:{os.environ['PATH']}", "JARVIS_ROOT": str(self.root)},
-            input=read_file("packaged.sh") + read_file("preflight.sh"),
+            input=read_file("packaged.sh") + read_beside(preflight.__file__, "preflight.sh"),
             capture_output=True,
             text=True,
             check=False,

@@ -27,7 +27,7 @@ from jarvis.kubernetes.control_plane import (
     scheduler_flags,
 )
 from jarvis.kubernetes.dns import corefile, daemon_set_spec
-from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects, template
+from jarvis.kubernetes.flags import command_line, merge_flags, merge_objects
 from jarvis.kubernetes.identity import encryption_configuration, encryption_key_numbers
 from jarvis.kubernetes.kubeconfig import file_kubeconfig, whole_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
@@ -43,7 +43,7 @@ from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patc
 from jarvis.kubernetes.virtual_address import keepalived_config
 from jarvis.openstack import cache, glance, keystone
 
-FILES = Path(__file__).resolve().parents[2] / "jarvis" / "files" / "kubernetes"
+FILES = Path(__file__).resolve().parents[2] / "jarvis" / "kubernetes"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
 ALL = ["etcd", "control-plane", "worker", "registry", "gateway"]
 
@@ -104,12 +104,6 @@ def test_objects_are_laid_over_each_other_key_by_key() -> None:
         "list": [3],
     }
     assert own["list"] == [1, 2]
-
-
-@pytest.mark.parametrize("values", [{}, {"command": "x", "user": "y"}])
-def test_a_template_has_exactly_the_values_that_it_has_places_for(values: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"kube-apiserver\.service"):
-        template("kube-apiserver.service", **values)
 
 
 def test_the_apiserver_lets_nobody_in_without_a_certificate_or_token() -> None:

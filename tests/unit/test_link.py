@@ -26,9 +26,11 @@ from jarvis.stateful.link import (
     tls,
 )
 from jarvis.stateful.link.service import fragment
-from tests.unit.fakes import FILES, Commands
+from tests.unit.fakes import JARVIS, Commands
 from tests.unit.harness import Graph, record
 from tests.unit.test_hosts_clock import environment
+
+COMMON = JARVIS / "stateful/link/common.cfg"
 
 MEMBERS = [LinkMember(name=f"s{at}", address=f"192.0.2.{at}") for at in (1, 2, 3)]
 
@@ -53,9 +55,7 @@ def test_one_writer_at_a_time() -> None:
 
 
 def test_a_silent_server_is_given_up_before_a_busy_agent() -> None:
-    common = dict(
-        re.findall(r"(?m)^  timeout (connect|check) (\d+)s$", (FILES / "link/common.cfg").read_text())
-    )
+    common = dict(re.findall(r"(?m)^  timeout (connect|check) (\d+)s$", COMMON.read_text()))
     assert int(common["connect"]) < int(common["check"])
 
 
@@ -80,7 +80,7 @@ def test_haproxy_takes_every_kind(tmp_path: Path) -> None:
         _service(name="c", port=3, check=tls()),
     ]
     config = tmp_path / "haproxy.cfg"
-    config.write_text((FILES / "link/common.cfg").read_text() + "".join(map(fragment, kinds)))
+    config.write_text(COMMON.read_text() + "".join(map(fragment, kinds)))
     done = subprocess.run([haproxy, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, "WARNING" in done.stderr) == (0, False), done.stderr
 
@@ -128,7 +128,7 @@ def server(tmp_path: Path) -> Server:
     made.commands.add(
         "haproxy", 'if grep -q nonsense "${@: -1}"; then echo "unknown keyword" >&2; exit 1; fi'
     )
-    made.write("00-common", (FILES / "link/common.cfg").read_text())
+    made.write("00-common", COMMON.read_text())
     return made
 
 

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-import sys
 import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "jarvis/files/openstack/rotate_keys.py"
+from jarvis.openstack.tasks import rotate_keys as script
+
 PATH = "/api/v1/namespaces/openstack/secrets/ring?fieldManager=jarvis-keys"
 DAY = 86_400
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rotate_keys", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclass looks its own module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Api:
@@ -107,7 +93,7 @@ open({str(log)!r}, 'a').write(open(f'{{p}}/{{m}}').read() + '\\n')"
     server.server_close()
 
 
-def test_first_keys_are_made_once(script: ModuleType, api: Api, environ: dict[str, str]) -> None:
+def test_first_keys_are_made_once(api: Api, environ: dict[str, str]) -> None:
     assert script.main("create", environ) == 0
     first = api.keys()
     assert first.keys() == {"0", "1"}
@@ -117,7 +103,7 @@ def test_first_keys_are_made_once(script: ModuleType, api: Api, environ: dict[st
     assert api.keys() == first
 
 
-def test_keys_of_a_former_version_stay(script: ModuleType, api: Api, environ: dict[str, str]) -> None:
+def test_keys_of_a_former_version_stay(api: Api, environ: dict[str, str]) -> None:
     key = base64.b64encode(script.fresh().encode()).decode()
     api.secret["data"] = {"0": key, "4": key, "3": key}
     before = api.keys()
@@ -128,7 +114,7 @@ def test_keys_of_a_former_version_stay(script: ModuleType, api: Api, environ: di
 
 
 def test_a_rotation_makes_the_staged_key_the_primary(
-    script: ModuleType, api: Api, environ: dict[str, str], tmp_path: Path
+    api: Api, environ: dict[str, str], tmp_path: Path
 ) -> None:
     script.main("create", environ)
     before = api.keys()
@@ -143,7 +129,7 @@ def test_a_rotation_makes_the_staged_key_the_primary(
 
 
 def test_a_job_rotates_once_however_often_it_is_tried(
-    script: ModuleType, api: Api, environ: dict[str, str], tmp_path: Path
+    api: Api, environ: dict[str, str], tmp_path: Path
 ) -> None:
     script.main("create", environ)
     for _ in range(3):
@@ -154,7 +140,7 @@ def test_a_job_rotates_once_however_often_it_is_tried(
 
 
 def test_it_does_not_rotate_faster_than_pods_learn_of_it(
-    script: ModuleType, api: Api, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+    api: Api, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = {**environ, "RING_SETTLE": "120"}
     script.main("create", environ)
@@ -169,7 +155,7 @@ def test_it_does_not_rotate_faster_than_pods_learn_of_it(
     assert script.main("rotate", {**environ, "RING_JOB": "b"}) == 0
 
 
-def test_of_two_at_once_one_rotates(script: ModuleType, api: Api, environ: dict[str, str]) -> None:
+def test_of_two_at_once_one_rotates(api: Api, environ: dict[str, str]) -> None:
     script.main("create", environ)
     before = api.keys()
     api.meanwhile = api.touch
@@ -179,7 +165,7 @@ def test_of_two_at_once_one_rotates(script: ModuleType, api: Api, environ: dict[
 
 
 def test_no_key_is_logged_or_left(
-    script: ModuleType, api: Api, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+    api: Api, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     script.main("create", environ)
     script.main("rotate", {**environ, "RING_JOB": "b"})
@@ -189,9 +175,7 @@ def test_no_key_is_logged_or_left(
 
 
 @pytest.mark.parametrize(("lifetime", "most"), [(2 * DAY + 3600, 5), (DAY, 3), (DAY + 1, 4)])
-def test_daily_rotations_keep_as_many_keys_as_keystone_is_told(
-    script: ModuleType, lifetime: int, most: int
-) -> None:
+def test_daily_rotations_keep_as_many_keys_as_keystone_is_told(lifetime: int, most: int) -> None:
     ring = script.Ring({"0": "a", "1": "b"}, {"1": 0})
     for day in range(1, 12):
         ring = ring.rotated(now=day * DAY, most=most, lifetime=lifetime)
@@ -199,7 +183,7 @@ def test_daily_rotations_keep_as_many_keys_as_keystone_is_told(
         assert set(ring.since) == set(ring.keys) - {"0"}
 
 
-def test_rotations_by_hand_end_no_token(script: ModuleType) -> None:
+def test_rotations_by_hand_end_no_token() -> None:
     """However many there are, the key of a token stays as long as the token may be read."""
     ring = script.Ring({"0": "a", "1": "b"}, {"1": 0})
     for turn in range(1, 11):
@@ -209,6 +193,6 @@ def test_rotations_by_hand_end_no_token(script: ModuleType) -> None:
     assert len(ring.keys) < 9
 
 
-def test_a_ring_without_a_staged_key_is_not_rotated(script: ModuleType) -> None:
+def test_a_ring_without_a_staged_key_is_not_rotated() -> None:
     with pytest.raises(ValueError, match="no staged key"):
         script.Ring({"1": "b"}, {}).rotated(now=0, most=3, lifetime=0)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from jarvis.openstack.tasks import register as program
 from tests.unit.fake_keystone import FakeKeystone
-from tests.unit.fakes import load_script
 
 ENVIRONMENT = {
     "REGISTER_NAME": "glance",
@@ -32,12 +32,11 @@ def keystone() -> FakeKeystone:
 @pytest.fixture
 def register(keystone: FakeKeystone, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Runs the script with a changed environment; returns what it made or changed."""
-    script = load_script("openstack/register.py")
-    monkeypatch.setattr(script.Keystone, "call", lambda self, *words: keystone.call(*words))
+    monkeypatch.setattr(program.Keystone, "call", lambda self, *words: keystone.call(*words))
 
     def run(**changed: str) -> list[str]:
         keystone.changes.clear()
-        script.register(script.Keystone("http://x/v3", None), {**ENVIRONMENT, **changed})
+        program.register(program.Keystone("http://x/v3", None), {**ENVIRONMENT, **changed})
         return list(keystone.changes)
 
     return run

@@ -12,6 +12,8 @@ import pytest
 from pulumi.runtime import resource
 
 from jarvis.core.sdk import keep_stack_traces_out_of_state
+from jarvis.core.text import read_beside
+from jarvis.images import registry
 from jarvis.remote import File
 from jarvis.remote.files import render_entry, script_of
 from jarvis.remote.script import read_file
@@ -25,7 +27,7 @@ def test_what_can_be_run_is_named_and_what_is_configuration_is_shown() -> None:
     digest = hashlib.sha256(text.encode()).hexdigest()
     script = File(path=PATH, content=text, mode="0755")
     assert render_entry(script, "") == f"script 0755 root:root {digest} etcd.sh {PATH}\n"
-    unit = File(path="/etc/one", content=read_file("registry.service"))
+    unit = File(path="/etc/one", content=read_beside(registry.__file__, "registry.service"))
     assert script_of(unit) is None
     assert "|[Unit]\n" in render_entry(unit, str(unit.content))
     edited = File(path=PATH, content=text.replace("etcd", "other"), mode="0755")

@@ -10,7 +10,7 @@ import pulumi
 
 from jarvis.config.platform import StorageSettings
 from jarvis.remote import File, HostServiceArgs
-from jarvis.remote.script import read_file
+from jarvis.remote.program import program
 from jarvis.stateful.ceph import text
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
     return HostServiceArgs(
         target=host.target,
         files=[
-            File(path=text.DISK_MODULE, content=read_file("ceph_disk.py"), mode="0755"),
-            File(path=text.TOOL, content=read_file("ceph-member.py"), mode="0755"),
+            File(path=text.TOOL, content=program("ceph"), mode="0755"),
             File(path=f"{text.CONFIG}/jarvis.json", content=told),
             File(path=f"{text.CONFIG}/ceph.conf", content=configuration(host, identity)),
             File(path="/etc/systemd/system/jarvis-ceph-mon.service", content=text.mon_unit(name)),
@@ -85,6 +84,7 @@ def monitor_service(host: Host, identity: CephIdentity) -> HostServiceArgs:
         timeout=_TIMEOUT,
         undo=[f"{text.TOOL} mon leave"],
         purge=[f"{text.STORES}/mon/jarvis"],
+        beside=[text.TOOL, text.FORMER_MODULE],
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from jarvis.core.component import Component
+from jarvis.core.text import read_beside
 from jarvis.remote import HostService, HostServiceArgs, RemoteScript, RemoteScriptArgs
 from jarvis.stateful.ceph import text
 from jarvis.stateful.ceph.storage import Storage
@@ -84,7 +85,7 @@ class Pool(Component, token="ceph:Pool"):
             f"{name}-health",
             RemoteScriptArgs(
                 target=args.storage.admin,
-                script="ceph-health.sh",
+                script=read_beside(__file__, "health.sh"),
                 arguments=[args.pool, str(args.size), str(args.least), *args.storage.monitors],
             ),
             self.child(depends_on=[self.ready]),

@@ -18,8 +18,8 @@ ADMIN_KEYRING = f"{CONFIG}/ceph.client.admin.keyring"
 MON_KEYRING = f"{CONFIG}/jarvis-mon.keyring"
 STORES = "/var/lib/ceph"
 TOOL = "/var/lib/jarvis/bin/ceph-member"
-# A module that the tool imports: Python looks beside a script first.
-DISK_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
+# The module that the tool imported before it was one file.
+FORMER_MODULE = "/var/lib/jarvis/bin/ceph_disk.py"
 # Path of a client's keyring in its pod, where librados looks by default.
 CLIENT_KEYRING = CONFIG + "/ceph.client.{user}.keyring"
 
@@ -213,7 +213,7 @@ def least(copies: int) -> int:
 
 
 def member_json(*, unique: str, name: str, mons: Mapping[str, str], copies: int, osd: Osd) -> str:
-    """The configuration of ``jarvis/files/ceph-member.py`` on one server."""
+    """The configuration of ``jarvis.host.ceph.member`` on one server."""
     disk = {"device": osd.device} if osd.device else {"path": osd.path, "size_gib": osd.size_gib}
     told = {"name": name, "fsid": unique, "mons": dict(mons), "copies": copies, "osd": disk}
     return json.dumps(told, indent=1)

@@ -6,6 +6,7 @@ are none.
 
 from __future__ import annotations
 
+from jarvis.core.text import fill
 from jarvis.stateful.database.mariadb import CHARSET, COLLATION, check_names
 
 # The table in which foreign keys are noted before they are dropped. All members have it, so an interrupted
@@ -117,7 +118,8 @@ def carry_over_steps(database: str) -> dict[str, str]:
     """
     check_names(database)
     return {
-        name: "SET SESSION group_concat_max_len = 1048576;\n" + text.replace("@DATABASE@", database)
+        name: "SET SESSION group_concat_max_len = 1048576;\n"
+        + fill(text, f"the step {name}", database=database)
         for name, text in _STEPS.items()
     }
 

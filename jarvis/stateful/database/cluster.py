@@ -68,7 +68,7 @@ class Database(Component, token="stateful:Database"):
     """MariaDB with Galera on the servers, outside the Kubernetes cluster.
 
     All agents run before the first MariaDB starts: a member bootstraps the cluster only when it knows of each
-    other member that it has no data (``jarvis/files/database/decision.py``). Changes reach one member after
+    other member that it has no data (``jarvis.host.database.decision``). Changes reach one member after
     the other, the next one only once the one before is in step again.
 
     Attributes:

@@ -14,7 +14,7 @@ TLS_FOLDER = "/etc/mysql/jarvis"
 SQL_FOLDER = "/var/lib/jarvis/database"
 # Not /var/lib/mysql, which Debian's package fills with a database of its own when it is installed.
 DATA = "/var/lib/mariadb"
-# What a member remembers, beside its data (jarvis/files/database/member.py).
+# What a member remembers, beside its data (jarvis.host.database.member).
 STATE = "/var/lib/jarvis-database"
 
 # All text is four-byte UTF-8. The collation compares as that of three-byte utf8 did: no two values become
@@ -61,7 +61,7 @@ _GALERA = {
     "socket.ssl_cipher": OPENSSL_CIPHERS,
     # A member whose server was restarted receives what it missed from this cache, not a whole copy.
     "gcache.size": "256M",
-    # Which member may bootstrap the cluster again is decided before MariaDB starts (jarvis/files/database).
+    # Which member may bootstrap the cluster again is decided before MariaDB starts (jarvis.host.database).
     "pc.recovery": "no",
     "evs.keepalive_period": "PT0.5S",
     "evs.inactive_check_period": "PT0.5S",

@@ -12,9 +12,10 @@ import pulumi
 from jarvis.config.types import Option
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
+from jarvis.core.text import read_beside
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
-from jarvis.remote.script import read_file
+from jarvis.remote.program import program
 from jarvis.stateful.database.mariadb import DATA, SQL_FOLDER, STATE, TLS_FOLDER, option_file
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _TOOLS = "/var/lib/jarvis/lib/database"
 _MEMBER = f"{_TOOLS}/member.py"
 _BASE_SQL = f"{_TOOLS}/base.sql"
+# The agent that the first one program does the same as, so that its coming restarts none: two files then.
+_FORMER = {
+    _MEMBER: "246aae03ef27a1490f4e91479488db685083e391b0170f26827b1d097558878e",
+    f"{_TOOLS}/decision.py": "d58045aa721062379d680bd809f12c6879a061e05aa4cbaf803b0ae493484101",
+}
 _AGENT = "jarvis-database-agent.service"
 # Loads certificates without a restart, and without dropping a connection. Where MariaDB still waits for the
 # other members it reads them when it starts.
@@ -94,11 +100,10 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                     File(path=f"{TLS_FOLDER}/authority.pem", content=args.authority.certificate),
                     File(path=f"{TLS_FOLDER}/server.pem", content=certificate.chain),
                     File(path=f"{TLS_FOLDER}/member.json", content=told),
+                    File(path=_MEMBER, content=program("database"), mode="0755"),
                     File(
-                        path=f"{_TOOLS}/decision.py", content=read_file("database/decision.py"), mode="0755"
+                        path=f"/etc/systemd/system/{_AGENT}", content=read_beside(__file__, "agent.service")
                     ),
-                    File(path=_MEMBER, content=read_file("database/member.py"), mode="0755"),
-                    File(path=f"/etc/systemd/system/{_AGENT}", content=read_file("database/agent.service")),
                 ],
                 secret_files=[
                     File(
@@ -111,6 +116,7 @@ class DatabaseAgent(Component, token="stateful:DatabaseAgent"):
                 units=[_AGENT],
                 after=[_RELOAD_TLS],
                 purge=[STATE, "/run/jarvis-database"],
+                same=_FORMER,
             ),
             self.child(depends_on=[args.host]),
         )
@@ -165,9 +171,9 @@ class DatabaseMember(HostService):
                     File(path="/etc/mysql/mariadb.conf.d/90-jarvis.cnf", content=settings),
                     File(
                         path="/etc/systemd/system/mariadb.service.d/jarvis.conf",
-                        content=read_file("database/mariadb.conf"),
+                        content=read_beside(__file__, "mariadb.conf"),
                     ),
-                    File(path=_BASE_SQL, content=read_file("database/base.sql")),
+                    File(path=_BASE_SQL, content=read_beside(__file__, "base.sql")),
                 ],
                 units=["mariadb.service"],
                 gate=f"{_MEMBER} gate",

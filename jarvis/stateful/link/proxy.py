@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment
 from jarvis.core.component import Component
+from jarvis.core.text import read_beside
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 from jarvis.stateful.link.service import LinkedService, fragment
@@ -72,9 +73,11 @@ class LinkProxies(Component, token="stateful:LinkProxies"):
                 HostServiceArgs(
                     target=host.target,
                     files=[
-                        File(path=f"/etc/systemd/system/{UNIT}", content=read_file("link/link.service")),
+                        File(
+                            path=f"/etc/systemd/system/{UNIT}", content=read_beside(__file__, "link.service")
+                        ),
                         File(path=TOOL, content=read_file("link/link.sh"), mode="0755"),
-                        File(path=f"{FOLDER}/00-common.cfg", content=read_file("link/common.cfg")),
+                        File(path=f"{FOLDER}/00-common.cfg", content=read_beside(__file__, "common.cfg")),
                         *(
                             File(path=f"{FOLDER}/{service.name}.cfg", content=fragment(service))
                             for service in self.services

@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.core.component import Component
 from jarvis.core.safety import guard
+from jarvis.core.text import read_beside
 from jarvis.pki import Authority, Certificate, CertificateArgs
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
@@ -121,7 +122,7 @@ class QueueMember(Component, token="stateful:QueueMember"):
                     ),
                     File(
                         path="/etc/systemd/system/rabbitmq-server.service.d/jarvis.conf",
-                        content=read_file("rabbitmq/rabbitmq.service.conf"),
+                        content=read_beside(__file__, "rabbitmq.service.conf"),
                     ),
                 ],
                 before=[f"{rabbitmq.TOOL} prepare {'yes' if args.first else 'no'} {others}"],

@@ -27,13 +27,14 @@ sys.path.insert(0, root)
 from jarvis.config import parse_environment
 from jarvis.hosts.preflight import target
 from jarvis.remote import RemoteScript, RemoteScriptArgs, Transfer, TransferArgs
+from jarvis.remote.script import read_file
 
 env = parse_environment(values, "test")
 env = env.model_copy(update={"servers": [one.model_copy(update={"address": IPv4Address("127.0.0.1")})
     for one in env.servers]})
 where = target(env, env.servers[0])
-RemoteScript("script", RemoteScriptArgs(target=where, script="reach-test.sh", arguments=[said, "a b"],
-    undo=f"echo undone >{folder}/undone"))
+RemoteScript("script", RemoteScriptArgs(target=where, script=read_file("reach-test.sh"),
+    arguments=[said, "a b"], undo=f"echo undone >{folder}/undone"))
 Transfer("file", TransferArgs(target=where, source=f"{folder}/source", sha256=digest,
     path=f"{folder}/copied"))
 """
@@ -208,7 +209,7 @@ env = parse_environment(values, "test")
 env = env.model_copy(update={"servers": [one.model_copy(update={"address": IPv4Address("127.0.0.1")})
     for one in env.servers]})
 where = target(env, env.servers[0])
-script = RemoteScript("script", RemoteScriptArgs(target=where, script="reach-test.sh", arguments=[said, "a b"]))
+script = RemoteScript("script", RemoteScriptArgs(target=where, script=read_file("reach-test.sh"), arguments=[said, "a b"]))
 tools = ServerTools("tools", where, [script])
 HostService("role", "role", HostServiceArgs(target=where,
     files=[Directory(path=f"{base}/etc", mode="0700"), File(path=f"{base}/etc/clear", content=said),

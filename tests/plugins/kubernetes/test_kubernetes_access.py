@@ -14,7 +14,7 @@ from jarvis.kubernetes.access import operators_binding
 from jarvis.kubernetes.control_plane import ADMISSION
 from jarvis.kubernetes.identity import operators_group
 
-FILES = Path(__file__).resolve().parents[3] / "jarvis" / "files" / "kubernetes"
+FILES = Path(__file__).resolve().parents[3] / "jarvis" / "kubernetes"
 KUBELET, CONTROLLER = "system:node:node", "system:kube-controller-manager"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 SECRETS = "/api/v1/namespaces/default/secrets"

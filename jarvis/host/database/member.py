@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """A member of the database's cluster, beside MariaDB itself.
 
     member agent         answers for this member: to the link's proxies (HTTP, is it to be used?), and to the
@@ -31,26 +30,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from decision import EMPTY, NONPRIMARY, PRIMARY, STOPPED, UNKNOWN, WAITING, State, decide
+from jarvis.host.database.decision import EMPTY, NONPRIMARY, PRIMARY, STOPPED, UNKNOWN, WAITING, State, decide
 
-ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
-TLS = ROOT / "etc/mysql/jarvis"
-ME = json.loads((TLS / "member.json").read_text())
-DATA = ROOT / str(ME["data"]).lstrip("/")
-RUN = ROOT / "run/jarvis-database"
-# What outlives the data: that this server had some, and whom an operator has given up.
-KEPT = ROOT / "var/lib/jarvis-database"
-POSITION, START, REASON, MEMBER = RUN / "position", RUN / "start", RUN / "reason", KEPT / "member"
-LOST = ROOT / "var/lib/jarvis/lost"
-SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
-# Where Debian's package, and Jarvis before there was a cluster, kept the database.
-FORMER = ROOT / "var/lib/mysql"
 PORT, HEALTH_PORT, STATE_PORT = 3307, 3308, 3309
 # Seconds that an answer of MariaDB may take, for which it holds, and between two questions, each of which
 # starts a client. On a busy machine that takes seconds, and an answer that is late is no loss of the member:
@@ -64,7 +51,6 @@ RIPPLE = 4.0
 SETTLED = 4.0
 # While the others are at work it joins them by itself, within seconds; or never, where a transfer has failed.
 LEFT_OUT = 15.0
-GATE_SECONDS = 120.0 * int(os.environ.get("JARVIS_PATIENCE_FACTOR", "1"))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 _POSITION = re.compile(r"Recovered position:\s*([0-9a-f-]{36}):(-?\d+)")
 _STATUS = (
@@ -72,6 +58,46 @@ _STATUS = (
     " 'wsrep_ready', 'wsrep_last_committed', 'wsrep_cluster_state_uuid', 'wsrep_cluster_size', 'Uptime');"
     " SHOW GLOBAL VARIABLES LIKE 'read_only'"
 )
+
+
+# What follows has a value once `load` has read what this server is.
+ROOT: Path
+TLS: Path
+ME: dict[str, Any]
+DATA: Path
+RUN: Path
+# What outlives the data: that this server had some, and whom an operator has given up.
+KEPT: Path
+POSITION: Path
+START: Path
+REASON: Path
+MEMBER: Path
+LOST: Path
+SOCKET: Path
+PID: Path
+# Where Debian's package, and Jarvis before there was a cluster, kept the database.
+FORMER: Path
+# The statements that an empty database begins with.
+BASE_SQL: Path
+GATE_SECONDS: float
+
+
+def load(environ: Mapping[str, str]) -> None:
+    """Reads what this server is, and for how long the others are waited for."""
+    global ROOT, TLS, ME, DATA, RUN, KEPT, POSITION, START, REASON, MEMBER
+    global LOST, SOCKET, PID, FORMER, BASE_SQL, GATE_SECONDS
+    ROOT = Path(environ.get("JARVIS_ROOT", "/"))
+    TLS = ROOT / "etc/mysql/jarvis"
+    ME = json.loads((TLS / "member.json").read_text())
+    DATA = ROOT / str(ME["data"]).lstrip("/")
+    RUN = ROOT / "run/jarvis-database"
+    KEPT = ROOT / "var/lib/jarvis-database"
+    POSITION, START, REASON, MEMBER = RUN / "position", RUN / "start", RUN / "reason", KEPT / "member"
+    LOST = ROOT / "var/lib/jarvis/lost"
+    SOCKET, PID = ROOT / "run/mysqld/mysqld.sock", ROOT / "run/mysqld/mysqld.pid"
+    FORMER = ROOT / "var/lib/mysql"
+    BASE_SQL = ROOT / "var/lib/jarvis/lib/database/base.sql"
+    GATE_SECONDS = 120.0 * int(environ.get("JARVIS_PATIENCE_FACTOR", "1"))
 
 
 def say(text: str) -> None:
@@ -379,7 +405,7 @@ def initialise() -> None:
     marker.touch()
     words = [
         *("mariadb-install-db", "--user=mysql", f"--datadir={DATA}", "--skip-test-db", "--skip-name-resolve"),
-        f"--extra-file={Path(__file__).with_name('base.sql')}",
+        f"--extra-file={BASE_SQL}",
         *("--auth-root-authentication-method=socket", "--auth-root-socket-user=root"),
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -568,5 +594,7 @@ def main(words: list[str]) -> None:
         die(f"not a verb: {' '.join(words)}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: its words are the arguments of the process."""
+    load(os.environ)
     main(sys.argv[1:])

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """What Ceph's daemons of this server need beyond their units: to be made, changed one by one, and to leave.
 
     ceph-member mon make|admin|gate|ready|leave
@@ -27,26 +26,44 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import ceph_disk
+from jarvis.host.ceph import disk
 
-ROOT = Path(os.environ.get("JARVIS_ROOT", "/"))
-FACTOR = int(os.environ.get("JARVIS_PATIENCE_FACTOR", "1"))
-PATIENCE = float(os.environ.get("JARVIS_PATIENCE", str(120 * FACTOR)))
-PORT = int(os.environ.get("JARVIS_CEPH_PORT", "3300"))
-CONFIG = ROOT / "etc/ceph"
-STORES = ROOT / "var/lib/ceph"
-MON, MGR, OSD = (STORES / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
-# How long one question to the cluster may take, in seconds; each is asked again.
-ANSWER = 5 * FACTOR
 # How long the store of an osd may take to be opened and grown, and data to move to other servers, in seconds.
 EXPANSION = 600
 MOVING = 7 * 24 * 3600
-ME = json.loads((CONFIG / "jarvis.json").read_text())
+
+# What follows has a value once `load` has read what this server is.
+ROOT: Path
+FACTOR: int
+PATIENCE: float
+PORT: int
+CONFIG: Path
+MON: Path
+MGR: Path
+OSD: Path
 # Servers that are gone for good: a file of the server's own, since a monitor is not restarted to learn of it.
-LOST = ROOT / "var/lib/jarvis/lost"
+LOST: Path
+# How long one question to the cluster may take, in seconds; each is asked again.
+ANSWER: int
+ME: dict[str, Any]
+
+
+def load(environ: Mapping[str, str]) -> None:
+    """Reads what this server is, and for how long things are waited for."""
+    global ROOT, FACTOR, PATIENCE, PORT, CONFIG, MON, MGR, OSD, LOST, ANSWER, ME
+    ROOT = Path(environ.get("JARVIS_ROOT", "/"))
+    FACTOR = int(environ.get("JARVIS_PATIENCE_FACTOR", "1"))
+    PATIENCE = float(environ.get("JARVIS_PATIENCE", str(120 * FACTOR)))
+    PORT = int(environ.get("JARVIS_CEPH_PORT", "3300"))
+    CONFIG = ROOT / "etc/ceph"
+    MON, MGR, OSD = (ROOT / "var/lib/ceph" / kind / "jarvis" for kind in ("mon", "mgr", "osd"))
+    LOST = ROOT / "var/lib/jarvis/lost"
+    ANSWER = 5 * FACTOR
+    ME = json.loads((CONFIG / "jarvis.json").read_text())
 
 
 def servers() -> dict[str, str]:
@@ -68,8 +85,9 @@ def die(text: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def run(*words: str, stdin: str = "", patience: int = 60 * FACTOR) -> str:
+def command(*words: str, stdin: str = "", patience: int | None = None) -> str:
     """What a command prints. Raises `Problem` with its last line where it fails, or takes `patience` s."""
+    patience = 60 * FACTOR if patience is None else patience
     try:
         done = subprocess.run(
             words, input=stdin, capture_output=True, text=True, timeout=patience, check=False
@@ -83,15 +101,16 @@ def run(*words: str, stdin: str = "", patience: int = 60 * FACTOR) -> str:
 
 
 def ceph(*words: str, stdin: str = "") -> str:
-    return run("ceph", "--connect-timeout", str(ANSWER), *words, stdin=stdin)
+    return command("ceph", "--connect-timeout", str(ANSWER), *words, stdin=stdin)
 
 
 def ask(*words: str) -> Any:
     return json.loads(ceph(*words, "--format", "json"))
 
 
-def wait(what: Any, patience: float = PATIENCE, pause: float = 0.3) -> Any:
+def wait(what: Any, patience: float | None = None, pause: float = 0.3) -> Any:
     """The result of `what` once it raises no `Problem`; the last one ends the program after `patience` s."""
+    patience = PATIENCE if patience is None else patience
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -170,11 +189,11 @@ def mon_make() -> None:
         word for name, address in ME["mons"].items() for word in ("--addv", name, f"[v2:{address}:{PORT}]")
     ]
     try:
-        run("monmaptool", "--create", "--clobber", "--fsid", ME["fsid"], *members, str(monmap))
+        command("monmaptool", "--create", "--clobber", "--fsid", ME["fsid"], *members, str(monmap))
         shutil.chown(monmap, "ceph", "ceph")
         user = ("--setuser", "ceph", "--setgroup", "ceph")
         keyring = str(CONFIG / "jarvis-mon.keyring")
-        run(
+        command(
             *("ceph-mon", "--mkfs", "--id", ME["name"], "--monmap", str(monmap)),
             *("--keyring", keyring, "--mon-data", str(MON), *user),
         )
@@ -183,14 +202,14 @@ def mon_make() -> None:
     monmap.unlink()
     if not (MON / "store.db").is_dir():
         die(f"ceph-mon --mkfs has made no store in {MON}")
-    run("sync", "-f", str(MON))
+    command("sync", "-f", str(MON))
     write(MON / "done", f"{ME['fsid']}\n")
     say(f"ceph: {ME['name']} has a new monitor's store")
 
 
 def mon_status() -> Any:
     """What this server's monitor says of itself, which needs no quorum and no key."""
-    return json.loads(run("ceph", "daemon", f"mon.{ME['name']}", "mon_status"))
+    return json.loads(command("ceph", "daemon", f"mon.{ME['name']}", "mon_status"))
 
 
 def mon_ready() -> None:
@@ -226,7 +245,7 @@ def admin() -> None:
     """The administrator's key becomes the one that this server was given, by the monitors' own right."""
     keyring = CONFIG / "ceph.client.admin.keyring"
     monitor = ("--name", "mon.", "--keyring", str(MON / "keyring"))
-    given = run("ceph-authtool", str(keyring), "--name", "client.admin", "--print-key").strip()
+    given = command("ceph-authtool", str(keyring), "--name", "client.admin", "--print-key").strip()
     if ceph(*monitor, "auth", "print-key", "client.admin").strip() != given:
         ceph(*monitor, "auth", "import", "-i", str(keyring))
 
@@ -243,9 +262,9 @@ def mgr_make() -> None:
 def holds_something(path: Path) -> str:
     """What a device or a file holds, in words; nothing where it is free."""
     if "device" in ME["osd"]:
-        if not path.is_block_device() and not os.environ.get("JARVIS_ROOT"):
+        if not path.is_block_device() and str(ROOT) == "/":
             return "it is not a block device"
-        return " ".join(run("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(path)).split())
+        return " ".join(command("wipefs", "--no-act", "--noheadings", "--output", "TYPE", str(path)).split())
     return "a file" if path.exists() else ""
 
 
@@ -265,7 +284,7 @@ def made_on() -> Path | None:
 def carries(path: Path) -> bool:
     """Whether a disk has the label of this server's osd. Raises `Problem` where it cannot be read."""
     try:
-        found: str = ceph_disk.osd_on(path)
+        found: str = disk.osd_on(path)
         return found == (OSD / "fsid").read_text().strip()
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}") from None
@@ -278,7 +297,7 @@ def keep_disk(path: Path) -> None:
     where = f"osd.{osd_number()} of {ME['name']} is on {before}"
     moved = "ceph-member osd retire moves its data off, and pulumi up makes one on the other then"
     if not carries(path):
-        if ceph_disk.same(path, before):
+        if disk.same(path, before):
             die(f"{where}, which does not carry it any more (a failed disk: ceph-member osd retire failed)")
         die(f"{where}, and {path} does not carry it; both are left as they are: set it back, or: {moved}")
     if "device" not in ME["osd"] and path.stat().st_size > ME["osd"]["size_gib"] * 2**30:
@@ -308,7 +327,7 @@ def osd_make() -> None:
                 f"{ME['name']}, or clear it (wipefs --all {path}; rm for a file), and then: pulumi up"
             )
         empty(OSD)
-        key = run("ceph-authtool", "--gen-print-key").strip()
+        key = command("ceph-authtool", "--gen-print-key").strip()
         write(OSD / "key", f"{key}\n")
         write(OSD / "disk", f"{path}\n")
         write(OSD / "fsid", f"{uuid.uuid4()}\n")
@@ -328,7 +347,7 @@ def osd_make() -> None:
             with path.open("ab") as stream:
                 stream.truncate(ME["osd"]["size_gib"] * 2**30)
         shutil.chown(path, "ceph", "ceph")
-        run(
+        command(
             *("ceph-osd", "--mkfs", "--id", number, "--osd-uuid", unique, "--monmap", str(monmap)),
             *("--osd-data", str(OSD), "--setuser", "ceph", "--setgroup", "ceph", "--no-mon-config"),
         )
@@ -353,9 +372,9 @@ def osd_grow() -> None:
             os.fsync(stream.fileno())
     # The second half of a growth that was interrupted is done too. (Of the sizes in the label `size` is the
     # first one for ever, and `bfm_size` what is made use of.)
-    label = json.loads(run("ceph-bluestore-tool", "show-label", "--dev", str(path)))[str(path)]
+    label = json.loads(command("ceph-bluestore-tool", "show-label", "--dev", str(path)))[str(path)]
     if int(label.get("bfm_size", label["size"])) < path.stat().st_size:
-        run("ceph-bluestore-tool", "bluefs-bdev-expand", "--path", str(OSD), patience=EXPANSION)
+        command("ceph-bluestore-tool", "bluefs-bdev-expand", "--path", str(OSD), patience=EXPANSION)
         say(f"ceph: {path} has {wanted} bytes by now")
 
 
@@ -429,7 +448,7 @@ def osd_leave() -> None:
 
 def release(path: Path) -> None:
     """A disk is free, or its file gone, where it carries this server's own osd; else it is left as it is."""
-    begun = path == made_on() and ceph_disk.blank(path)
+    begun = path == made_on() and disk.blank(path)
     try:
         if not (begun or carries(path)):
             say(f"ceph: {path} is left as it is: it does not carry the osd of {ME['name']}")
@@ -440,9 +459,9 @@ def release(path: Path) -> None:
     if path.is_file():
         path.unlink()
         return
-    run("wipefs", "--all", str(path))
+    command("wipefs", "--all", str(path))
     # BlueStore's label is in the first block, and wipefs takes its magic away alone.
-    run("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
+    command("dd", "if=/dev/zero", f"of={path}", "bs=1M", "count=16", "conv=fsync,notrunc", "status=none")
 
 
 def moved_off(number: str) -> None:
@@ -514,7 +533,7 @@ def pool(name: str, copies: str, least: str) -> None:
         if str(ask("osd", "pool", "get", name, "min_size")["min_size"]) != least:
             ceph("osd", "pool", "set", name, "min_size", least)
         if "rbd" not in ask("osd", "pool", "application", "get", name):
-            run("rbd", "pool", "init", name)
+            command("rbd", "pool", "init", name)
 
     wait(make)
     wait(lambda: whole(ask("status")))
@@ -568,7 +587,9 @@ def main(words: list[str]) -> None:
         die(f"not a verb: {' '.join(words)}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: its words are the arguments of the process."""
+    load(os.environ)
     try:
         main(sys.argv[1:])
     except Problem as problem:

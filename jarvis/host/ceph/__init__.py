@@ -1,0 +1,1 @@
+"""Ceph's daemons of a server: what they need beyond their units."""

@@ -1,0 +1,3 @@
+from jarvis.host.ceph.member import run
+
+run()

@@ -1,0 +1,1 @@
+"""A member of the database's cluster, beside MariaDB itself."""

@@ -1,0 +1,3 @@
+from jarvis.host.database.member import run
+
+run()
