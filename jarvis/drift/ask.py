@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
 import pulumi
@@ -15,6 +14,7 @@ from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.access import sudo, wait_seconds
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import Client, last_line, openssh
+from jarvis.core.text import read_beside
 from jarvis.drift.seen import parse
 from jarvis.remote.sudo import as_root
 
@@ -92,10 +92,9 @@ def read_watch(text: str | None) -> Watch:
         ) from None
 
 
-@cache
 def script() -> str:
     """The script that is run on each server."""
-    return (Path(__file__).parent / "observe.sh").read_text(encoding="utf-8")
+    return read_beside(__file__, "observe.sh")
 
 
 def deployed(env: Environment) -> list[Server]:

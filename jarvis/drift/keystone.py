@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.access import wait_seconds
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import Client, openssh
+from jarvis.core.text import read_beside
 from jarvis.drift.ask import Looked, deployed, said
 from jarvis.drift.registered import (
     Registered,
@@ -39,10 +39,9 @@ COMMAND = (
 )
 
 
-@cache
 def program() -> str:
     """The program that is run on the server."""
-    return (Path(__file__).parent / "ask_keystone.py").read_text(encoding="utf-8")
+    return read_beside(__file__, "ask_keystone.py")
 
 
 def keystone_source(env: Environment, registered: Registered | None) -> Source:

@@ -7,7 +7,6 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from jarvis.config import Environment, Server, ServerRole
@@ -15,6 +14,7 @@ from jarvis.config.access import wait_seconds
 from jarvis.config.load import PROJECT
 from jarvis.config.openssh import openssh
 from jarvis.core.identity import KINDS, Identity
+from jarvis.core.text import read_beside
 from jarvis.drift.ask import answer_seconds, run
 from jarvis.drift.owners import Live, read_live
 
@@ -66,9 +66,8 @@ def read_lists(answer: bytes, lists: Sequence[str]) -> dict[Identity, Live]:
     return found
 
 
-@cache
 def _script() -> str:
-    return (Path(__file__).parent / "objects.sh").read_text(encoding="utf-8")
+    return read_beside(__file__, "objects.sh")
 
 
 async def ask(
