@@ -14,7 +14,7 @@ import pulumi
 from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.access import sudo, wait_seconds
 from jarvis.config.load import PROJECT
-from jarvis.config.openssh import Client, last_line, openssh
+from jarvis.config.openssh import Client, openssh, said
 from jarvis.drift.seen import parse
 from jarvis.remote.sudo import as_root
 
@@ -112,8 +112,8 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
                 except TimeoutError:
                     return "no answer in time"
 
-        said = await asyncio.gather(*map(one, servers))
-    answers = dict(zip((server.name for server in servers), said, strict=True))
+        told = await asyncio.gather(*map(one, servers))
+    answers = dict(zip((server.name for server in servers), told, strict=True))
     return Looked(
         found={name: answer for name, answer in answers.items() if not isinstance(answer, str)},
         silent={name: answer for name, answer in answers.items() if isinstance(answer, str)},
@@ -125,24 +125,10 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
     line = "exec bash -s"
     if sudo(client.env, server):
         line = as_root(line)
-    words = client.command(server, line)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        return f"{words[0]}: {error.strerror}"
-    try:
-        output, errors = await process.communicate(script().encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        return last_line(errors)
+    answer = await said(client.command(server, line), script().encode())
+    if isinstance(answer, str):
+        return answer
+    output, _ = answer
     try:
         return parse(output)
     except ValueError:
