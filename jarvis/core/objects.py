@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 import pulumi
 
+from jarvis.core.component import merged
+
 
 class KubernetesObject(pulumi.CustomResource):
     """An object of the Kubernetes API. Each of its fields is an output of the same name.
@@ -135,8 +137,7 @@ class Secret(KubernetesObject, api="core/v1"):
         for field in content:
             if field in fields:
                 fields[field] = pulumi.Output.secret(fields[field])
-        own = pulumi.ResourceOptions(additional_secret_outputs=list(content))
-        super().__init__(name, opts=pulumi.ResourceOptions.merge(opts, own), **fields)
+        super().__init__(name, opts=merged(opts, additional_secret_outputs=list(content)), **fields)
 
 
 class Service(KubernetesObject, api="core/v1"):
