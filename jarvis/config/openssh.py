@@ -5,6 +5,7 @@ Everything else reaches servers by Pulumi's plugin, which has an SSH client of i
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -111,6 +112,33 @@ def openssh(env: Environment, seconds: int, project: Path = PROJECT) -> Iterator
         known_hosts = client.private / "known_hosts"
         known_hosts.write_text("".join(f"{name} {key}\n" for name, key in keys.items()), encoding="utf-8")
         yield client
+
+
+async def said(words: list[str], stdin: bytes = b"") -> tuple[bytes, bytes] | str:
+    """Output and errors of a command line of ``Client``, or why it failed.
+
+    Whoever is cancelled meanwhile leaves no process behind.
+
+    Args:
+        words: the command line.
+        stdin: what the command reads.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return f"{words[0]}: {error.strerror}"
+    try:
+        output, errors = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return (output, errors) if process.returncode == 0 else last_line(errors)
 
 
 def last_line(errors: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import pulumi
 
 from jarvis.config.field_path import Path, parse
+from jarvis.core.component import merged
 from jarvis.core.identity import Identity, declare
 from jarvis.core.without import without
 
@@ -227,8 +228,7 @@ class Secret(KubernetesObject, api="core/v1"):
         for field in content:
             if field in fields:
                 fields[field] = pulumi.Output.secret(fields[field])
-        own = pulumi.ResourceOptions(additional_secret_outputs=list(content))
-        super().__init__(name, opts=pulumi.ResourceOptions.merge(opts, own), **fields)
+        super().__init__(name, opts=merged(opts, additional_secret_outputs=list(content)), **fields)
 
 
 class Service(KubernetesObject, api="core/v1"):

@@ -13,7 +13,7 @@ import pulumi
 from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.access import sudo, wait_seconds
 from jarvis.config.load import PROJECT
-from jarvis.config.openssh import Client, last_line, openssh
+from jarvis.config.openssh import Client, openssh, said
 from jarvis.core.text import read_beside
 from jarvis.drift.seen import parse
 from jarvis.remote.sudo import as_root
@@ -117,8 +117,8 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
                 except TimeoutError:
                     return "no answer in time"
 
-        answered = await asyncio.gather(*map(one, servers))
-    answers = dict(zip((server.name for server in servers), answered, strict=True))
+        told = await asyncio.gather(*map(one, servers))
+    answers = dict(zip((server.name for server in servers), told, strict=True))
     return Looked(
         found={name: answer for name, answer in answers.items() if not isinstance(answer, str)},
         silent={name: answer for name, answer in answers.items() if isinstance(answer, str)},
@@ -141,24 +141,5 @@ async def run(client: Client, server: Server, line: str, text: str) -> bytes | s
     a ``str``."""
     if sudo(client.env, server):
         line = as_root(line)
-    return await said(client.command(server, line), text.encode())
-
-
-async def said(words: Sequence[str], text: bytes) -> bytes | str:
-    """What the command ``words`` prints when it reads ``text``; or why it fails, a ``str``."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        return f"{words[0]}: {error.strerror}"
-    try:
-        output, errors = await process.communicate(text)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return output if process.returncode == 0 else last_line(errors)
+    answer = await said(client.command(server, line), text.encode())
+    return answer if isinstance(answer, str) else answer[0]

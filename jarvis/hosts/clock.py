@@ -17,7 +17,7 @@ import pulumi
 
 from jarvis.config import Environment, Server
 from jarvis.config.load import PROJECT
-from jarvis.config.openssh import last_line, openssh
+from jarvis.config.openssh import last_line, openssh, said
 
 # One server is asked, and two more where it differs: a majority of three says whose clock is off.
 ASKED = 3
@@ -149,22 +149,9 @@ async def _ask(words: list[str]) -> float | str:
         words: command that prints the server's time, seconds since 1970.
     """
     before = time.time()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        return f"{words[0]}: {error.strerror}"
-    try:
-        output, errors = await process.communicate()
-        after = time.time()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode == 0 and output.strip().isdigit():
-        return ahead(before, int(output), after)
-    return last_line(errors)
+    answer = await said(words)
+    after = time.time()
+    if isinstance(answer, str):
+        return answer
+    output, errors = answer
+    return ahead(before, int(output), after) if output.strip().isdigit() else last_line(errors)

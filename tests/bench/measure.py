@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.bench.many import MEMORY, SERVERS, look_at_many
 from tests.bench.path import by_component, critical_path, gates, steps
-from tests.bench.peers.measure import compare
+from tests.bench.peers.measure import compare, took
 from tests.bench.throughput import throughput
 from tests.faults.client import Refused
 from tests.lab.deployment import ROOT, Cloud, Stack, lab_environment, wait_until
@@ -176,11 +176,8 @@ def first_deployment(cloud: Cloud) -> dict[str, Any]:
 
 def unchanged(cloud: Cloud, *words: str) -> list[float]:
     """The seconds that a command of pulumi took, which finds nothing to do, run several times."""
-    found = []
-    for _ in range(RUNS):
-        began = time.monotonic()
-        cloud.tool("pulumi", *words, "--stack", cloud.stack.workspace.stack, "--expect-no-changes")
-        found.append(round(time.monotonic() - began, 2))
+    whole = ("pulumi", *words, "--stack", cloud.stack.workspace.stack, "--expect-no-changes")
+    found = [took(lambda: cloud.tool(*whole)) for _ in range(RUNS)]
     say(f"pulumi {' '.join(words)}: {', '.join(f'{each:.1f}' for each in found)} s")
     return found
 

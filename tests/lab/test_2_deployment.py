@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from deployment import Cloud
 
+from jarvis import VERSION
+
 
 def test_a_deployment_that_was_killed_is_finished_by_the_next(cloud: Cloud) -> None:
     assert cloud.stack.state()
     assert not [one["urn"] for one in cloud.stack.state() if one.get("delete")]
+
+
+def test_the_stack_has_the_release_that_deployed_it(cloud: Cloud) -> None:
+    assert cloud.stack.query("stack", "output", "jarvis").strip() == VERSION
 
 
 def test_the_state_has_no_file_that_is_written_in_place(cloud: Cloud) -> None:

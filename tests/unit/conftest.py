@@ -4,6 +4,9 @@ register, the longest of what several files look at."""
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +31,32 @@ def pytest_runtest_setup() -> None:
         usable = False
     if not usable:
         asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the program warns of."""
+    told: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", told.append)
+    return told
+
+
+@pytest.fixture
+def ssh_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A function that puts ``script`` first on the path as ``ssh``, beside a file for each of the servers s1,
+    s2, … with how it answers, and returns their folder."""
+
+    def make(script: str, *answers: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "ssh").write_text(script)
+        (folder / "ssh").chmod(0o755)
+        for at, text in enumerate(answers, 1):
+            (folder / f"s{at}").write_text(text)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

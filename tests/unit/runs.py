@@ -13,6 +13,7 @@ from jarvis.config import Environment
 from jarvis.config.before import read_before, to_record
 from jarvis.config.safety import Safety
 from jarvis.core.safety import begin
+from jarvis.drift import Drift
 from stacks.cloud import build
 from tests.golden.test_golden import artifacts
 from tests.unit import harness
@@ -29,15 +30,16 @@ def generated(original: Callable[..., str], name: str, inputs: Mapping[str, Any]
     return json.dumps({key: f"{value}{''.join(addresses)}" for key, value in found.items()})
 
 
-def graph_of(env: Environment) -> Graph:
+def graph_of(env: Environment, stack: str = "production", drift: Callable[[], Drift] | None = None) -> Graph:
+    """What a run of ``stack`` with ``env`` registers. ``drift`` is called once the run has begun."""
     original = harness.generated
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JARVIS_TODAY", "2026-11-23")
         patch.setattr(harness, "generated", partial(generated, original))
         try:
-            return record(lambda: build(env, artifacts()), "production")
+            return record(lambda: build(env, artifacts(), drift() if drift else None), stack)
         finally:
-            # Other tests declare what they protect themselves.
+            # The test that asks for it declares what it protects itself.
             begin(Safety(protect=False))
 
 

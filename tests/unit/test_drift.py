@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,11 @@ import pytest
 
 from jarvis.config import ConfigurationError, Environment, Server
 from jarvis.config.before import read_before, to_record
-from jarvis.config.safety import Safety
-from jarvis.core.safety import begin
 from jarvis.drift import Drift, Kept, Seen, SilentError, Watch, read_kept, read_watch, seen
 from jarvis.drift.ask import Looked, deployed, look
-from stacks.cloud import build
-from tests.golden.test_golden import artifacts, environment_of
-from tests.unit.harness import Graph, record
+from tests.golden.test_golden import environment_of
+from tests.unit import runs
+from tests.unit.harness import Graph
 from tests.unit.test_hosts_clock import environment
 
 # Answers as a server would: by the file of its name, which has what it says, or how it does not answer. What
@@ -56,27 +54,9 @@ Servers = Callable[..., Path]
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Servers:
+def servers(ssh_of: Callable[..., Path]) -> Servers:
     """A function that makes an ``ssh`` that knows servers s1, s2, …, and returns its folder."""
-
-    def make(*said: str) -> Path:
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        (folder / "ssh").write_text(SSH)
-        (folder / "ssh").chmod(0o755)
-        for at, text in enumerate(said, 1):
-            (folder / f"s{at}").write_text(text)
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        return folder
-
-    return make
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", told.append)
-    return told
+    return partial(ssh_of, SSH)
 
 
 def test_servers_are_asked_side_by_side_in_one_connection_each(servers: Servers) -> None:
@@ -262,16 +242,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 def graph_of(env: Environment, said: Said, kept: Kept = {}) -> Graph:  # noqa: B006
-    def program() -> Coroutine[Any, Any, Any]:
-        return build(env, artifacts(), drift(env, said, kept=kept))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JARVIS_TODAY", "2026-11-23")
-        try:
-            return record(program, "dev")
-        finally:
-            # Other tests declare what they protect themselves.
-            begin(Safety(protect=False))
+    return runs.graph_of(env, "dev", lambda: drift(env, said, kept=kept))
 
 
 WELL: dict[str, dict[str, list[str]]] = {
@@ -306,10 +277,7 @@ def changed(before: Graph, after: Graph) -> dict[str, str]:
 
 
 def test_where_nothing_is_found_nothing_changes(env: Environment, untouched: Graph) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JARVIS_TODAY", "2026-11-23")
-        without = record(lambda: build(env, artifacts()), "dev")
-        begin(Safety(protect=False))
+    without = runs.graph_of(env, "dev")
     assert changed(without, untouched) == {}
 
 

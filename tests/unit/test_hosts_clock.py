@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,27 +62,9 @@ Servers = Callable[..., Path]
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Servers:
+def servers(ssh_of: Callable[..., Path]) -> Servers:
     """A function that makes an ``ssh`` that knows servers s1, s2, …, and returns its folder."""
-
-    def make(*said: str) -> Path:
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        (folder / "ssh").write_text(SSH)
-        (folder / "ssh").chmod(0o755)
-        for at, text in enumerate(said, 1):
-            (folder / f"s{at}").write_text(text)
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        return folder
-
-    return make
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", told.append)
-    return told
+    return partial(ssh_of, SSH)
 
 
 @pytest.mark.parametrize(

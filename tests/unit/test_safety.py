@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from jarvis.config import ConfigurationError
 from jarvis.config.safety import Safety
 from jarvis.core import safety
-
-
-@pytest.fixture(autouse=True)
-def _afterwards() -> Iterator[None]:
-    yield
-    safety.begin(Safety(protect=False))
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", told.append)
-    return told
 
 
 def program(

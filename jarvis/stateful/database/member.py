@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from jarvis.config.types import Option
-from jarvis.core.component import Component
+from jarvis.core.component import Component, merged
 from jarvis.core.safety import guard
 from jarvis.core.text import read_beside
 from jarvis.pki import Authority, Certificate, CertificateArgs
@@ -181,14 +181,12 @@ class DatabaseMember(HostService):
                 timeout=_TIMEOUT,
                 purge=[DATA],
             ),
-            pulumi.ResourceOptions.merge(
+            merged(
                 opts,
-                pulumi.ResourceOptions(
-                    protect=guard(
-                        name,
-                        f"the member of the database on {args.host.server.name}, with its data",
-                        args.host.server.name,
-                    )
+                protect=guard(
+                    name,
+                    f"the member of the database on {args.host.server.name}, with its data",
+                    args.host.server.name,
                 ),
             ),
             depends_on=[args.host, *args.after],

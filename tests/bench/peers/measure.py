@@ -193,15 +193,15 @@ def verify(role: Role, look: Callable[[str], str]) -> None:
 
 def timed(name: str, tool: Tool, say: Callable[[str], None]) -> dict[str, float]:
     """The seconds of the first run, of one with nothing to do, and of looking only."""
-    first, *unchanged = [seconds(tool.once) for _ in range(1 + RUNS)]
-    looking = [seconds(tool.look) for _ in range(RUNS)]
+    first, *unchanged = [took(tool.once) for _ in range(1 + RUNS)]
+    looking = [took(tool.look) for _ in range(RUNS)]
     told = (", ".join(f"{each:.1f}" for each in several) for several in (unchanged, looking))
     say("{}: {:.1f} s, unchanged {} s, looking only {} s".format(name, first, *told))
     return {"first_seconds": first, "unchanged_seconds": min(unchanged), "looking_seconds": min(looking)}
 
 
-def seconds(run: Callable[[], None]) -> float:
-    """How long ``run`` takes."""
+def took(run: Callable[[], object]) -> float:
+    """How many seconds ``run`` took."""
     began = time.monotonic()
     run()
     return round(time.monotonic() - began, 2)
