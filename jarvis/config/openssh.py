@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ def openssh(env: Environment, seconds: int, project: Path = PROJECT) -> Iterator
         yield client
 
 
-async def said(words: list[str], stdin: bytes = b"") -> tuple[bytes, bytes] | str:
+async def said(words: Sequence[str], stdin: bytes = b"") -> tuple[bytes, bytes] | str:
     """Output and errors of a command line of ``Client``, or why it failed.
 
     Whoever is cancelled meanwhile leaves no process behind.

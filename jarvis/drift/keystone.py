@@ -11,9 +11,9 @@ from typing import Any
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.access import wait_seconds
 from jarvis.config.load import PROJECT
-from jarvis.config.openssh import Client, openssh
+from jarvis.config.openssh import Client, openssh, said
 from jarvis.core.text import read_beside
-from jarvis.drift.ask import Looked, deployed, said
+from jarvis.drift.ask import Looked, deployed
 from jarvis.drift.registered import (
     Registered,
     UnreadableError,
@@ -99,14 +99,14 @@ async def _first(
     reasons = []
     for server in servers:
         try:
-            output = await asyncio.wait_for(said(client.command(server, COMMAND), text), seconds)
+            told = await asyncio.wait_for(said(client.command(server, COMMAND), text), seconds)
         except TimeoutError:
-            output = "no answer in time"
-        if isinstance(output, str):
-            reasons.append(f"{server.name}: {output}")
+            told = "no answer in time"
+        if isinstance(told, str):
+            reasons.append(f"{server.name}: {told}")
             continue
         try:
-            answer = json.loads(output)
+            answer = json.loads(told[0])
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jarvis.drift.ask import said
+from jarvis.config.openssh import said
 from jarvis.drift.keystone import COMMAND, program
 from jarvis.drift.registered import (
     Account,
@@ -83,9 +83,9 @@ class Cloud:
     def answer(self, *, brief: bool = False) -> dict[str, Any]:
         """What the question on a server prints."""
         text = f"{json.dumps(question(self.registered, 30, brief=brief))}\n{program()}".encode()
-        output = asyncio.run(said(["bash", "-c", COMMAND], text))
-        assert isinstance(output, bytes), output
-        return dict(json.loads(output))
+        told = asyncio.run(said(["bash", "-c", COMMAND], text))
+        assert isinstance(told, tuple), told
+        return dict(json.loads(told[0]))
 
     def well(self) -> bool:
         """Whether a brief question finds nothing."""

@@ -25,11 +25,11 @@ from stacks.cloud import build
 from tests.golden.openapi import Api
 from tests.golden.test_golden import artifacts, environment_of
 from tests.unit.harness import Graph, record
-from tests.unit.test_drift import Servers, servers, warnings, went
+from tests.unit.test_drift import Servers, servers, went
 from tests.unit.test_drift_owners import NOW, OURS, THEN, before, entry, live
 from tests.unit.test_hosts_clock import environment
 
-__all__ = ["servers", "warnings"]
+__all__ = ["servers"]
 
 OPTIONS = Identity(kind="ConfigMap", namespace="openstack", name="glance")
 GLANCE = Identity(kind="Deployment", namespace="openstack", name="glance")

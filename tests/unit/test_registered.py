@@ -16,10 +16,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from jarvis.config import Environment
+from jarvis.config.openssh import said
 from jarvis.core.objects import SEEN
 from jarvis.drift import KEYSTONE, Drift, Kept, Seen, Watch, keystone_source, read_registered
 from jarvis.drift import registered as subject
-from jarvis.drift.ask import Looked, said
+from jarvis.drift.ask import Looked
 from jarvis.drift.keystone import COMMAND, askers, look, program
 from jarvis.drift.registered import (
     Registered,
@@ -302,9 +303,9 @@ def served() -> Iterator[tuple[type[Keystone], str]]:
 
 def asked(url: str, *, brief: bool = False) -> dict[str, Any]:
     text = f"{json.dumps(question(registered(url), 10, brief=brief))}\n{program()}".encode()
-    output = asyncio.run(said(["bash", "-c", COMMAND], text))
-    assert isinstance(output, bytes), output
-    return dict(json.loads(output))
+    told = asyncio.run(said(["bash", "-c", COMMAND], text))
+    assert isinstance(told, tuple), told
+    return dict(json.loads(told[0]))
 
 
 def test_asking_logs_in_and_reads_and_nothing_else(served: tuple[type[Keystone], str]) -> None:
