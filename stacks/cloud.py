@@ -12,25 +12,20 @@ from jarvis.config.rotations import held
 from jarvis.config.settings import check_settings
 from jarvis.core import objects
 from jarvis.core.safety import begin
-from jarvis.drift import KEYSTONE, Drift
+from jarvis.drift import KEYSTONE as SEEN_IN_KEYSTONE
+from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
-from jarvis.openstack.cache import cache_tcp_route
+from jarvis.openstack.build.deploy import ServicesArgs, check_services, image_names, make_services
+from jarvis.openstack.build.platform import Platform, PlatformArgs
+from jarvis.openstack.caching import cache_tcp_routes
+from jarvis.openstack.catalogue import enabled
 from jarvis.openstack.clouds import clouds_yaml
-from jarvis.openstack.glance import (
-    CLIENT,
-    POOL,
-    Glance,
-    GlanceArgs,
-    check_glance,
-    glance_route,
-)
-from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
-from jarvis.openstack.options import read_option_list
-from jarvis.openstack.platform import Platform, PlatformArgs
+from jarvis.openstack.services.keystone import KEYSTONE
+from jarvis.openstack.urls import routes
 from jarvis.stateful import (
     Database,
     DatabaseArgs,
@@ -41,11 +36,12 @@ from jarvis.stateful import (
     database_link,
     queue_link,
 )
-from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage, StorageArgs
+from jarvis.stateful.ceph import Storage, StorageArgs
 from jarvis.stateful.link import cluster_name
 from stacks.access import FOLDER, AccessFile
 
-IMAGES = ("pause", "coredns", "haproxy", "memcached", "keystone", "glance")
+# Images of Kubernetes and the gateway.
+IMAGES = ("pause", "coredns", "haproxy")
 CLOUD = "jarvis"
 
 
@@ -64,6 +60,11 @@ class Cloud:
     registered: pulumi.Output[dict[str, Any]]
 
 
+def images_of(env: Environment) -> list[str]:
+    """The images that a stack of ``env`` needs."""
+    return [*IMAGES, *image_names(env)]
+
+
 def check(env: Environment, artifacts: Artifacts) -> None:
     """Whether ``artifacts`` are those that ``env`` asks for.
 
@@ -75,7 +76,7 @@ def check(env: Environment, artifacts: Artifacts) -> None:
         for tool, wanted in env.versions.model_dump().items()
         if built.get(tool) != wanted
     ]
-    mistakes += [f"  the image {name} is missing" for name in IMAGES if name not in artifacts.images]
+    mistakes += [f"  the image {name} is missing" for name in images_of(env) if name not in artifacts.images]
     if mistakes:
         text = "\n".join(mistakes)
         raise ConfigurationError(
@@ -93,9 +94,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
     check(env, artifacts)
     check_settings(env, artifacts.release)
     begin(env.safety, [server.name for server in env.lost])
-    known = {name: read_option_list(name, artifacts.images[name].path) for name in ("keystone", "glance")}
-    check_keystone(env, known["keystone"])
-    check_glance(env, known["glance"])
+    known = check_services(env, artifacts.images)
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
     seen = await drift.known() if drift else {}
@@ -136,7 +135,6 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         LinkProxiesArgs(env=env, hosts=list(hosts.values()), services=[database_link(env), queue_link(env)]),
     )
     storage = Storage("storage", StorageArgs(hosts=having(ServerRole.STORAGE), env=env), open_to_each_other)
-    routes = [keystone_route(env), glance_route(env)]
     registry = Registry("registry", RegistryArgs(hosts=having(ServerRole.REGISTRY), env=env))
     images = PublishedImages("images", PublishedImagesArgs(images=artifacts.images, registry=registry))
     cluster = KubernetesCluster(
@@ -154,7 +152,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
                 f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
                 for service in links.services
             }
-            | in_cluster_names(env, routes),
+            | in_cluster_names(env, routes(env)),
         ),
     )
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready])
@@ -164,8 +162,8 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             provider=cluster.provider,
             env=env,
             image=images.reference("haproxy"),
-            routes=routes,
-            tcp_routes=[cache_tcp_route(env, "keystone")],
+            routes=routes(env),
+            tcp_routes=cache_tcp_routes(env),
         ),
         in_cluster,
     )
@@ -182,55 +180,36 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             links=links,
             nodes=having(ServerRole.WORKER),
             authorities={"gateway": gateway.authority.certificate},
-            seen={job: one.lines for job, one in seen.get(KEYSTONE, {}).items()},
+            seen={job: one.lines for job, one in seen.get(SEEN_IN_KEYSTONE, {}).items()},
         ),
         in_cluster,
     )
-    keystone = Keystone(
-        "keystone",
-        KeystoneArgs(
+    services = make_services(
+        ServicesArgs(
             platform=platform,
-            image=images.reference("keystone"),
-            cache_image=images.reference("memcached"),
-            known=known["keystone"],
-        ),
-        in_cluster,
+            storage=storage,
+            known=known,
+            reference=images.reference,
+            after=[*cluster.ready, *images.ready, gateway.ready],
+        )
     )
-    pool = Pool("images-pool", PoolArgs(storage=storage, pool=POOL))
-    ceph = CephClient(
-        "glance-ceph",
-        CephClientArgs(
-            storage=storage, client=CLIENT, pools=[pool], rotation=env.rotations.get("glance-ceph", 0)
-        ),
-    )
-    Glance(
-        "glance",
-        GlanceArgs(
-            platform=platform,
-            image=images.reference("glance"),
-            known=known["glance"],
-            administrator=keystone.administrator,
-            ceph=ceph,
-        ),
-        pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready, gateway.ready, ceph]),
-    )
-    settings = env.openstack.keystone
+    keystone, settings = services.keystone, KEYSTONE.settings_in(env)
+    endpoints = {
+        one.keystone.kind: f"{gateway.address_urls[one.name]}{one.keystone.path}" for one in enabled(env)
+    }
 
     def clouds(folder: str) -> pulumi.Output[str]:
         """clouds.yaml beside the gateway's authority, both in ``folder``."""
         text: pulumi.Output[str] = keystone.admin_password.apply(
             lambda password: clouds_yaml(
                 cloud=CLOUD,
-                url=f"{gateway.address_urls['keystone']}/v3",
+                url=endpoints[KEYSTONE.keystone.kind],
                 region=env.openstack.region,
                 username=settings.admin_user,
                 password=password,
                 project=settings.admin_project,
                 authority_file=f"{folder}/gateway.pem",
-                endpoints={
-                    "identity": f"{gateway.address_urls['keystone']}/v3",
-                    "image": gateway.address_urls["glance"],
-                },
+                endpoints=endpoints,
             )
         )
         return pulumi.Output.secret(text)
@@ -242,7 +221,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         kubeconfig=cluster.kubeconfig,
         clouds=clouds(FOLDER),
         gateway_authority=authority,
-        storage={pool.pool: pool.health},
+        storage={name: pool.health for name, pool in services.pools.items()},
         files={
             "kubeconfig": AccessFile(
                 content=lambda _: cluster.kubeconfig, after=[cluster.access.operators_ready]

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.keys import host_key_mistake
-from jarvis.config.openstack import ServiceSettings
 from jarvis.config.server import Server
+from jarvis.config.service import ServiceSettings
 from jarvis.config.types import Place
 from jarvis.config.words import in_words
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.server import ServerRole
+from jarvis.openstack import catalogue
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
@@ -16,15 +17,6 @@ _ONCE = (
     "etcd-authority",
     "gateway",
     "gateway-certificate",
-    "glance-ceph",
-    "glance-database",
-    "glance-queue",
-    "glance-register",
-    "keystone-admin",
-    "keystone-cache",
-    "keystone-cache-certificate",
-    "keystone-database",
-    "keystone-queue",
     "kubernetes-admin",
     "kubernetes-ca",
     "kubernetes-controller-manager",
@@ -59,6 +51,7 @@ _BY_SERVER = {
 def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
     yield from _ONCE
+    yield from catalogue.counters(env)
     for prefix, role in _BY_SERVER.items():
         # The counters of a lost server stay valid.
         for server in env.declared(role):

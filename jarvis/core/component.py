@@ -21,6 +21,7 @@ class Component(pulumi.ComponentResource):
     Args:
         name: logical name, unique for the type in a stack.
         opts: the caller's options.
+        own_token: type token of this one, for a class whose components differ in what they are.
 
     Attributes:
         token: type token without ``jarvis:``.
@@ -36,12 +37,15 @@ class Component(pulumi.ComponentResource):
         if token:
             cls.token = token
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        if not self.token:
+    def __init__(
+        self, name: str, opts: pulumi.ResourceOptions | None = None, *, own_token: str = ""
+    ) -> None:
+        token = own_token or self.token
+        if not token:
             raise TypeError(
                 f"{type(self).__name__} has no type token: class X(Component, token='module:Type')"
             )
-        super().__init__(f"jarvis:{self.token}", name, None, opts)
+        super().__init__(f"jarvis:{token}", name, None, opts)
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:
         """Options of a child resource: this component as parent, and ``options``.

@@ -11,6 +11,7 @@ from jarvis.config.kernel import NEEDED
 from jarvis.core.text import read_beside
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
+from jarvis.openstack import catalogue
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
 
@@ -20,8 +21,6 @@ STAGING = "/var/lib/jarvis/staging"
 # A file with the names of lost servers, which storage and database do not wait for.
 LOST = "/var/lib/jarvis/lost"
 
-# Names in the environment's domain that servers resolve to the virtual address.
-ENDPOINTS = ("api", "identity", "image")
 # Stateful services that each server has a proxy to (jarvis.stateful.link).
 LINKS = ("database", "queue")
 
@@ -86,9 +85,13 @@ def resolved(env: Environment) -> str:
     return f"[Resolve]\nDNS={env.networks.cluster_dns}\nDomains=~{env.networks.cluster_domain}\n"
 
 
-def endpoint_names(env: Environment, endpoints: Sequence[str] = ENDPOINTS) -> list[str]:
-    """Full names of ``endpoints`` in the environment's domain."""
-    return [f"{name}.{env.networks.domain}" for name in endpoints]
+def endpoint_names(env: Environment) -> list[str]:
+    """Full names that servers resolve to the virtual address: of the Kubernetes API and of OpenStack's."""
+    return _full(env, ["api", *catalogue.hosts(env)])
+
+
+def _full(env: Environment, names: Sequence[str]) -> list[str]:
+    return [f"{name}.{env.networks.domain}" for name in names]
 
 
 def hosts_lines(env: Environment, server: Server) -> str:
@@ -104,7 +107,7 @@ def hosts_lines(env: Environment, server: Server) -> str:
         lines.append(f"{nearest.address} registry.{env.networks.domain}")
     # The server gets this file before the holders get a new address: it must name one that answers by then.
     lines.append(f"{env.reach_address} {' '.join(endpoint_names(env))}")
-    lines.append(f"{server.address} {' '.join(endpoint_names(env, LINKS))}")
+    lines.append(f"{server.address} {' '.join(_full(env, LINKS))}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -13,6 +13,7 @@ import pulumi
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.core.text import fill_beside, read_beside
+from jarvis.openstack import catalogue
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
@@ -25,8 +26,6 @@ SCRIPT = "/var/lib/jarvis/bin/pod-network"
 ACCESS = "/var/lib/jarvis/cni/jarvis-access"
 # The HTTP gateway's port in its pods (jarvis.gateway.http).
 GATEWAY_PORT = 8443
-# Ports of Keystone, Glance and memcached.
-API_PORTS = (5000, 9292, 11211)
 # The port of CoreDNS' pods (jarvis.kubernetes.dns).
 DNS_PORT = 5353
 
@@ -97,7 +96,7 @@ def access_rules(env: Environment, server: Server) -> str:
         gateway=GATEWAY_NAMESPACE,
         local=str(env.pod_subnet(server)),
         pods=str(env.networks.pods),
-        apis=", ".join(map(str, API_PORTS)),
+        apis=", ".join(map(str, catalogue.ports(env))),
         dns=str(DNS_PORT),
         https=str(GATEWAY_PORT),
         virtual_address=_either(env.held_addresses),

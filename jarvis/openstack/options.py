@@ -1,134 +1,143 @@
-"""The options that a service has, and whether those it is given are among them.
-
-oslo.config takes options from the environment without a word about those that it does not know. So each is
-held against the list that was made from the service's own code when its image was built
-(``images/options.py``).
-"""
+"""What the processes of a service are told, as pure functions: Jarvis' options, and the operator's."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
+from jarvis.config import Environment
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.types import Option
+from jarvis.config.service import ProcessSettings, ServiceSettings
+from jarvis.openstack.accounts import account_options
+from jarvis.openstack.caching import cache_host, cache_options
+from jarvis.openstack.model import AnyService, Database, Options, Process, Value, Web, authority_file
+from jarvis.openstack.option_list import OptionList, check_options, check_secrets
+from jarvis.openstack.urls import keystone_url
 
-_BOOLEANS = ("true", "false", "1", "0", "yes", "no", "on", "off")
+# What every process is told. Logs go to the container's standard output, as JSON.
+_EVERY: Options = {
+    # Where there is no other place, oslo.log writes to standard output.
+    "DEFAULT.use_stderr": False,
+    "DEFAULT.use_json": True,
+}
+_WEB: Options = {
+    # The gateway says what the client asked for (X-Forwarded-*); it alone reaches the pods.
+    "oslo_middleware.enable_proxy_headers_parsing": True,
+}
+# The service's own part of the queue: by TLS, in queues of which each server has a copy. Both are off by
+# default.
+_QUEUE: Options = {
+    "oslo_messaging_rabbit.ssl": True,
+    "oslo_messaging_rabbit.ssl_ca_file": authority_file("queue"),
+    "oslo_messaging_rabbit.rabbit_quorum_queue": True,
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class OptionList:
-    """The options of one service.
+def _database(database: Database) -> Options:
+    return {
+        # Fewer connections than requests at once would queue; the database takes 1000 in all.
+        f"{database.group}.max_pool_size": 5,
+        f"{database.group}.max_overflow": 10,
+        # Without the database a request is answered with 503 at once (images/openstack/answering.py). By
+        # default a process would try its first connection again and again, and hold its clients up.
+        f"{database.group}.max_retries": 0,
+    }
 
-    - ``groups``: what is known of an option, by group and by name.
-    - ``renamed``: ``group.new`` by ``group.old``; old names do nothing in the environment.
+
+def own_options(service: AnyService, process: str, env: Environment) -> dict[str, Value]:
+    """What Jarvis tells a process in the open, where the operator says nothing else.
+
+    Args:
+        service: the service.
+        process: name of its process.
+        env: the environment.
     """
-
-    groups: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    renamed: Mapping[str, str]
-
-    def secret(self, name: str) -> bool:
-        """Whether the service calls its option ``name`` (``group.option``) a secret."""
-        group, _, option = name.partition(".")
-        return bool(self.groups.get(group, {}).get(option, {}).get("secret"))
-
-    def mistakes(self, options: Mapping[str, Option]) -> Iterator[str]:
-        """One sentence for each of ``options`` (by ``group.option``) that the service would not heed."""
-        for name, value in options.items():
-            group, _, option = name.partition(".")
-            if name in self.renamed:
-                yield f"{name} is now called {self.renamed[name]}"
-            elif group not in self.groups:
-                yield f"{name}: there is no group {group}{_near(group, self.groups)}"
-            elif option not in self.groups[group]:
-                known = [f"{each}.{one}" for each, names in self.groups.items() for one in names]
-                yield f"{name}: there is no such option{_near(name, known)}"
-            else:
-                yield from _value_mistakes(name, value, self.groups[group][option])
-
-
-def _near(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; the closest is {close[0]}" if close else ""
+    about = service.processes[process]
+    found: dict[str, Value] = dict(_EVERY)
+    if isinstance(about, Web):
+        found |= _WEB
+    for database in service.databases_of(about):
+        found |= _database(database)
+    if service.queues_of(about):
+        found |= _QUEUE
+    if service.cached is not None:
+        found |= cache_options(cache_host(env, service.name), service.cached)
+    found |= service.options(service.context(env))
+    found |= about.options
+    return found | account_options(
+        service=service.name,
+        kind=service.keystone.kind,
+        url=keystone_url(env),
+        region=env.openstack.region,
+        authority=authority_file("gateway"),
+        rotation=env.rotations.get(f"{service.name}-register", 0),
+        groups=service.keystone.password_groups,
+    )
 
 
-def _value_mistakes(name: str, value: Option, about: Mapping[str, Any]) -> Iterator[str]:
-    text = str(value)
-    if about.get("multi"):
-        yield f"{name}: a multi-valued option cannot be set by the environment (oslo.config takes it apart)"
-    elif about.get("type") == "integer value":
-        if isinstance(value, bool) or not text.lstrip("-").isdigit():
-            yield f"{name}: {text!r} is not a whole number"
-            return
-        low, high = about.get("min"), about.get("max")
-        if (low is not None and int(text) < low) or (high is not None and int(text) > high):
-            yield f"{name}: {text} is not between {_limit(low)} and {_limit(high)}"
-    elif about.get("type") == "boolean value" and text.lower() not in _BOOLEANS:
-        yield f"{name}: {text!r} is not true or false"
-    elif about.get("choices") and text not in [str(choice) for choice in about["choices"]]:
-        yield f"{name}: {text!r} is none of {', '.join(map(str, about['choices']))}"
-
-
-def _limit(value: Any) -> str:
-    return "any" if value is None else str(value)
-
-
-def read_option_list(service: str, layout: str) -> OptionList:
-    """The list in the image at ``layout`` (an OCI layout made by ``images``).
-
-    Raises ``ConfigurationError`` where it is missing or of another form.
-    """
-    file = Path(layout) / "options.json"
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        return OptionList(groups=document["groups"], renamed=document["renamed"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(
-            f"the image of {service} has no list of options: {file}; build it again with: make artifacts"
-        ) from None
-
-
-def check_secrets(service: str, known: OptionList, options: Iterable[str], secret: Iterable[str]) -> None:
-    """Whether the operator's ``options`` are those that show in the open, and the ``secret`` ones are not.
-
-    Raises ``ConfigurationError`` with every option that is in the wrong place, and what to type. No value is
-    told.
-    """
-    lines = [
-        f"  openstack.{service}.options.{name} is a secret, and would be readable in the configuration, in"
-        " previews and in the state: remove it there, and type\n"
-        f"    pulumi config set --secret --path '{secret_path(service, name)}'"
-        for name in options
-        if known.secret(name)
+def secret_names(service: AnyService, about: Process[AnyService]) -> list[str]:
+    """The options of a process of ``service`` that hold a secret of Jarvis', or the pod's own address."""
+    return [
+        *(one.option for one in service.databases_of(about)),
+        *(one.option for one in service.queues_of(about)),
+        *(f"{group}.password" for group in service.keystone.password_groups),
+        *about.addressed,
     ]
-    lines += [
-        f"  openstack.{service}.secret_options.{name} is no secret of {service}'s: it belongs in options"
-        for name in secret
-        if not known.secret(name) and not list(known.mistakes({name: ""}))
-    ]
-    if lines:
-        text = "\n".join(lines)
+
+
+def plain_options(service: AnyService, process: str, env: Environment, known: OptionList) -> dict[str, Value]:
+    """The plain options of a process: Jarvis' own, and the operator's, which win.
+
+    Args:
+        service: the service.
+        process: name of its process.
+        env: the environment.
+        known: the options that the service has.
+
+    Raises:
+        ConfigurationError: options that the service does not know, all at once; a secret one that Jarvis
+            sets; a secret that stands in the open.
+    """
+    secret = secret_names(service, service.processes[process])
+    settings = service.settings_in(env)
+    merged = own_options(service, process, env)
+    for field, part in _given(service, process, settings):
+        name = f"{service.name}{field}"
+        _refuse_taken(name, secret, [*part.options, *part.secret_options])
+        check_secrets(name, known, part.options, part.secret_options)
+        check_options(name, known, dict.fromkeys(part.secret_options, ""), "secret_options")
+        merged |= part.options
+    check_options(service.name, known, {**merged, **dict.fromkeys(secret, "")})
+    return merged
+
+
+def operator_secrets(service: AnyService, process: str, env: Environment) -> dict[str, str]:
+    """The operator's secret options of a process of ``service``, in the clear."""
+    return {
+        name: text.get_secret_value()
+        for _, part in _given(service, process, service.settings_in(env))
+        for name, text in part.secret_options.items()
+    }
+
+
+def check_service(service: AnyService, env: Environment, known: OptionList) -> None:
+    """Whether ``service`` heeds all its options, before there is any resource.
+
+    Raises:
+        ConfigurationError: see ``plain_options``.
+    """
+    for process in service.processes:
+        plain_options(service, process, env, known)
+
+
+def _given(service: AnyService, process: str, settings: ServiceSettings) -> list[tuple[str, ProcessSettings]]:
+    """The operator's settings for a process, by the field below the service's: those of all processes first."""
+    own = service.settings_of(process, settings)
+    return [("", settings), *([(f".{process}", own)] if own is not settings else [])]
+
+
+def _refuse_taken(name: str, secret: Iterable[str], given: Iterable[str]) -> None:
+    taken = sorted(set(secret) & set(given))
+    if taken:
         raise ConfigurationError(
-            f"options of {service} are not where they belong; nothing has been changed:\n{text}"
-        )
-
-
-def secret_path(service: str, name: str) -> str:
-    """Where ``pulumi config set --path`` puts the secret option ``name`` of ``service``."""
-    return f'jarvis:environment.openstack.{service}.secret_options["{name}"]'
-
-
-def check_options(
-    service: str, known: OptionList, options: Mapping[str, Option], field: str = "options"
-) -> None:
-    """Raises ``ConfigurationError`` with every mistake in ``options``, which stand in ``field``, at once."""
-    found = list(known.mistakes(options))
-    if found:
-        lines = "\n".join(f"  openstack.{service}.{field}.{mistake}" for mistake in found)
-        raise ConfigurationError(
-            f"{service} would not heed these options; nothing has been changed:\n{lines}"
+            f"openstack.{name}: {', '.join(taken)} is secret and set by Jarvis; remove it"
         )

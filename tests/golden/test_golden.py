@@ -23,6 +23,7 @@ from jarvis.hosts import base
 from jarvis.hosts.firewall import SSH_BURST
 from jarvis.remote.local import COMMAND
 from stacks.cloud import IMAGES, build
+from jarvis.openstack.catalogue import CATALOGUE
 from tests.golden.openapi import Api
 from tests.unit.harness import Graph, Registered, record
 
@@ -47,7 +48,7 @@ def artifacts() -> Artifacts:
             size=1,
             versions={"kubernetes": "1.37.2", "etcd": "3.6.16", "containerd": "2.4.2"},
         ),
-        images={name: Image(path=str(layout), digest=f"sha256:{'1' * 64}", recipe=name) for name in IMAGES},
+        images={name: Image(path=str(layout), digest=f"sha256:{'1' * 64}", recipe=name) for name in [*IMAGES, "memcached", *(one.name for one in CATALOGUE)]},
     )
 
 

@@ -14,14 +14,11 @@ from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.core.safety import guard
+from jarvis.openstack.model import AUTHORITIES
 from jarvis.stateful import Database, Link, LinkArgs, LinkProxies, Queue
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
-
-# The ConfigMap of certificates of authorities, and the folder in which every pod finds them.
-AUTHORITIES = "authorities"
-AUTHORITIES_FOLDER = "/etc/jarvis/authorities"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,3 @@ class Platform(Component, token="openstack:Platform"):
             opts=self.in_cluster(args.provider, depends_on=[namespace]),
         )
         self.register_outputs({})
-
-    def authority_file(self, name: str) -> str:
-        """Where a pod finds the certificate of the authority called ``name``."""
-        return f"{AUTHORITIES_FOLDER}/{name}.pem"

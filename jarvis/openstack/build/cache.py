@@ -8,8 +8,6 @@ from typing import Any
 
 import pulumi
 
-from jarvis.config import Environment
-from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import (
@@ -23,58 +21,19 @@ from jarvis.core.pods import (
     spread_over_servers,
 )
 from jarvis.core.tls import OPENSSL_CIPHERS
-from jarvis.gateway import TcpRoute, gateway_host
-from jarvis.openstack.config import encoded
-from jarvis.openstack.platform import Platform
+from jarvis.gateway import gateway_host
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.caching import FOLDER, NUMBERS, cache_host, cache_name
+from jarvis.openstack.catalogue import CACHE_PORT as PORT
+from jarvis.openstack.configuration import encoded
 from jarvis.pki import Authority, AuthorityArgs, Certificate, CertificateArgs
 
-PORT = 11211
 # User and group of the image (images/memcached/recipe.toml).
 USER = 42428
 # MiB of what is kept; some tokens, users and projects of a few KiB each.
 SIZE_MIB = 64
-# Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
-# not reach the cache at that moment, others go by what was there for so long.
-KEPT_SECONDS = 30
 _COMPONENT = "cache"
 _NUMBER = "jarvis.internal/cache"
-# The second is asked while the first is away.
-NUMBERS = (1, 2)
-# Where a pod of the service has its certificate, and memcached its own.
-FOLDER = "/etc/jarvis/cache"
-
-
-def cache_name(service: str) -> str:
-    """The name of the Service of Kubernetes that leads to the cache of ``service``."""
-    return f"{service}-{_COMPONENT}"
-
-
-def cache_host(env: Environment, service: str) -> str:
-    """The name by which pods reach the cache of ``service``, by the gateway (see ``cache_tcp_route``)."""
-    return f"{cache_name(service)}.{env.openstack.namespace}.svc.{env.networks.cluster_domain}"
-
-
-def cache_tcp_route(env: Environment, service: str) -> TcpRoute:
-    """The way to the cache of ``service``. Its client waits 3 s for each answer, in each of a dozen parts of
-    Keystone: it must be told at once when the cache has gone."""
-    name = cache_name(service)
-    services = [f"{name}-{number}.{env.openstack.namespace}" for number in NUMBERS]
-    return TcpRoute(name=name, port=PORT, services=services)
-
-
-def cache_options(host: str) -> dict[str, Option]:
-    """How a service uses the cache at ``host``, by ``group.option`` of oslo.cache."""
-    return {
-        "cache.enabled": True,
-        # The backend that goes on without its cache when that is away, and the only such one that knows TLS.
-        "cache.backend": "oslo_cache.memcache_pool",
-        "cache.memcache_servers": f"{host}:{PORT}",
-        "cache.expiration_time": KEPT_SECONDS,
-        "cache.tls_enabled": True,
-        "cache.tls_cafile": f"{FOLDER}/ca.pem",
-        "cache.tls_certfile": f"{FOLDER}/client.pem",
-        "cache.tls_keyfile": f"{FOLDER}/client.key",
-    }
 
 
 @dataclass(frozen=True, kw_only=True)

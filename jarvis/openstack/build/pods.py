@@ -18,16 +18,11 @@ from jarvis.core.pods import (
     selector,
     spread_over_servers,
 )
-from jarvis.openstack.platform import AUTHORITIES, AUTHORITIES_FOLDER
+from jarvis.openstack.model import AUTHORITIES, AUTHORITIES_FOLDER, DRAIN
 
-# User and group of each service's image (images/*/recipe.toml).
-USERS: Mapping[str, int] = {"keystone": 42424, "glance": 42427}
 # Seconds that a pod which is to stop serves on, until every gateway has seen in DNS that it goes (they ask
 # every second, and keep what vanished for two more).
 GOODBYE = 8
-# Seconds after that for requests under way, where a service says nothing else; the gateway waits no longer
-# for an answer.
-DRAIN = 60
 # Seconds without a byte of a request's body after which it is given up, as in the gateway (timeout client).
 PAUSE = 60
 # The variable that has a pod's own address.
@@ -47,44 +42,29 @@ _SERVER_LINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What the containers of a service may use of memory at most, in MiB.
-
-    - ``fixed``: uWSGI's master, and files that were read or written. ``process``: one worker process that
-      serves. ``thread``: what one request adds while it is served.
-    - ``task``: a Job, which runs one command.
-
-    The defaults are for Keystone 30 and Glance 33, measured in a container at rest and under load
-    (docs/decisions/029-threads.md).
-    """
-
-    fixed: int = 256
-    process: int = 176
-    thread: int = 16
-    task: int = 512
-
-    def serving(self, *, processes: int, threads: int) -> int:
-        """The limit of a pod that serves with so many processes, of so many threads each."""
-        return self.fixed + processes * (self.process + threads * self.thread)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PodArgs:
-    """What the pods of one service have in common.
+    """What the pods of one process of a service have in common with Jobs that have its options.
 
-    - ``service``: its name. ``image``: reference of its image.
-    - ``config_maps``, ``secrets``: names of those that become the environment.
-    - ``folders``: names of Secrets by the path where their keys are files.
-    - ``scratch``: GiB of space by the path of a folder for files that go with the pod.
-    - ``addressed``: variables in which ``$(POD_ADDRESS)`` is the pod's address.
-    - ``memory_mib``: what a container may use at most; half of it is set aside.
-    - ``account``: the service account by whose token it speaks to Kubernetes; most have none.
+    Attributes:
+        service: name of the service.
+        user: user and group of its image.
+        image: reference of the image.
+        config_maps: names of ConfigMaps that become the environment.
+        secrets: names of Secrets that become the environment.
+        files: names of ConfigMaps by the path of the folder where their keys are files.
+        folders: names of Secrets, likewise.
+        scratch: GiB of space by the path of a folder for files that go with the pod.
+        addressed: variables in which ``$(POD_ADDRESS)`` is the pod's address.
+        memory_mib: most memory of a container; half of it is set aside.
+        account: the service account by whose token it speaks to Kubernetes; most have none.
     """
 
     service: str
+    user: int
     image: pulumi.Input[str]
-    config_maps: Sequence[str]
-    secrets: Sequence[str]
+    config_maps: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     scratch: Mapping[str, int] = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
@@ -95,9 +75,15 @@ class PodArgs:
 def uwsgi_command(
     *, module: str, port: int, processes: int, threads: int = 1, drain: int = DRAIN
 ) -> list[str]:
-    """uWSGI for the WSGI application ``module`` on ``port``, all in flags: it shares the environment.
+    """uWSGI's command line. All is in flags: it shares the environment with the service.
 
-    ``threads``: requests at once of one process. ``drain``: seconds for those under way at its end."""
+    Args:
+        module: the WSGI application.
+        port: TCP port.
+        processes: worker processes.
+        threads: requests at once of one process.
+        drain: seconds for requests under way at its end.
+    """
     return [
         "uwsgi",
         f"--http-socket=:{port}",
@@ -142,6 +128,7 @@ def uwsgi_command(
 def web_template(
     args: PodArgs,
     *,
+    component: str = "api",
     command: Sequence[str],
     port: int,
     health: str,
@@ -149,9 +136,18 @@ def web_template(
     drain: int = DRAIN,
     patience: int = 1,
 ) -> dict[str, Any]:
-    """The pods that serve HTTP on ``port``. ``health``: a path that answers 200. ``revision``: a new value
-    replaces the pods, one by one. ``drain``: seconds that requests under way have. ``patience``: of the
-    environment."""
+    """The pods of a process that serves HTTP.
+
+    Args:
+        args: what they have.
+        component: the process's name in their labels.
+        command: what runs.
+        port: TCP port.
+        health: a path that answers 200.
+        revision: a new value replaces the pods, one by one.
+        drain: seconds that requests under way have.
+        patience: of the environment.
+    """
 
     def probe(period: int, failures: int, seconds: int) -> dict[str, Any]:
         return {
@@ -161,8 +157,7 @@ def web_template(
             "timeoutSeconds": seconds,
         }
 
-    container = _container(args, args.service, command)
-    container |= {
+    serving = {
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
         "startupProbe": probe(1, 120, 2),
         "readinessProbe": probe(3, 3, 5),
@@ -170,17 +165,64 @@ def web_template(
         "livenessProbe": probe(10, 6, 10),
         "lifecycle": {"preStop": {"sleep": {"seconds": GOODBYE}}},
     }
-    component = selector(args.service, "api")
+    return _lasting(args, component, command, serving, revision, GOODBYE + drain + 5, patience)
+
+
+def worker_template(
+    args: PodArgs,
+    *,
+    component: str,
+    command: Sequence[str],
+    probe: Sequence[str],
+    revision: pulumi.Input[str],
+    drain: int = DRAIN,
+    patience: int = 1,
+) -> dict[str, Any]:
+    """The pods of a process that takes its work from the queue or the clock.
+
+    Args:
+        args: what they have.
+        component: the process's name in their labels.
+        command: what runs.
+        probe: a command that ends with 0 while it works.
+        revision: a new value replaces the pods, one by one.
+        drain: seconds that work under way has.
+        patience: of the environment.
+    """
+
+    def execute(period: int, failures: int) -> dict[str, Any]:
+        return {
+            "exec": {"command": list(probe)},
+            "periodSeconds": period,
+            "failureThreshold": failures,
+            "timeoutSeconds": 10,
+        }
+
+    working = {"startupProbe": execute(2, 120), "livenessProbe": execute(20, 6)}
+    return _lasting(args, component, command, working, revision, drain + 5, patience)
+
+
+def _lasting(
+    args: PodArgs,
+    component: str,
+    command: Sequence[str],
+    more: Mapping[str, Any],
+    revision: pulumi.Input[str],
+    seconds: int,
+    patience: int,
+) -> dict[str, Any]:
+    """Pods that run until they are told to end, and have ``seconds`` for that."""
+    container = _container(args, args.service, command) | more
     template = {
         "metadata": {
-            "labels": labels(args.service, "api", "openstack"),
+            "labels": labels(args.service, component, "openstack"),
             "annotations": {"jarvis.internal/revision": revision},
         },
         "spec": {
             **_pod(args, container),
-            "terminationGracePeriodSeconds": GOODBYE + drain + 5,
+            "terminationGracePeriodSeconds": seconds,
             "tolerations": leave_lost_servers(),
-            "topologySpreadConstraints": spread_over_servers(component),
+            "topologySpreadConstraints": spread_over_servers(selector(args.service, component)),
         },
     }
     return patient(template, patience)
@@ -197,10 +239,17 @@ def job_template(
     revision: pulumi.Input[str] | None,
     seen: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The pod that runs ``command`` once.
+    """The pod that runs a command once.
 
-    ``variables`` add to its environment, and so do ``secrets``: a Secret and a key in it, by variable.
-    ``scripts``: a ConfigMap that it finds in ``SCRIPTS_FOLDER``. ``seen``: lines that a preview shows.
+    Args:
+        args: what it has.
+        task: its name in labels.
+        command: what runs.
+        variables: added to its environment.
+        secrets: likewise, each a Secret and a key in it.
+        scripts: a ConfigMap that it finds in ``SCRIPTS_FOLDER``.
+        revision: a new value makes another pod.
+        seen: lines that a preview shows.
     """
     container = _container(args, task, command)
     container["env"] += [{"name": key, "value": text} for key, text in variables.items()]
@@ -234,6 +283,7 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
         {"name": secret, "secret": {"secretName": secret, "defaultMode": 0o440}}
         for secret in args.folders.values()
     ]
+    folders += [{"name": name, "configMap": {"name": name}} for name in args.files.values()]
     scratch = [
         {"name": _volume(path), "emptyDir": {"sizeLimit": f"{gib}Gi"}} for path, gib in args.scratch.items()
     ]
@@ -242,7 +292,7 @@ def _pod(args: PodArgs, container: dict[str, Any]) -> dict[str, Any]:
         **({} if args.account is None else {"serviceAccountName": args.account}),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": restricted_pod(USERS[args.service]),
+        "securityContext": restricted_pod(args.user),
         # Kubernetes keeps no empty list, and after a refresh one would look like a change.
         "containers": [{key: value for key, value in container.items() if value != []}],
         "volumes": [
@@ -266,7 +316,8 @@ def _account_volume() -> dict[str, Any]:
 def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, Any]:
     sources = [{"configMapRef": {"name": each}} for each in args.config_maps]
     sources += [{"secretRef": {"name": each}} for each in args.secrets]
-    folders = [{"name": secret, "mountPath": path, "readOnly": True} for path, secret in args.folders.items()]
+    mounted = {**args.folders, **args.files}
+    folders = [{"name": name, "mountPath": path, "readOnly": True} for path, name in mounted.items()]
     scratch = [{"name": _volume(path), "mountPath": path} for path in args.scratch]
     account = (
         [] if args.account is None else [{"name": "account", "mountPath": ACCOUNT_FOLDER, "readOnly": True}]

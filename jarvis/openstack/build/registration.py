@@ -9,25 +9,18 @@ from typing import Any
 
 import pulumi
 
-from jarvis.config.types import Option
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels
 from jarvis.core.text import read_beside
-from jarvis.openstack.config import encoded
-from jarvis.openstack.jobs import Task, TaskArgs
-from jarvis.openstack.platform import Platform
-from jarvis.openstack.pods import SCRIPTS_FOLDER, PodArgs
+from jarvis.openstack.accounts import PROJECT, ROLE, account
+from jarvis.openstack.build.jobs import Task, TaskArgs
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.build.pods import SCRIPTS_FOLDER, PodArgs
+from jarvis.openstack.configuration import encoded
+from jarvis.openstack.model import authority_file
 from jarvis.pki import Password, PasswordArgs
 
-# Where services' accounts are, and the role that lets them check the tokens of others and no more.
-PROJECT = "service"
-DOMAIN = "Default"
-ROLE = "service"
-# Seconds after which a service gives up a question to Keystone: of a gateway that lost its power nothing more
-# is heard, and services wait for ever by default. A validation takes a tenth of a second, and seconds where a
-# server has just come back and all its processes start at once.
-ANSWER_SECONDS = 10
 _SCRIPT = "register.py"
 _KEY = "password"
 
@@ -45,61 +38,18 @@ class Administrator:
     ready: Sequence[pulumi.Resource]
 
 
-def account(service: str, rotation: int) -> str:
-    """The account of ``service`` after ``rotation`` rotations."""
-    return f"{service}-2" if rotation % 2 else service
-
-
-def account_options(
-    *, service: str, kind: str, url: str, region: str, authority_file: str, rotation: int, limits: bool
-) -> dict[str, Option]:
-    """How ``service`` is told to check the tokens of others at the Keystone at ``url`` by its account, whose
-    password comes by itself (``account_secrets``). ``limits``: whether it asks there for its limits too."""
-    login: dict[str, Option] = {
-        "auth_type": "password",
-        "auth_url": url,
-        "cafile": authority_file,
-        "region_name": region,
-        "username": account(service, rotation),
-        "user_domain_name": DOMAIN,
-        "project_name": PROJECT,
-        "project_domain_name": DOMAIN,
-    }
-    options: dict[str, Option] = {f"keystone_authtoken.{name}": value for name, value in login.items()}
-    options |= {
-        "keystone_authtoken.www_authenticate_uri": url,
-        "keystone_authtoken.service_type": kind,
-        # Of the whole answer, whatever the name says (keystonemiddleware gives it to its session).
-        "keystone_authtoken.http_connect_timeout": ANSWER_SECONDS,
-        # The default lets every user pose as a service.
-        "keystone_authtoken.service_token_roles_required": True,
-    }
-    if limits:
-        options |= {f"oslo_limit.{name}": value for name, value in login.items()}
-        options |= {
-            "oslo_limit.timeout": ANSWER_SECONDS,
-            "oslo_limit.endpoint_service_type": kind,
-            "oslo_limit.endpoint_region_name": region,
-        }
-    return options
-
-
-def account_secrets(limits: bool) -> list[str]:
-    """The options that have the account's password."""
-    return ["keystone_authtoken.password", *(["oslo_limit.password"] if limits else [])]
-
-
 @dataclass(frozen=True, kw_only=True)
 class RegistrationArgs:
     """What is registered.
 
-    - ``service``: its name. ``image``: reference of its image, in which the script runs.
+    - ``service``: its name. ``user``, ``image``: of its image, in which the script runs.
     - ``kind``: its type in the catalogue, such as ``image``. ``url``: its endpoint for everybody.
     - ``limits``: what each project may have at most, by name.
     - ``rotation``: of its account; raised by one, never by more, to make it anew."""
 
     platform: Platform
     service: str
+    user: int
     image: pulumi.Input[str]
     administrator: Administrator
     kind: str
@@ -209,12 +159,12 @@ def _register(
         name,
         TaskArgs(
             platform=platform,
-            pod=PodArgs(service=args.service, image=args.image, config_maps=[], secrets=[], memory_mib=128),
+            pod=PodArgs(service=args.service, user=args.user, image=args.image, memory_mib=128),
             task="register",
             command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
             variables={
                 "OS_AUTH_URL": who.url,
-                "OS_CACERT": platform.authority_file("gateway"),
+                "OS_CACERT": authority_file("gateway"),
                 "OS_USERNAME": who.user,
                 "OS_PROJECT_NAME": who.project,
                 "REGISTER_NAME": args.service,

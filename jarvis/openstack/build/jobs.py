@@ -10,8 +10,8 @@ import pulumi
 from jarvis.core import objects
 from jarvis.core.component import merged
 from jarvis.core.pods import labels
-from jarvis.openstack.platform import Platform
-from jarvis.openstack.pods import PATIENCE, PodArgs, job_template
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.build.pods import PATIENCE, PodArgs, job_template
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,44 +7,28 @@ docs/decisions/020-key-rotation.md.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pulumi
 
-from jarvis.config.openstack import RotationSchedule
+from jarvis.config.service import RotationSchedule
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import labels
 from jarvis.core.safety import guard
 from jarvis.core.text import read_beside
-from jarvis.openstack.jobs import Task, TaskArgs
-from jarvis.openstack.platform import Platform
-from jarvis.openstack.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_template
+from jarvis.openstack.build.jobs import Task, TaskArgs
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.build.pods import ACCOUNT_FOLDER, SCRIPTS_FOLDER, PodArgs, job_template
+from jarvis.openstack.rings import SCHEDULES
 
-# Cron's notation, UTC, and the shortest time between two, in seconds.
-SCHEDULES: Mapping[RotationSchedule, tuple[str, int]] = {
-    "daily": ("17 3 * * *", 86_400),
-    "weekly": ("17 3 * * 0", 7 * 86_400),
-    "monthly": ("17 3 1 * *", 28 * 86_400),
-}
 # Seconds until every pod has a changed Secret: kubelet looks at a pod's volumes every 60 s and up to half of
 # that more (kubelet's syncFrequency and its jitter), and then some.
 SETTLE = 120
 # Seconds after which a rotation that does not succeed is given up; the next one is due later than that.
 _PATIENCE = 3600
 _SCRIPT = "rotate_keys.py"
-
-
-def max_active_keys(*, expiration: int, allow_expired_window: int, rotation: int) -> int:
-    """How many keys there must be for a token to be read as long as it may be: the formula of Keystone's
-    documentation ("Fernet - Frequently Asked Questions"), all in seconds.
-
-    ``expiration``: a token's life. ``allow_expired_window``: how long after it a service may still read it.
-    ``rotation``: the shortest time between two rotations.
-    """
-    return math.ceil((expiration + allow_expired_window) / rotation) + 2
 
 
 @dataclass(frozen=True, kw_only=True)

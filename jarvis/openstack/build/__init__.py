@@ -1,0 +1,1 @@
+"""The components that make resources of services: data in, objects of Kubernetes and accounts out."""

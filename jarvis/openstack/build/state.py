@@ -1,0 +1,93 @@
+"""What a service has in the database and in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from jarvis.core.component import Component
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.model import AnyService, Process, authority_file
+from jarvis.stateful import (
+    Account,
+    AccountArgs,
+    Grant,
+    GrantArgs,
+    QueueAccount,
+    QueueAccountArgs,
+    Schema,
+    SchemaArgs,
+)
+from jarvis.stateful.database.mariadb import database_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The databases and virtual hosts of a service.
+
+    Attributes:
+        service: the service.
+        accounts: in the database, by the database's name; each sees that one database.
+        grants: likewise; after a grant the account may use its database.
+        queues: by the virtual host's name.
+    """
+
+    service: AnyService
+    accounts: Mapping[str, Account]
+    grants: Mapping[str, Grant]
+    queues: Mapping[str, QueueAccount]
+
+    def secrets(self, process: Process[AnyService], platform: Platform) -> dict[str, pulumi.Output[str]]:
+        """The URLs that ``process`` is told, by ``group.option``."""
+        found = {
+            one.option: self.accounts[one.name].password.apply(
+                lambda password, name=one.name: database_url(
+                    user=name,
+                    password=password,
+                    host=platform.database.host,
+                    database=name,
+                    authority=authority_file("database"),
+                )
+            )
+            for one in self.service.databases_of(process)
+        }
+        return found | {one.option: self.queues[one.name].url for one in self.service.queues_of(process)}
+
+    def key(self, process: Process[AnyService]) -> pulumi.Output[str]:
+        """A generated secret that ``process`` knows; empty where it knows none."""
+        known = [self.accounts[one.name].password for one in self.service.databases_of(process)]
+        known += [self.queues[one.name].url for one in self.service.queues_of(process)]
+        return known[0] if known else pulumi.Output.from_input("")
+
+
+def make_state(owner: Component, service: AnyService, platform: Platform) -> State:
+    """Makes the databases and virtual hosts of ``service`` as children of ``owner``."""
+    env, database = platform.env, platform.database
+    accounts: dict[str, Account] = {}
+    grants: dict[str, Grant] = {}
+    for one in service.databases:
+        schema = Schema(
+            f"{one.resource}-schema", SchemaArgs(database=database, schema=one.name), owner.child()
+        )
+        counter = f"{one.resource}-database"
+        accounts[one.name] = Account(
+            counter,
+            AccountArgs(database=database, user=one.name, rotation=env.rotations.get(counter, 0)),
+            owner.child(),
+        )
+        grants[one.name] = Grant(
+            f"{one.resource}-grant", GrantArgs(account=accounts[one.name], schema=schema), owner.child()
+        )
+    queues = {
+        one.name: QueueAccount(
+            f"{one.name}-queue",
+            QueueAccountArgs(
+                queue=platform.queue, service=one.name, rotation=env.rotations.get(f"{one.name}-queue", 0)
+            ),
+            owner.child(),
+        )
+        for one in service.queues
+    }
+    return State(service=service, accounts=accounts, grants=grants, queues=queues)

@@ -1,0 +1,48 @@
+"""All services of OpenStack that there are, and what follows from the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from jarvis.openstack.model import AnyService
+from jarvis.openstack.services.glance import GLANCE
+from jarvis.openstack.services.keystone import KEYSTONE
+
+if TYPE_CHECKING:
+    from jarvis.config.environment import Environment
+
+# In the order in which they need each other.
+CATALOGUE: tuple[AnyService, ...] = (KEYSTONE, GLANCE)
+# TCP port of memcached in its pods.
+CACHE_PORT = 11211
+
+
+def enabled(env: Environment) -> list[AnyService]:
+    """The services that ``env`` has, in the catalogue's order."""
+    return list(CATALOGUE)
+
+
+def hosts(env: Environment) -> list[str]:
+    """The names in the environment's domain by which the gateway serves them."""
+    return [web.host for one in enabled(env) for _, web in one.webs() if web.host]
+
+
+def ports(env: Environment) -> list[int]:
+    """TCP ports of the services' pods, and of their caches."""
+    found = [web.port for one in enabled(env) for _, web in one.webs()]
+    return [*found, *([CACHE_PORT] if any(one.cached is not None for one in enabled(env)) else [])]
+
+
+def counters(env: Environment) -> Iterator[str]:
+    """The names of the services' secrets that ``rotations`` may count."""
+    for one in enabled(env):
+        yield from (f"{each.resource}-database" for each in one.databases)
+        yield from (f"{each.name}-queue" for each in one.queues)
+        yield from (f"{each.client}-ceph" for each in one.ceph)
+        if one.keystone.account:
+            yield f"{one.name}-register"
+        else:
+            yield f"{one.name}-admin"
+        if one.cached is not None:
+            yield from (f"{one.name}-cache", f"{one.name}-cache-certificate")

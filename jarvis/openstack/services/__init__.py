@@ -1,0 +1,1 @@
+"""What each service of OpenStack is, one file each; the catalogue has all of them."""

@@ -1,0 +1,56 @@
+"""Where clients find services: by name, through the gateway."""
+
+from __future__ import annotations
+
+from jarvis.config import Environment
+from jarvis.gateway import Route
+from jarvis.gateway.http import route_url
+from jarvis.openstack.catalogue import enabled
+from jarvis.openstack.model import AnyService, Web
+from jarvis.openstack.services.keystone import KEYSTONE
+
+
+def service_url(env: Environment, service: AnyService) -> str:
+    """The URL of ``service`` in the catalogue of endpoints."""
+    _, web = next(service.webs())
+    return f"{route_url(env, _host(env, web.host))}{service.keystone.path}"
+
+
+def keystone_url(env: Environment) -> str:
+    """The URL of Keystone, ``/v3`` included."""
+    return service_url(env, KEYSTONE)
+
+
+def route(env: Environment, service: AnyService, known_as: str, web: Web[AnyService]) -> Route:
+    """The gateway's route to a process.
+
+    Args:
+        env: the environment.
+        service: its service.
+        known_as: the name of its objects.
+        web: the process.
+    """
+    return Route(
+        name=known_as,
+        host=_host(env, web.host),
+        service=f"{known_as}.{env.openstack.namespace}",
+        health=web.health,
+        requests=service.settings_in(env).at_once,
+        patience=web.patience,
+        whole=web.whole,
+        self_links=web.self_links,
+    )
+
+
+def routes(env: Environment) -> list[Route]:
+    """The gateway's routes to all services of ``env``."""
+    return [
+        route(env, service, known_as, web)
+        for service in enabled(env)
+        for known_as, web in service.webs()
+        if web.host
+    ]
+
+
+def _host(env: Environment, name: str) -> str:
+    return f"{name}.{env.networks.domain}"
