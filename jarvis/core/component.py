@@ -37,9 +37,7 @@ class Component(pulumi.ComponentResource):
         if token:
             cls.token = token
 
-    def __init__(
-        self, name: str, opts: pulumi.ResourceOptions | None = None, *, own_token: str = ""
-    ) -> None:
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, *, own_token: str = "") -> None:
         token = own_token or self.token
         if not token:
             raise TypeError(

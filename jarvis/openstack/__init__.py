@@ -7,4 +7,4 @@
 
 # The configuration has a section for each service and so imports the catalogue, which imports types of the
 # configuration: it works from this end alone.
-import jarvis.config as _
+import jarvis.config  # noqa: F401

@@ -38,9 +38,7 @@ def cache_tcp_routes(env: Environment) -> list[TcpRoute]:
         TcpRoute(
             name=cache_name(service.name),
             port=CACHE_PORT,
-            services=[
-                f"{cache_name(service.name)}-{number}.{env.openstack.namespace}" for number in NUMBERS
-            ],
+            services=[f"{cache_name(service.name)}-{number}.{env.openstack.namespace}" for number in NUMBERS],
         )
         for service in enabled(env)
         if service.cached is not None

@@ -20,9 +20,16 @@ def clouds_yaml(
 ) -> str:
     """A ``clouds.yaml`` with one cloud.
 
-    - ``url``: of Keystone, ``/v3`` included. ``authority_file``: path of the gateway's authority in PEM.
-    - ``endpoints``: URLs by type of service, such as ``identity``, used in place of the catalogue's: for a
-      machine where the catalogue's names are not in DNS.
+    Args:
+        cloud: its name.
+        url: of Keystone, ``/v3`` included.
+        region: name of the region.
+        username: of who uses it.
+        password: likewise.
+        project: likewise.
+        authority_file: path of the gateway's authority in PEM.
+        endpoints: URLs by type of service, such as ``identity``, used in place of the catalogue's: for a
+            machine where the catalogue's names are not in DNS.
     """
     content: dict[str, Any] = {
         "auth": {

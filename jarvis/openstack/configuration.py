@@ -65,7 +65,9 @@ def file_text(options: Mapping[str, Sequence[str]]) -> str:
     for name, values in sorted(options.items()):
         group, option = _taken_apart(name)
         groups.setdefault(group, []).extend(f"{option} = {value(each)}" for each in values)
-    return "\n".join(f"[{group}]\n" + "".join(f"{line}\n" for line in lines) for group, lines in groups.items())
+    return "\n".join(
+        f"[{group}]\n" + "".join(f"{line}\n" for line in lines) for group, lines in groups.items()
+    )
 
 
 def environment_file(variables: Mapping[str, str]) -> str:
@@ -91,7 +93,7 @@ def _taken_apart(name: str) -> tuple[str, str]:
 
 
 def value(option: Option) -> str:
-    """``option`` as oslo.config reads it: it would expand a ``$``, which is therefore doubled."""
+    """``option`` as oslo.config reads it. It would expand a ``$``, which is therefore doubled."""
     text = str(option).lower() if isinstance(option, bool) else str(option)
     return text.replace("$", "$$")
 
@@ -102,5 +104,5 @@ def environment(options: Mapping[str, Option]) -> dict[str, str]:
 
 
 def encoded(values: Mapping[str, str]) -> dict[str, str]:
-    """``values`` as the ``data`` of a Secret. (Of ``stringData`` a key that is taken away would stay.)"""
+    """``values`` as the ``data`` of a Secret; of ``stringData`` a key that is taken away would stay."""
     return {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.types import Option
+from jarvis.openstack.model import Value
 
 _BOOLEANS = ("true", "false", "1", "0", "yes", "no", "on", "off")
 
@@ -24,8 +24,9 @@ _BOOLEANS = ("true", "false", "1", "0", "yes", "no", "on", "off")
 class OptionList:
     """The options of one service.
 
-    - ``groups``: what is known of an option, by group and by name.
-    - ``renamed``: ``group.new`` by ``group.old``; old names do nothing in the environment.
+    Attributes:
+        groups: what is known of an option, by group and by name.
+        renamed: ``group.new`` by ``group.old``; old names do nothing in the environment.
     """
 
     groups: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -36,7 +37,7 @@ class OptionList:
         group, _, option = name.partition(".")
         return bool(self.groups.get(group, {}).get(option, {}).get("secret"))
 
-    def mistakes(self, options: Mapping[str, Option]) -> Iterator[str]:
+    def mistakes(self, options: Mapping[str, Value]) -> Iterator[str]:
         """One sentence for each of ``options`` (by ``group.option``) that the service would not heed."""
         for name, value in options.items():
             group, _, option = name.partition(".")
@@ -56,10 +57,16 @@ def _near(name: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"; the closest is {close[0]}" if close else ""
 
 
-def _value_mistakes(name: str, value: Option, about: Mapping[str, Any]) -> Iterator[str]:
+def _value_mistakes(name: str, value: Value, about: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(value, str | int | float):
+        if not about.get("multi"):
+            yield f"{name}: a list of values is for an option that may be given more than once; give one value"
+        elif any("\n" in each for each in value):
+            yield f"{name}: each value is one line"
+        return
     text = str(value)
     if about.get("multi"):
-        yield f"{name}: a multi-valued option cannot be set by the environment (oslo.config takes it apart)"
+        yield f"{name}: it may be given more than once: give a list of values, such as [{text}]"
     elif about.get("type") == "integer value":
         if isinstance(value, bool) or not text.lstrip("-").isdigit():
             yield f"{name}: {text!r} is not a whole number"
@@ -80,7 +87,8 @@ def _limit(value: Any) -> str:
 def read_option_list(service: str, layout: str) -> OptionList:
     """The list in the image at ``layout`` (an OCI layout made by ``images``).
 
-    Raises ``ConfigurationError`` where it is missing or of another form.
+    Raises:
+        ConfigurationError: it is missing or of another form.
     """
     file = Path(layout) / "options.json"
     try:
@@ -95,8 +103,8 @@ def read_option_list(service: str, layout: str) -> OptionList:
 def check_secrets(service: str, known: OptionList, options: Iterable[str], secret: Iterable[str]) -> None:
     """Whether the operator's ``options`` are those that show in the open, and the ``secret`` ones are not.
 
-    Raises ``ConfigurationError`` with every option that is in the wrong place, and what to type. No value is
-    told.
+    Raises:
+        ConfigurationError: options in the wrong place, all of them, and what to type. No value is told.
     """
     lines = [
         f"  openstack.{service}.options.{name} is a secret, and would be readable in the configuration, in"
@@ -123,9 +131,13 @@ def secret_path(service: str, name: str) -> str:
 
 
 def check_options(
-    service: str, known: OptionList, options: Mapping[str, Option], field: str = "options"
+    service: str, known: OptionList, options: Mapping[str, Value], field: str = "options"
 ) -> None:
-    """Raises ``ConfigurationError`` with every mistake in ``options``, which stand in ``field``, at once."""
+    """Whether ``service`` heeds ``options``, which stand in ``field``.
+
+    Raises:
+        ConfigurationError: every mistake at once.
+    """
     found = list(known.mistakes(options))
     if found:
         lines = "\n".join(f"  openstack.{service}.{field}.{mistake}" for mistake in found)

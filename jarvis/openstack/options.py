@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from jarvis.config import Environment
 from jarvis.config.errors import ConfigurationError
@@ -63,7 +64,7 @@ def own_options(service: AnyService, process: str, env: Environment) -> dict[str
         found |= cache_options(cache_host(env, service.name), service.cached)
     found |= service.options(service.context(env))
     found |= about.options
-    return found | account_options(
+    login = account_options(
         service=service.name,
         kind=service.keystone.kind,
         url=keystone_url(env),
@@ -72,9 +73,10 @@ def own_options(service: AnyService, process: str, env: Environment) -> dict[str
         rotation=env.rotations.get(f"{service.name}-register", 0),
         groups=service.keystone.password_groups,
     )
+    return {**found, **login}
 
 
-def secret_names(service: AnyService, about: Process[AnyService]) -> list[str]:
+def secret_names(service: AnyService, about: Process[Any]) -> list[str]:
     """The options of a process of ``service`` that hold a secret of Jarvis', or the pod's own address."""
     return [
         *(one.option for one in service.databases_of(about)),
@@ -130,7 +132,7 @@ def check_service(service: AnyService, env: Environment, known: OptionList) -> N
 
 
 def _given(service: AnyService, process: str, settings: ServiceSettings) -> list[tuple[str, ProcessSettings]]:
-    """The operator's settings for a process, by the field below the service's: those of all processes first."""
+    """The operator's settings for a process, by their field below the service's; those of all come first."""
     own = service.settings_of(process, settings)
     return [("", settings), *([(f".{process}", own)] if own is not settings else [])]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jarvis.config import Environment
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
@@ -21,7 +23,7 @@ def keystone_url(env: Environment) -> str:
     return service_url(env, KEYSTONE)
 
 
-def route(env: Environment, service: AnyService, known_as: str, web: Web[AnyService]) -> Route:
+def route(env: Environment, service: AnyService, known_as: str, web: Web[Any]) -> Route:
     """The gateway's route to a process.
 
     Args:

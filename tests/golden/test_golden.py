@@ -21,9 +21,9 @@ from jarvis.config.rotations import secret_names
 from jarvis.core.text import read_beside
 from jarvis.hosts import base
 from jarvis.hosts.firewall import SSH_BURST
+from jarvis.openstack.catalogue import CATALOGUE
 from jarvis.remote.local import COMMAND
 from stacks.cloud import IMAGES, build
-from jarvis.openstack.catalogue import CATALOGUE
 from tests.golden.openapi import Api
 from tests.unit.harness import Graph, Registered, record
 
@@ -48,7 +48,10 @@ def artifacts() -> Artifacts:
             size=1,
             versions={"kubernetes": "1.37.2", "etcd": "3.6.16", "containerd": "2.4.2"},
         ),
-        images={name: Image(path=str(layout), digest=f"sha256:{'1' * 64}", recipe=name) for name in [*IMAGES, "memcached", *(one.name for one in CATALOGUE)]},
+        images={
+            name: Image(path=str(layout), digest=f"sha256:{'1' * 64}", recipe=name)
+            for name in [*IMAGES, "memcached", *(one.name for one in CATALOGUE)]
+        },
     )
 
 

@@ -7,6 +7,7 @@ import re
 
 from jarvis.openstack.config import value, variable
 from jarvis.openstack.service import COMMON
+
 from tests.images.test_built import (
     LOGIN,
     Unpacked,

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 import yaml
+from jarvis.openstack.cache import USER as CACHE_USER
+from jarvis.openstack.config import encoded, environment
+from jarvis.openstack.keys import max_active_keys
+from jarvis.openstack.pods import DRAIN, GOODBYE, USERS, PodArgs, job_template, uwsgi_command, web_template
 
 from jarvis.config.errors import ConfigurationError
 from jarvis.core.pods import fingerprint, patient
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
-from jarvis.openstack.cache import USER as CACHE_USER
 from jarvis.openstack.clouds import clouds_yaml
-from jarvis.openstack.config import encoded, environment
-from jarvis.openstack.keys import max_active_keys
 from jarvis.openstack.options import OptionList, check_options, read_option_list
-from jarvis.openstack.pods import DRAIN, GOODBYE, USERS, PodArgs, job_template, uwsgi_command, web_template
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 

@@ -9,17 +9,17 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 import pytest
+from jarvis.openstack.config import variable
+from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
+from jarvis.openstack.keys import SETTLE
+from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
+from jarvis.openstack.platform import Platform, PlatformArgs
 
 from jarvis.config import Environment, parse_environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.core.component import Component
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
-from jarvis.openstack.config import variable
-from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
-from jarvis.openstack.keys import SETTLE
-from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
 from jarvis.openstack.options import read_option_list
-from jarvis.openstack.platform import Platform, PlatformArgs
 from jarvis.remote import Target
 from jarvis.stateful import (
     Database,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from jarvis.openstack.tasks import rotate_keys as script
 
 PATH = "/api/v1/namespaces/openstack/secrets/ring?fieldManager=jarvis-keys"

@@ -38,7 +38,13 @@ _NUMBER = "jarvis.internal/cache"
 
 @dataclass(frozen=True, kw_only=True)
 class CacheArgs:
-    """``platform``: where. ``service``: whose. ``image``: reference of memcached's."""
+    """A cache.
+
+    Attributes:
+        platform: what services share.
+        service: name of the service whose it is.
+        image: reference of memcached's image.
+    """
 
     platform: Platform
     service: str
@@ -46,13 +52,15 @@ class CacheArgs:
 
 
 class Cache(Component, token="openstack:Cache"):
-    """Two memcached in the cluster, on different servers, which take connections of ``service`` alone: of
-    whoever has a certificate of their own authority. They come through the gateway, which passes them on.
+    """Two memcached in the cluster, on different servers, for one service.
 
-    One is used, and the other where that is gone: what is taken out is taken out for all.
+    They take connections of whoever has a certificate of their own authority: the service alone.
+    Connections come through the gateway, which passes them on. One memcached is used, and the other where
+    that is gone: what is taken out is taken out for all.
 
-    ``folders``: secret files by name, by the path where a pod of the service needs them (see
-    ``cache_options``).
+    Attributes:
+        folders: secret files by name, by the path where a pod of the service needs them (see
+            ``cache_options``).
     """
 
     folders: Mapping[str, Mapping[str, pulumi.Input[str]]]
@@ -183,7 +191,7 @@ def _template(
 
 
 def memcached_command() -> list[str]:
-    """memcached with its own certificate, which asks each client for one of the same authority."""
+    """Command line of memcached, which asks each client for a certificate of the same authority."""
     tls = {
         "ssl_chain_cert": f"{FOLDER}/server.pem",
         "ssl_key": f"{FOLDER}/server.key",

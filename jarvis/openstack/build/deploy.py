@@ -116,7 +116,7 @@ def _service_args(
 
 
 def _clients(args: ServicesArgs, service: AnyService, pools: dict[str, Pool]) -> dict[str, CephClient]:
-    """The clients of the storage that ``service`` has. Pools that no service before had are added to ``pools``."""
+    """The clients of the storage that ``service`` has. Pools that no service before had join ``pools``."""
     env, found = args.platform.env, {}
     for use in service.ceph:
         for pool in use.pools:

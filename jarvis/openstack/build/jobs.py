@@ -18,11 +18,16 @@ from jarvis.openstack.build.pods import PATIENCE, PodArgs, job_template
 class TaskArgs:
     """What is run.
 
-    - ``pod``: the service's pods. ``task``: its name, short. ``command``: safe to run any number of times.
-    - ``variables``: plain environment. ``secrets``: a Secret and a key in it, by variable.
-    - ``scripts``: a ConfigMap of scripts, which are then in ``SCRIPTS_FOLDER``.
-    - ``revision``: the task runs again when this, the image or the command has changed, and only then.
-    - ``seen``: what was found of what it makes (``jarvis.drift``); it runs again for that too.
+    Attributes:
+        platform: what services share.
+        pod: the service's pods.
+        task: its name, short.
+        command: safe to run any number of times.
+        variables: plain environment.
+        secrets: secret environment: a Secret and a key in it, by variable.
+        scripts: a ConfigMap of scripts, which are then in ``SCRIPTS_FOLDER``.
+        revision: the task runs again when this, the image or the command has changed, and only then.
+        seen: what was found of what it makes (``jarvis.drift``); it runs again for that too.
     """
 
     platform: Platform
@@ -39,7 +44,10 @@ class TaskArgs:
 class Task(objects.Job):
     """A Job that is tried again until it succeeds. A changed one replaces the one before.
 
-    ``opts``: with the cluster's provider, and what is there before.
+    Args:
+        name: of the Job.
+        args: what is run.
+        opts: with the cluster's provider, and what is there before.
     """
 
     def __init__(self, name: str, args: TaskArgs, opts: pulumi.ResourceOptions) -> None:

@@ -35,11 +35,15 @@ _SCRIPT = "rotate_keys.py"
 class KeyRingArgs:
     """A ring of keys.
 
-    - ``secret``: name of the Secret.
-    - ``pod``: of the service that reads it, whose environment a rotation has if it is to ``migrate``.
-    - ``rotation``: how often. ``most``, ``lifetime``: beyond so many keys go those which nothing that is
-      younger than ``lifetime`` seconds was encrypted with.
-    - ``migrate``: a command that encrypts all anew with the ring in the folder that ``variable`` names.
+    Attributes:
+        platform: what services share.
+        pod: of the service that reads it, whose environment a rotation has if it is to ``migrate``.
+        secret: name of the Secret.
+        rotation: how often.
+        most: beyond so many keys go those with which nothing was encrypted within ``lifetime``.
+        lifetime: seconds.
+        migrate: a command that encrypts all anew with the ring in the folder that ``variable`` names.
+        variable: of the environment.
     """
 
     platform: Platform
@@ -53,10 +57,14 @@ class KeyRingArgs:
 
 
 class KeyRing(Component, token="openstack:KeyRing"):
-    """A Secret of Fernet keys that a Job fills once and a CronJob rotates; both may read and replace this one
-    Secret, and nothing else.
+    """A Secret of Fernet keys that a Job fills once and a CronJob rotates.
 
-    ``secret``: the resource; its name is ``name``. ``ready``: the resource after which there are keys.
+    Both may read and replace this one Secret, and nothing else.
+
+    Attributes:
+        name: of the Secret.
+        secret: the resource.
+        ready: the resource after which there are keys.
     """
 
     name: str

@@ -179,7 +179,5 @@ class Keystone(Service):
                 revision=revision,
                 seen=platform.seen.get(task, ()),
             ),
-            self.in_cluster(
-                platform.provider, depends_on=[*self.processes.migrated, secret, *after]
-            ),
+            self.in_cluster(platform.provider, depends_on=[*self.processes.migrated, secret, *after]),
         )

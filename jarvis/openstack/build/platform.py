@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """``provider``: the cluster. ``database``, ``queue``: of all services. ``links``: the stateful services
-    that get a name here. ``nodes``: the servers of the cluster. ``authorities``: further ones to trust, as
-    certificates in PEM by a name, such as the gateway's. ``seen``: what was found of what is registered in
-    Keystone (``jarvis.drift``), as lines by the name of the Job that registers it."""
+    """What services share.
+
+    Attributes:
+        provider: the cluster.
+        env: the environment.
+        database, queue: of all services.
+        links: the stateful services that get a name here.
+        nodes: the servers of the cluster.
+        authorities: further ones to trust, as certificates in PEM by a name, such as the gateway's.
+        seen: what was found of what is registered in Keystone (``jarvis.drift``), as lines by the name of the
+            Job that registers it.
+    """
 
     provider: kubernetes.Provider
     env: Environment
@@ -41,10 +49,11 @@ class PlatformArgs:
 class Platform(Component, token="openstack:Platform"):
     """The namespace ``openstack.namespace``, which admits pods of the standard "restricted" only.
 
-    - ``namespace``: its name. ``provider``, ``env``, ``database``, ``queue``, ``seen``: as given.
-    - ``entries``: what its services register in Keystone, for the next run
-      (``jarvis.drift.registered.Entry``).
-    - ``trust``: the content of the ConfigMap ``AUTHORITIES``: certificates by file.
+    Attributes:
+        namespace: its name.
+        provider, env, database, queue, seen: as given.
+        entries: what its services register in Keystone, for the next run (``jarvis.drift.registered.Entry``).
+        trust: the content of the ConfigMap ``AUTHORITIES``: certificates by file.
     """
 
     namespace: str

@@ -75,7 +75,7 @@ class PodArgs:
 def uwsgi_command(
     *, module: str, port: int, processes: int, threads: int = 1, drain: int = DRAIN
 ) -> list[str]:
-    """uWSGI's command line. All is in flags: it shares the environment with the service.
+    """Command line of uWSGI. All is in flags: it shares the environment with the service.
 
     Args:
         module: the WSGI application.
@@ -206,7 +206,7 @@ def _lasting(
     args: PodArgs,
     component: str,
     command: Sequence[str],
-    more: Mapping[str, Any],
+    more: dict[str, Any],
     revision: pulumi.Input[str],
     seconds: int,
     patience: int,

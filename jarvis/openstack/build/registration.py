@@ -27,8 +27,16 @@ _KEY = "password"
 
 @dataclass(frozen=True, kw_only=True)
 class Administrator:
-    """Keystone's administrator: ``user`` of ``project`` at ``url``, whose password is under ``key`` in the
-    Secret ``secret``; there once the resources ``ready`` are."""
+    """Keystone's administrator.
+
+    Attributes:
+        url: of Keystone, ``/v3`` included.
+        user: name.
+        project: name of the project in which it has its role.
+        secret: name of the Secret with its password.
+        key: of the password there.
+        ready: the resources after which it can log in.
+    """
 
     url: str
     user: str
@@ -42,10 +50,17 @@ class Administrator:
 class RegistrationArgs:
     """What is registered.
 
-    - ``service``: its name. ``user``, ``image``: of its image, in which the script runs.
-    - ``kind``: its type in the catalogue, such as ``image``. ``url``: its endpoint for everybody.
-    - ``limits``: what each project may have at most, by name.
-    - ``rotation``: of its account; raised by one, never by more, to make it anew."""
+    Attributes:
+        platform: what services share.
+        service: name of the service.
+        user: of its image, in which the script runs.
+        image: reference of it.
+        administrator: who registers it.
+        kind: type in the catalogue of endpoints, such as ``image``.
+        url: its endpoint for everybody.
+        limits: what each project may have at most, by name.
+        rotation: of its account; raised by one, never by more, to make it anew.
+    """
 
     platform: Platform
     service: str
@@ -64,7 +79,9 @@ class Registration(Component, token="openstack:Registration"):
     Two accounts take turns, one for each rotation: pods change over one by one, and the account of those that
     still run is not touched. After a theft rotate twice.
 
-    ``password``: of its account (see ``account``), secret. ``task``: done when it is known.
+    Attributes:
+        password: of its account (see ``account``), secret.
+        task: done when it is known.
     """
 
     password: pulumi.Output[str]
@@ -140,9 +157,18 @@ def _register(
     key: pulumi.Input[str] = "",
     after: Sequence[pulumi.Resource] = (),
 ) -> Task:
-    """The Job that runs the script, as a child of ``component``. ``variables``, ``secrets``: of the service's
-    account, which lies in ``project``; ``key``: its password, where it has one. ``after``: what is there
-    before."""
+    """The Job that runs the script, as a child of ``component``.
+
+    Args:
+        component: the parent.
+        name: of the Job.
+        args: what is registered.
+        project: of the service's account.
+        variables: plain environment of the script.
+        secrets: secret environment: a Secret and a key in it, by variable.
+        key: the account's password, where it has one.
+        after: what is there before.
+    """
     platform, who = args.platform, args.administrator
     script = read_beside(__file__, f"tasks/{_SCRIPT}")
     scripts = objects.ConfigMap(

@@ -24,17 +24,15 @@ from jarvis.openstack.urls import service_url
 
 
 class RbdClient(Protocol):
-    """A client of the storage.
-
-    Attributes:
-        keyrings: texts by user: of the current and of the former.
-        config: text of ceph.conf.
-    """
+    """A client of the storage."""
 
     @property
-    def keyrings(self) -> Mapping[str, pulumi.Output[str]]: ...
+    def keyrings(self) -> Mapping[str, pulumi.Output[str]]:
+        """Texts by user: of the current and of the former."""
+
     @property
-    def config(self) -> pulumi.Output[str]: ...
+    def config(self) -> pulumi.Output[str]:
+        """Text of ceph.conf."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +186,7 @@ class Processes(Component, token="openstack:Service"):
         ]
 
     def _contract(self, args: ServiceArgs, configured: Mapping[str, Configured]) -> None:
-        """Moves data to the schema that it has now, once no pod of before is left, and ends the former one."""
+        """Moves data to the new schema once no pod of before is left, and ends the former one."""
         service, migration = args.service, args.service.migration
         if migration is None:
             return

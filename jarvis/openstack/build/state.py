@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pulumi
 
@@ -39,27 +41,27 @@ class State:
     grants: Mapping[str, Grant]
     queues: Mapping[str, QueueAccount]
 
-    def secrets(self, process: Process[AnyService], platform: Platform) -> dict[str, pulumi.Output[str]]:
+    def secrets(self, process: Process[Any], platform: Platform) -> dict[str, pulumi.Output[str]]:
         """The URLs that ``process`` is told, by ``group.option``."""
         found = {
             one.option: self.accounts[one.name].password.apply(
-                lambda password, name=one.name: database_url(
-                    user=name,
-                    password=password,
-                    host=platform.database.host,
-                    database=name,
-                    authority=authority_file("database"),
-                )
+                partial(_url, one.name, platform.database.host)
             )
             for one in self.service.databases_of(process)
         }
         return found | {one.option: self.queues[one.name].url for one in self.service.queues_of(process)}
 
-    def key(self, process: Process[AnyService]) -> pulumi.Output[str]:
+    def key(self, process: Process[Any]) -> pulumi.Output[str]:
         """A generated secret that ``process`` knows; empty where it knows none."""
         known = [self.accounts[one.name].password for one in self.service.databases_of(process)]
         known += [self.queues[one.name].url for one in self.service.queues_of(process)]
         return known[0] if known else pulumi.Output.from_input("")
+
+
+def _url(name: str, host: str, password: str) -> str:
+    return database_url(
+        user=name, password=password, host=host, database=name, authority=authority_file("database")
+    )
 
 
 def make_state(owner: Component, service: AnyService, platform: Platform) -> State:
