@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jarvis.config import Environment
+from jarvis.config.types import Option
 from jarvis.gateway import TcpRoute
 from jarvis.openstack.catalogue import CACHE_PORT, enabled
-from jarvis.openstack.model import Options
 
 # Seconds for which what is kept is believed. What a service changes it takes out at once; but where it could
 # not reach the cache at that moment, others go by what was there for so long.
@@ -45,7 +45,7 @@ def cache_tcp_routes(env: Environment) -> list[TcpRoute]:
     ]
 
 
-def cache_options(host: str, parts: Sequence[str] = ()) -> Options:
+def cache_options(host: str, parts: Sequence[str] = ()) -> dict[str, Option]:
     """How a service uses the cache at ``host``, by ``group.option`` of oslo.cache.
 
     Args:

@@ -60,7 +60,7 @@ def _near(name: str, known: Mapping[str, Any] | list[str]) -> str:
 def _value_mistakes(name: str, value: Value, about: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(value, str | int | float):
         if not about.get("multi"):
-            yield f"{name}: a list of values is for an option that may be given more than once; give one value"
+            yield f"{name}: a list of values is for an option that may be given more than once; give one"
         elif any("\n" in each for each in value):
             yield f"{name}: each value is one line"
         return

@@ -8,6 +8,7 @@ from typing import Any
 from jarvis.config import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.service import ProcessSettings, ServiceSettings
+from jarvis.config.types import Option
 from jarvis.openstack.accounts import account_options
 from jarvis.openstack.caching import cache_host, cache_options
 from jarvis.openstack.model import AnyService, Database, Options, Process, Value, Web, authority_file
@@ -33,7 +34,8 @@ _QUEUE: Options = {
 }
 
 
-def _database(database: Database) -> Options:
+def database_options(database: Database) -> dict[str, Option]:
+    """How a process uses ``database``, beside its URL."""
     return {
         # Fewer connections than requests at once would queue; the database takes 1000 in all.
         f"{database.group}.max_pool_size": 5,
@@ -57,13 +59,15 @@ def own_options(service: AnyService, process: str, env: Environment) -> dict[str
     if isinstance(about, Web):
         found |= _WEB
     for database in service.databases_of(about):
-        found |= _database(database)
+        found |= database_options(database)
     if service.queues_of(about):
         found |= _QUEUE
     if service.cached is not None:
         found |= cache_options(cache_host(env, service.name), service.cached)
     found |= service.options(service.context(env))
     found |= about.options
+    if not service.keystone.account:
+        return found
     login = account_options(
         service=service.name,
         kind=service.keystone.kind,

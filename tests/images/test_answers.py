@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from jarvis.openstack.config import value, variable
-from jarvis.openstack.service import COMMON
-
+from jarvis.openstack.configuration import value, variable
+from jarvis.openstack.options import database_options
+from jarvis.openstack.services.keystone import KEYSTONE
 from tests.images.test_built import (
     LOGIN,
     Unpacked,
@@ -64,7 +64,7 @@ def test_without_its_database_keystone_says_when_to_come_back(
     port, nobody = free_ports(2)
     database = {
         "OS_DATABASE__CONNECTION": f"mysql+pymysql://a:b@127.0.0.1:{nobody}/keystone",
-        variable(RETRIES): value(COMMON[RETRIES]),
+        variable(RETRIES): value(database_options(KEYSTONE.databases[0])[RETRIES]),
     }
     with serving(keystone, port, {**deployed, **database}) as server:
         status, headers = ask(

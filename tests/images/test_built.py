@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jarvis.openstack.cache import FOLDER, PORT, cache_options, memcached_command
-from jarvis.openstack.config import value, variable
 
 from images import build, load_recipes
 from images.layout import blob_path, read_layers
+from jarvis.openstack.build.cache import memcached_command
+from jarvis.openstack.caching import FOLDER, cache_options
+from jarvis.openstack.catalogue import CACHE_PORT as PORT
+from jarvis.openstack.configuration import value, variable
 from jarvis.pki import generator
 
 PATIENCE_SECONDS = 120

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jarvis.openstack.pods import uwsgi_command
 
+from jarvis.openstack.build.pods import uwsgi_command
 from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, unpack
 from tests.lab.own_token import Found, Keystone, escalations, mixtures
 

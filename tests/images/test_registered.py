@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jarvis.openstack.pods import uwsgi_command
-from jarvis.openstack.tasks import register as script
 
 from jarvis.config.openssh import said
 from jarvis.drift.keystone import COMMAND, program
@@ -26,6 +24,8 @@ from jarvis.drift.registered import (
     read_brief,
     refused,
 )
+from jarvis.openstack.build.pods import uwsgi_command
+from jarvis.openstack.build.tasks import register as script
 from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, unpack
 
 BOOTSTRAP, OWN, GLANCE = "keystone-bootstrap", "keystone-register", "glance-register"

@@ -18,8 +18,9 @@ from jarvis.config.access import key_file, private_key
 from jarvis.config.before import read_before, to_record
 from jarvis.config.fixed import check_fixed
 from jarvis.config.load import check_encrypted, field_path, host_key, with_host_keys
-from jarvis.config.openstack import OpenStack, ServiceSettings
+from jarvis.config.openstack import OpenStack
 from jarvis.config.schema import FILE, schema_text, stack_schema
+from jarvis.config.service import ServiceSettings
 from jarvis.pki.period import today
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -32,7 +32,6 @@ from jarvis.kubernetes.identity import encryption_configuration, encryption_key_
 from jarvis.kubernetes.kubeconfig import file_kubeconfig, whole_kubeconfig
 from jarvis.kubernetes.load_balancer import haproxy_config
 from jarvis.kubernetes.network import (
-    API_PORTS,
     GATEWAY_PORT,
     access_rules,
     cni_config,
@@ -41,7 +40,6 @@ from jarvis.kubernetes.network import (
 )
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
 from jarvis.kubernetes.virtual_address import keepalived_config
-from jarvis.openstack import cache, glance, keystone
 
 FILES = Path(__file__).resolve().parents[2] / "jarvis" / "kubernetes"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
@@ -287,7 +285,6 @@ def test_pods_are_judged_on_their_own_server() -> None:
     assert "add set inet jarvis-access openstack " in text
     # What these rules know of other modules without importing them.
     assert (GATEWAY_NAMESPACE, GATEWAY_PORT) == (http.NAMESPACE, http.PUBLIC_PORT)
-    assert {keystone.PORT, glance.PORT, cache.PORT} == set(API_PORTS)
 
 
 def test_each_server_has_a_route_to_the_pods_of_every_other_and_none_to_its_own() -> None:

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
-from jarvis.openstack.cache import USER as CACHE_USER
-from jarvis.openstack.config import encoded, environment
-from jarvis.openstack.keys import max_active_keys
-from jarvis.openstack.pods import DRAIN, GOODBYE, USERS, PodArgs, job_template, uwsgi_command, web_template
 
 from jarvis.config.errors import ConfigurationError
 from jarvis.core.pods import fingerprint, patient
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
+from jarvis.openstack.build.cache import USER as CACHE_USER
+from jarvis.openstack.build.pods import DRAIN, GOODBYE, PodArgs, job_template, uwsgi_command, web_template
+from jarvis.openstack.catalogue import CATALOGUE
 from jarvis.openstack.clouds import clouds_yaml
-from jarvis.openstack.options import OptionList, check_options, read_option_list
+from jarvis.openstack.configuration import encoded, environment
+from jarvis.openstack.option_list import OptionList, check_options, read_option_list
+from jarvis.openstack.rings import max_active_keys
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 
@@ -68,7 +69,9 @@ def test_a_name_of_another_form_is_a_mistake(name: str) -> None:
         ("fernet_tokens.max_activ_keys", 3, "no such option; the closest is fernet_tokens.max_active_keys"),
         ("tokens.expiration", 60, "no group tokens; the closest is token"),
         ("DEFAULT.max_keys", 3, "is now called fernet_tokens.max_active_keys"),
-        ("DEFAULT.policy_dirs", "/x", "multi-valued"),
+        ("DEFAULT.policy_dirs", "/x", "give a list of values, such as [/x]"),
+        ("DEFAULT.policy_dirs", ["/x", "a\nb"], "each value is one line"),
+        ("token.provider", ["jws"], "may be given more than once; give one"),
         ("token.expiration", "an hour", "'an hour' is not a whole number"),
         ("token.expiration", True, "'True' is not a whole number"),
         ("token.expiration", -1, "-1 is not between 0 and"),
@@ -117,6 +120,7 @@ def test_a_secret_is_encoded() -> None:
 
 POD = PodArgs(
     service="keystone",
+    user=42424,
     image="registry.example/keystone@sha256:1",
     config_maps=["keystone"],
     secrets=["keystone"],
@@ -225,13 +229,16 @@ def test_a_pods_address_is_known_before_what_names_it_and_scratch_space_has_a_li
 
 
 def test_users_are_those_of_the_images() -> None:
-    for image, user in (*USERS.items(), ("haproxy", GATEWAY_USER), ("memcached", CACHE_USER)):
+    services = {one.name: one.user for one in CATALOGUE}
+    users = services | {"haproxy": GATEWAY_USER, "memcached": CACHE_USER}
+    assert len(set(users.values())) == len(users)
+    for image, user in users.items():
         recipe = tomllib.loads((IMAGES / image / "recipe.toml").read_text())
         assert recipe["runtime"]["user"] == user
 
 
 def test_the_gateway_has_a_place_for_every_pod_there_may_be() -> None:
-    from jarvis.config.openstack import ServiceSettings
+    from jarvis.config.service import ServiceSettings
 
     [limit] = [each.le for each in ServiceSettings.model_fields["replicas"].metadata if hasattr(each, "le")]
     assert 2 * limit <= PLACES

@@ -9,17 +9,21 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 import pytest
-from jarvis.openstack.config import variable
-from jarvis.openstack.glance import Glance, GlanceArgs, check_glance, glance_route
-from jarvis.openstack.keys import SETTLE
-from jarvis.openstack.keystone import Keystone, KeystoneArgs, check_keystone, keystone_route
-from jarvis.openstack.platform import Platform, PlatformArgs
 
 from jarvis.config import Environment, parse_environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.core.component import Component
 from jarvis.gateway import HttpGateway, HttpGatewayArgs
-from jarvis.openstack.options import read_option_list
+from jarvis.openstack.build.keys import SETTLE
+from jarvis.openstack.build.keystone import Keystone
+from jarvis.openstack.build.platform import Platform, PlatformArgs
+from jarvis.openstack.build.service import Service, ServiceArgs
+from jarvis.openstack.configuration import variable
+from jarvis.openstack.option_list import read_option_list
+from jarvis.openstack.options import check_service
+from jarvis.openstack.services.glance import GLANCE as GLANCE_SERVICE
+from jarvis.openstack.services.keystone import KEYSTONE
+from jarvis.openstack.urls import routes
 from jarvis.remote import Target
 from jarvis.stateful import (
     Database,
@@ -52,7 +56,6 @@ class Ceph:
     """Stands for a client of Ceph."""
 
     def __init__(self) -> None:
-        self.user = "glance"
         self.config = pulumi.Output.from_input("[global]")
         self.keyrings = {
             "glance": pulumi.Output.secret("a keyring"),
@@ -93,7 +96,7 @@ def _graph(**openstack: Any) -> Graph:
                 provider=provider,
                 env=env,
                 image="x/haproxy@sha256:1",
-                routes=[keystone_route(env), glance_route(env)],
+                routes=routes(env),
             ),
         )
         platform = Platform(
@@ -110,21 +113,24 @@ def _graph(**openstack: Any) -> Graph:
         )
         keystone = Keystone(
             "keystone",
-            KeystoneArgs(
+            ServiceArgs(
+                service=KEYSTONE,
                 platform=platform,
                 image="x/keystone@sha256:1",
                 cache_image="x/memcached@sha256:1",
                 known=KNOWN,
             ),
         )
-        Glance(
+        Service(
             "glance",
-            GlanceArgs(
+            ServiceArgs(
+                service=GLANCE_SERVICE,
                 platform=platform,
                 image="x/glance@sha256:1",
+                cache_image="x/memcached@sha256:1",
                 known=KNOWN,
                 administrator=keystone.administrator,
-                ceph=Ceph(),
+                ceph={"glance": Ceph()},
             ),
         )
 
@@ -362,7 +368,7 @@ def test_a_new_certificate_of_the_cache_is_a_change_of_those_who_have_one(graph:
 )
 def test_a_wrong_option_is_known_before_there_is_any_resource(options: Any, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected):
-        check_keystone(_environment(options=options), KNOWN)
+        check_service(KEYSTONE, _environment(options=options), KNOWN)
 
 
 LDAP = {"secret_options": {"ldap.password": "hunter2$x"}, "options": {"ldap.user": "cn=reader"}}
@@ -392,38 +398,38 @@ def test_a_changed_secret_option_rolls_the_pods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "settings", "expected"),
+    ("service", "settings", "expected"),
     [
         (
-            check_keystone,
+            KEYSTONE,
             {"options": {"ldap.password": "hunter2"}},
             "--path 'jarvis:environment.openstack.keystone.secret_options[\"ldap.password\"]'",
         ),
         (
-            check_glance,
+            GLANCE_SERVICE,
             {"glance": {"options": {"keystone_authtoken.memcache_secret_key": "hunter2"}}},
             "openstack.glance.options.keystone_authtoken.memcache_secret_key is a secret",
         ),
         (
-            check_keystone,
+            KEYSTONE,
             {"secret_options": {"ldap.user": "hunter2"}},
             "ldap.user is no secret of keystone's",
         ),
         (
-            check_keystone,
+            KEYSTONE,
             {"secret_options": {"ldap.pasword": "hunter2"}},
             "secret_options.ldap.pasword: there is no such option; the closest is ldap.password",
         ),
         (
-            check_keystone,
+            KEYSTONE,
             {"secret_options": {"database.connection": "hunter2"}},
             "database.connection is secret and set by Jarvis",
         ),
     ],
 )
-def test_a_secret_option_has_one_place(check: Any, settings: Any, expected: str) -> None:
+def test_a_secret_option_has_one_place(service: Any, settings: Any, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        check(_environment(**settings), KNOWN)
+        check_service(service, _environment(**settings), KNOWN)
     assert expected in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -504,15 +510,18 @@ def test_glance_is_given_longer_than_the_gateway_is_silent_and_its_pod_names_its
 )
 def test_a_wrong_option_of_glance_is_known_before_there_is_any_resource(options: Any, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected):
-        check_glance(_environment(glance={"options": options}), KNOWN)
+        check_service(GLANCE_SERVICE, _environment(glance={"options": options}), KNOWN)
 
 
 def test_a_pod_keeps_places_for_its_probes() -> None:
-    assert glance_route(_environment(glance={"processes": 2, "threads": 8})).requests == 14
-    assert glance_route(_environment(glance={"processes": 1, "threads": 1})).requests == 1
-    assert glance_route(_environment(glance={"processes": 8, "threads": 1})).requests == 7
-    assert keystone_route(_environment(processes=8)).requests == 7
-    assert keystone_route(_environment(processes=1)).requests == 1
+    def requests(**openstack: Any) -> dict[str, int | None]:
+        return {each.name: each.requests for each in routes(_environment(**openstack))}
+
+    assert requests(glance={"processes": 2, "threads": 8})["glance"] == 14
+    assert requests(glance={"processes": 1, "threads": 1})["glance"] == 1
+    assert requests(glance={"processes": 8, "threads": 1})["glance"] == 7
+    assert requests(processes=8)["keystone"] == 7
+    assert requests(processes=1)["keystone"] == 1
 
 
 def _container(graph: Graph, name: str) -> dict[str, Any]:

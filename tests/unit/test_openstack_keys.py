@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jarvis.openstack.tasks import rotate_keys as script
+
+from jarvis.openstack.build.tasks import rotate_keys as script
 
 PATH = "/api/v1/namespaces/openstack/secrets/ring?fieldManager=jarvis-keys"
 DAY = 86_400

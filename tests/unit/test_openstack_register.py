@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from jarvis.openstack.tasks import register as program
 
+from jarvis.openstack.build.tasks import register as program
 from tests.unit.fake_keystone import FakeKeystone
 
 ENVIRONMENT = {
