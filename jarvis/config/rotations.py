@@ -50,8 +50,7 @@ _BY_SERVER = {
 
 def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
-    yield from _ONCE
-    yield from catalogue.counters(env)
+    yield from sorted([*_ONCE, *catalogue.counters(env)])
     for prefix, role in _BY_SERVER.items():
         # The counters of a lost server stay valid.
         for server in env.declared(role):

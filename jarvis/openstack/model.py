@@ -247,7 +247,9 @@ class ServiceDefinition(Generic[S]):
         user: user and group of its image (images/<name>/recipe.toml).
         processes: by name. The objects of the first one are called as the service, those of another
             ``<service>-<process>``.
-        databases, queues, ceph: what it has there.
+        databases: those that are its own.
+        queues: its virtual hosts of the queue.
+        ceph: its clients of the storage.
         cached: groups of options whose ``cache_time`` is set beside the cache's own, for a service that has a
             cache; ``None`` for one that has none.
         keystone: how Keystone knows it.

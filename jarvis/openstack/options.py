@@ -111,6 +111,7 @@ def plain_options(service: AnyService, process: str, env: Environment, known: Op
         _refuse_taken(name, secret, [*part.options, *part.secret_options])
         check_secrets(name, known, part.options, part.secret_options)
         check_options(name, known, dict.fromkeys(part.secret_options, ""), "secret_options")
+        check_options(name, known, part.options)
         merged |= part.options
     check_options(service.name, known, {**merged, **dict.fromkeys(secret, "")})
     return merged

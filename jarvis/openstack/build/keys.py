@@ -1,6 +1,6 @@
 """Rings of symmetric keys, in the form that Keystone reads: a folder of files named by numbers.
 
-They are made and rotated in the cluster (``jarvis/openstack/tasks/rotate_keys.py``), and are in no state:
+They are made and rotated in the cluster (``tasks/rotate_keys.py``), and are in no state:
 docs/decisions/020-key-rotation.md.
 """
 

@@ -28,7 +28,8 @@ class PlatformArgs:
     Attributes:
         provider: the cluster.
         env: the environment.
-        database, queue: of all services.
+        database: of all services.
+        queue: likewise.
         links: the stateful services that get a name here.
         nodes: the servers of the cluster.
         authorities: further ones to trust, as certificates in PEM by a name, such as the gateway's.
@@ -51,7 +52,11 @@ class Platform(Component, token="openstack:Platform"):
 
     Attributes:
         namespace: its name.
-        provider, env, database, queue, seen: as given.
+        provider: as given.
+        env: as given.
+        database: as given.
+        queue: as given.
+        seen: as given.
         entries: what its services register in Keystone, for the next run (``jarvis.drift.registered.Entry``).
         trust: the content of the ConfigMap ``AUTHORITIES``: certificates by file.
     """

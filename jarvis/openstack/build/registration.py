@@ -81,11 +81,11 @@ class Registration(Component, token="openstack:Registration"):
 
     Attributes:
         password: of its account (see ``account``), secret.
-        task: done when it is known.
+        ready: the Job after which it is known.
     """
 
     password: pulumi.Output[str]
-    task: Task
+    ready: Task
 
     def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -98,7 +98,7 @@ class Registration(Component, token="openstack:Registration"):
             opts=self.in_cluster(platform.provider, depends_on=[platform]),
         )
         own = account(service, args.rotation)
-        self.task = _register(
+        self.ready = _register(
             self,
             name,
             args,

@@ -89,7 +89,7 @@ class Processes(Component, token="openstack:Service"):
         configured = {process: configure(self, one) for process, one in parts.items()}
         self.pod = configured[service.first].pod
         self.migrated = self._migrate(args, state, configured)
-        registered = [registration.task] if registration is not None else []
+        registered = [registration.ready] if registration is not None else []
         self.ready = {
             process: roll_out(
                 self,
