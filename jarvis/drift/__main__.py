@@ -150,7 +150,8 @@ def main(words: Sequence[str] | None = None) -> int:
         for line in lines:
             print(line)
         if not lines and not silent:
-            print(f"all is as it was deployed: {', '.join((f'{asked} servers', *others.found))}")
+            servers = f"{asked} server{'' if asked == 1 else 's'}"
+            print(f"all is as it was deployed: {', '.join((servers, *others.found))}")
     for server, why in looked.silent.items():
         print(f"{server}: not looked at: {why}", file=sys.stderr)
     for line in not_looked_at(others.silent):
