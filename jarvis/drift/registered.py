@@ -46,7 +46,7 @@ class Entry:
         name: its name in the catalogue.
         kind: its type in the catalogue.
         url: the URL of its three endpoints.
-        project: the project that its account is in.
+        project: the project that its account is in; of Keystone's own entry, the administrator's.
         account: its own account; ``None`` where it has none.
         limits: how much of each thing a project may have at most, by name of the registered limit.
     """
