@@ -91,7 +91,7 @@ def test_what_is_found_is_a_line_each(stack: Made, capsys: Output) -> None:
 def test_what_is_found_in_kubernetes_is_a_line_each(stack: Made, capsys: Output) -> None:
     declared = {OPTIONS: former("f:data"), BINDING: former("f:subjects")}
     folder = stack(answer(base=[]), **objects_record(declared))
-    metadata = {"name": "glance", "namespace": "openstack"}
+    metadata: dict[str, Any] = {"name": "glance", "namespace": "openstack"}
     metadata |= {"managedFields": [entry(OURS, "f:data", time=THEN), entry("x", "f:data/f:DEBUG")]}
     (folder / "s1.api").write_text(listed([metadata], []))
     assert main([]) == 2
