@@ -49,7 +49,7 @@ def keystone_source(env: Environment, registered: Registered | None) -> Source:
 
     Args:
         env: the environment, which knows what is deployed.
-        registered: what the last finished ``up`` registered; ``None`` where an earlier Jarvis did.
+        registered: what the last finished ``up`` registered; ``None`` where no record tells.
     """
     return Source(name=NAME, look=lambda: look(env, registered))
 

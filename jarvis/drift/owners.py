@@ -192,7 +192,7 @@ def _in(path: Path, places: Iterable[Path]) -> bool:
 
 
 def _rightly(manager: str, path: Path) -> bool:
-    """Whether a rule lets ``manager`` own ``path``: its field, what is below it, or the map above it."""
+    """Whether a rule lets ``manager`` own ``path``: its field, or one below, or the annotations above."""
     for rule in RIGHTLY:
         if fnmatchcase(manager, rule.manager):
             both = min(len(path), len(rule.path))

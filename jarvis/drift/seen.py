@@ -71,8 +71,8 @@ def one_line(sentence: str) -> str:
 def after(kept: Kept, found: Findings) -> dict[str, dict[str, Seen]]:
     """Merges new findings into what was known.
 
-    Of a server that did not answer, everything stays. Of one that did, roles that are not there any more are
-    forgotten.
+    Of a server without an answer, everything stays. Of one with an answer, roles that are not there any more
+    are forgotten.
 
     Args:
         kept: what was known before.
