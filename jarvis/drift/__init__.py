@@ -1,10 +1,10 @@
-"""Drift: what on servers, in Kubernetes and in Keystone is another than what was deployed.
+"""Drift: what on servers, in Kubernetes and in Keystone differs from what was deployed.
 
-A resource of a command has no Read, nor has a Job one of what it made, and Pulumi's provider of Kubernetes
-sees nothing of what others write. So the program asks the servers itself, Kubernetes' API who owns which
-field, and Keystone for what is registered in it. What it finds it writes into the text of the role, or into
-an annotation of the object or of the Job's pods: a preview shows it as a change of that resource, and ``up``
-applies the role, updates the object, or runs the Job, again.
+A command's resource has no Read. Nor has a Job one of what it made, and Pulumi's Kubernetes provider does not
+see what other managers write. So the program itself asks: the servers for their state, Kubernetes' API who
+owns which field, and Keystone for what is registered in it. It writes findings into the text of the role, or
+into an annotation of the object or of the Job's pods. A preview shows them as a change of that resource, and
+``up`` applies the role, updates the object or runs the Job again.
 """
 
 from jarvis.drift.ask import SilentError, Watch, look, read_watch

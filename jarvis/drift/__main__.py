@@ -1,7 +1,7 @@
-"""What of a stack is another than what was deployed: ``python -m jarvis.drift [--json]``.
+"""Prints the drift of a stack: ``python -m jarvis.drift [--json]``.
 
-It asks the servers, Kubernetes' API and Keystone as a preview does, and Pulumi's engine nothing. Exit status:
-0 where nothing was found, 2 where something was, and 1 where that cannot be told.
+The program asks the servers, Kubernetes' API and Keystone as a preview does, and Pulumi's engine nothing. Its
+exit status is 0 where nothing was found, 2 where something was, and 1 where that cannot be told.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ _NOTHING, _ERROR, _FOUND = 0, 1, 2
 
 
 async def _pulumi(*words: str) -> Any:
-    """What the CLI prints, as JSON. Raises ``ConfigurationError`` with what it says where it fails."""
+    """Runs Pulumi's CLI in the project's folder.
+
+    Returns:
+        What it prints, read as JSON.
+
+    Raises:
+        ConfigurationError: the CLI is not there, or fails; with what it says.
+    """
     program = shutil.which("pulumi") or str(PROJECT / ".jarvis" / "bin" / "pulumi")
     try:
         process = await asyncio.create_subprocess_exec(
@@ -55,15 +62,19 @@ async def _pulumi(*words: str) -> Any:
 def read_stack(
     config: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Any], source: str
 ) -> tuple[Environment, Watch, list[Source]]:
-    """The environment of a stack, which knows what is deployed, its ``jarvis:observe``, and what is asked
-    beside its servers.
+    """Reads what to ask of a stack.
 
     Args:
         config: what ``pulumi config --json`` prints.
         outputs: what ``pulumi stack output --json`` prints.
-        source: what the configuration is called in errors.
+        source: name of the configuration in errors.
 
-    Raises ``ConfigurationError`` where the configuration is wrong, and where nothing is deployed.
+    Returns:
+        The environment, which knows what is deployed; the value of ``jarvis:observe``; and the sources to
+        ask beside the servers.
+
+    Raises:
+        ConfigurationError: the configuration is wrong, or nothing is deployed.
     """
     document = config.get("jarvis:environment", {}).get("value")
     try:
@@ -86,7 +97,12 @@ def read_stack(
 
 
 async def _look(stack: str | None) -> tuple[Looked, Looked, Watch, int]:
-    """What the servers say, and what else is asked, whether all must, and how many servers were asked."""
+    """Asks the servers and the other sources of ``stack``, by default of the selected one.
+
+    Returns:
+        The answers of the servers; those of the other sources; the value of ``jarvis:observe``; and how many
+        servers were asked.
+    """
     chosen = ["--stack", stack] if stack else []
     # Neither is left behind where the other fails.
     answers = await asyncio.gather(
@@ -105,7 +121,14 @@ async def _look(stack: str | None) -> tuple[Looked, Looked, Watch, int]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The program; returns its exit status."""
+    """Runs the program.
+
+    Args:
+        words: the arguments; ``None`` takes those of the command line.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(prog="python -m jarvis.drift", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.add_argument("--stack", help="another stack than the selected one")
@@ -127,7 +150,8 @@ def main(words: Sequence[str] | None = None) -> int:
         for line in lines:
             print(line)
         if not lines and not silent:
-            print(f"all is as it was deployed: {', '.join((f'{asked} servers', *others.found))}")
+            servers = f"{asked} server{'' if asked == 1 else 's'}"
+            print(f"all is as it was deployed: {', '.join((servers, *others.found))}")
     for server, why in looked.silent.items():
         print(f"{server}: not looked at: {why}", file=sys.stderr)
     for line in not_looked_at(others.silent):

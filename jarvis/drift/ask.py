@@ -1,4 +1,4 @@
-"""Asks servers what is another than what was deployed, all side by side, by one connection each."""
+"""Asks servers for drift: all side by side, over one connection each."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from jarvis.core.text import read_beside
 from jarvis.drift.seen import parse
 from jarvis.remote.sudo import as_root
 
-# Connections that are being made at once. sshd refuses some of those that have not logged in yet beyond ten
-# (sshd_config(5), MaxStartups), and all of those that go through a bastion are made there.
+# Connections that are being made at once. Beyond ten that have not logged in yet sshd refuses some
+# (sshd_config(5), MaxStartups), and a bastion has those to all servers.
 _AT_ONCE, _THROUGH_BASTION = 32, 8
 # Seconds that a server has for its answer, beyond those for the connection. It takes less than one.
 _ANSWER_SECONDS = 30
 
 
 def answer_seconds(env: Environment) -> float:
-    """Seconds that a server of ``env`` has for its answer, the connection included."""
+    """Seconds that a server of ``env`` has for its answer, including the connection."""
     return wait_seconds(env) + _ANSWER_SECONDS * env.patience
 
 
 class Watch(StrEnum):
-    """The value of ``jarvis:observe``: whether servers are asked, and whether the run ends where one does not
-    answer."""
+    """The value of ``jarvis:observe``: whether servers are asked, and whether silence of one ends the run.
+
+    ``FALSE`` asks nobody. ``LENIENT`` passes over servers that do not answer.
+    """
 
     TRUE = "true"
     FALSE = "false"
@@ -45,20 +47,21 @@ class SilentError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What servers said.
+    """What servers, or another source (``jarvis.drift.source.Source``), answered.
 
-    - ``found``: by server and role, sentences; each role that is there is named.
-    - ``silent``: why a server could not be asked, by server.
+    For another source, the source's name stands for the server, and names of resources stand for roles.
 
-    Of another source (``jarvis.drift.source.Source``) it has the source's name for a server, and names of
-    resources for roles.
+    Attributes:
+        found: findings by server and role. Each role that is there is named; one without drift has an empty
+            list.
+        silent: why a server could not be asked, by server.
     """
 
     found: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """Each finding with its server and role, for a person."""
+        """A line for each finding, with its server and role."""
         return [
             f"{server}: {role}: {sentence}"
             for server, roles in self.found.items()
@@ -67,7 +70,7 @@ class Looked:
         ]
 
     def error(self) -> str:
-        """That servers could not be asked, and what to type; empty where all have answered."""
+        """The error for servers that could not be asked, with what to type; empty where all answered."""
         if not self.silent:
             return ""
         lines = "\n".join(f"  {server}: {why}" for server, why in self.silent.items())
@@ -79,9 +82,13 @@ class Looked:
 
 
 def read_watch(text: str | None) -> Watch:
-    """The value of ``jarvis:observe``, ``text`` as the configuration has it; ``None`` is ``true``.
+    """Reads the value of ``jarvis:observe``.
 
-    Raises ``ConfigurationError`` for any other text.
+    Args:
+        text: as the configuration has it; ``None``, and empty, mean ``true``.
+
+    Raises:
+        ConfigurationError: the text is no such value.
     """
     try:
         return Watch((text or Watch.TRUE).strip().lower())
@@ -93,19 +100,29 @@ def read_watch(text: str | None) -> Watch:
 
 
 def script() -> str:
-    """The script that is run on each server."""
+    """The script that runs on each server."""
     return read_beside(__file__, "observe.sh")
 
 
 def deployed(env: Environment) -> list[Server]:
-    """The servers of ``env`` that the last finished ``up`` has deployed, and that are not lost."""
+    """The servers of ``env`` that the last finished ``up`` deployed and that are not lost."""
     there = {one.name for one in env.before.servers if not one.lost}
     return [server for server in env.present if server.name in there]
 
 
 async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJECT) -> Looked:
-    """What ``servers`` of ``env`` say of themselves. A server is waited for as long as everywhere else
-    (``ssh.wait_seconds``). ``folder``: what the paths of keys are relative to."""
+    """Asks servers for drift.
+
+    A connection is waited for as long as everywhere else (``ssh.wait_seconds``).
+
+    Args:
+        env: the environment.
+        servers: those of its servers that are asked.
+        folder: what the paths of keys are relative to.
+
+    Returns:
+        The findings of each server, or why it could not be asked.
+    """
     seconds = wait_seconds(env)
     places = asyncio.Semaphore(_THROUGH_BASTION if env.ssh.bastion else _AT_ONCE)
     with openssh(env, seconds, folder) as client:
@@ -126,7 +143,11 @@ async def look(env: Environment, servers: Sequence[Server], folder: Path = PROJE
 
 
 async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
-    """What ``server`` says, or why it cannot be asked."""
+    """Asks ``server`` for drift.
+
+    Returns:
+        Findings by role; or, as a ``str``, why the server could not be asked.
+    """
     output = await run(client, server, "exec bash -s", script())
     if isinstance(output, str):
         return output
@@ -137,8 +158,17 @@ async def _ask(client: Client, server: Server) -> dict[str, list[str]] | str:
 
 
 async def run(client: Client, server: Server, line: str, text: str) -> bytes | str:
-    """What the command line ``line`` prints as root on ``server`` when it reads ``text``; or why it fails,
-    a ``str``."""
+    """Runs a command on a server, as root.
+
+    Args:
+        client: OpenSSH's client for the environment.
+        server: the server.
+        line: the command line.
+        text: its standard input.
+
+    Returns:
+        What the command prints; or, as a ``str``, why it fails.
+    """
     if sudo(client.env, server):
         line = as_root(line)
     answer = await said(client.command(server, line), text.encode())

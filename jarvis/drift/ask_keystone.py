@@ -1,16 +1,26 @@
 """Asks Keystone for what Jarvis registered in it. Runs on a server, with the standard library alone.
 
-It reads one line of JSON, and prints one. It makes and changes nothing: it logs in, and reads.
+The program reads one line of JSON and prints one. It logs in and reads; it makes and changes nothing.
 
-url, authority, seconds   of Keystone's API (/v3 included), the certificates to trust, and to wait
-admin                     who reads: user, password, project
-logins                    who else is tried: user, password, project
-paths                     what is read
-users                     those of whom the roles are read, by name
+The question has
 
-It prints ``admin``: "project" or "system", whichever let the administrator in, or "refused"; ``tokens``: by
-user who was let in what their token says; ``answers``: by path; ``assignments``: by user. Or ``error`` where
-Keystone does not answer.
+- ``url``: of Keystone's API, including ``/v3``
+- ``authority``: the certificates to trust, in PEM
+- ``seconds``: how long a request may take
+- ``admin``: the user who reads, with ``user``, ``password`` and ``project``
+- ``logins``: users whose login is tried, in the same form
+- ``paths``: the paths of the API to read
+- ``users``: names of the users whose roles are read
+
+The answer has
+
+- ``admin``: the scope whose login succeeded, ``project`` or ``system``; or ``refused``
+- ``tokens``: what the tokens say, by user whose login succeeded
+- ``answers``: by path
+- ``assignments``: of roles, by user
+
+Where Keystone does not answer, it has ``error`` alone. With ``refused`` it has no ``answers`` and no
+``assignments``.
 """
 
 from __future__ import annotations
@@ -29,12 +39,22 @@ _DOMAIN = {"id": "default"}
 
 
 class Keystone:
-    """The API at ``url``, for one user. ``token``: theirs, once there is one. ``says``: what that says."""
+    """Keystone's API, as one user sees it.
+
+    Args:
+        url: of the API.
+        authority: the certificates to trust, in PEM; unused where the URL is of http.
+        seconds: how long a request may take.
+
+    Attributes:
+        token: the user's; ``None`` before the login.
+        says: what the token says; empty before the login.
+    """
 
     def __init__(self, url: str, authority: str, seconds: float) -> None:
         self.url, self.seconds = url.rstrip("/"), seconds
         self.says: Json = {}
-        # A proxy of the server's own is not on the way.
+        # The proxy that a server is configured with is not for its own cloud.
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if url.startswith("https:"):
             trusted = ssl.create_default_context(cadata=authority)
@@ -43,6 +63,15 @@ class Keystone:
         self.token: str | None = None
 
     def call(self, path: str, body: Json | None = None) -> tuple[Json, Any]:
+        """Sends one request: a POST of ``body``, or a GET where there is none.
+
+        Returns:
+            The body of the answer, and its headers.
+
+        Raises:
+            OSError: no answer; an ``HTTPError`` where the answer is an error.
+            ValueError: the answer is no JSON.
+        """
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token is not None:
             headers["X-Auth-Token"] = self.token
@@ -52,10 +81,23 @@ class Keystone:
             return dict(json.loads(answer.read())), answer.headers
 
     def get(self, path: str) -> Json:
+        """Reads ``path``; raises what ``call`` does."""
         return self.call(path)[0]
 
     def let_in(self, user: str, password: str, scope: Json) -> bool:
-        """Gets a token; whether Keystone gives one."""
+        """Logs in.
+
+        Args:
+            user: name of the user, in the default domain.
+            password: of the user.
+            scope: of the token, as Keystone's API has it.
+
+        Returns:
+            Whether Keystone gives a token.
+
+        Raises:
+            OSError: no answer, or an error other than 401.
+        """
         who = {"user": {"name": user, "domain": _DOMAIN, "password": password}}
         auth = {"identity": {"methods": ["password"], "password": who}, "scope": scope}
         try:
@@ -68,12 +110,20 @@ class Keystone:
         return True
 
     def of_project(self, login: Json) -> bool:
+        """Logs a user in for their project; whether Keystone gives a token."""
         scope = {"project": {"name": login["project"], "domain": _DOMAIN}}
         return self.let_in(login["user"], login["password"], scope)
 
 
 def ask(asked: Json) -> Json:
-    """The answers to what is ``asked``; both as described above."""
+    """Answers the question ``asked``; the module has the form of both.
+
+    Raises:
+        OSError: Keystone does not answer, or answers with an error.
+        ValueError: its answer is no JSON.
+        KeyError: its answer, or the question, lacks something.
+        TypeError: its answer has another form than Keystone's.
+    """
     admin = asked["admin"]
 
     def keystone() -> Keystone:
@@ -108,13 +158,14 @@ def ask(asked: Json) -> Json:
 
 
 def main() -> int:
+    """Runs the program; returns 0, since an error is an answer as well."""
     try:
         said = ask(json.loads(sys.stdin.readline()))
     except urllib.error.HTTPError as error:
         path = urllib.parse.urlsplit(error.url or "").path
         said = {"error": f"{path}: {error.code} {error.reason}"}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        # Also what is no JSON, or not that of Keystone: a gateway's page.
+        # Also an answer that is no JSON, or not Keystone's: a gateway's page.
         said = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(said))
     return 0

@@ -27,8 +27,8 @@ from jarvis.drift.seen import one_line
 from jarvis.drift.source import Source
 
 NAME = "Keystone"
-# Seconds that Keystone has for each request; a healthy one takes less than one. Where it is down the run
-# waits for so long, and goes on.
+# Seconds that Keystone has for each request; a healthy one answers within one. Where it is down, the run
+# waits that long, and goes on.
 ANSWER_SECONDS = 10
 # Seconds beyond the connection's, for two logins and two rounds of reading.
 _ALL_SECONDS = 4 * ANSWER_SECONDS
@@ -40,25 +40,42 @@ COMMAND = (
 
 
 def program() -> str:
-    """The program that is run on the server."""
+    """The program that runs on the server."""
     return read_beside(__file__, "ask_keystone.py")
 
 
 def keystone_source(env: Environment, registered: Registered | None) -> Source:
-    """Keystone, of which ``registered`` is what the last finished ``up`` registered there."""
+    """Keystone as a source of findings.
+
+    Args:
+        env: the environment, which knows what is deployed.
+        registered: what the last finished ``up`` registered; ``None`` where no record tells.
+    """
     return Source(name=NAME, look=lambda: look(env, registered))
 
 
 def askers(env: Environment) -> list[Server]:
-    """The servers through which Keystone is asked, the first that answers: those with its database. Who is
-    root there is lord of Keystone as it is, so the administrator's password tells them nothing; and they have
-    Python."""
+    """The servers through which Keystone is asked, in the order in which they are tried.
+
+    They are those with its database. Whoever is root there controls Keystone anyway, so the administrator's
+    password gives them no more; and they have Python.
+    """
     return [server for server in deployed(env) if ServerRole.DATABASE in server.roles]
 
 
 async def look(env: Environment, registered: Registered | None, folder: Path = PROJECT) -> Looked:
-    """What in Keystone is another than what is ``registered``, by resource. ``folder``: what the paths of
-    keys are relative to."""
+    """Asks Keystone for drift: briefly first, and for everything where that finds something.
+
+    Args:
+        env: the environment.
+        registered: what the last finished ``up`` registered; ``None`` where no record tells, and then nobody
+            is asked.
+        folder: what the paths of keys are relative to.
+
+    Returns:
+        The findings by resource, or why Keystone could not be asked. Both, where it refuses the
+        administrator.
+    """
     if registered is None:
         return Looked()
     seconds = wait_seconds(env)
@@ -95,7 +112,17 @@ async def look(env: Environment, registered: Registered | None, folder: Path = P
 async def _first(
     client: Client, servers: Sequence[Server], text: bytes, seconds: float
 ) -> dict[str, Any] | str:
-    """What Keystone says through the first of ``servers`` that can be asked, or why it cannot be told."""
+    """Asks Keystone through the first of ``servers`` that can be asked.
+
+    Args:
+        client: OpenSSH's client for the environment.
+        servers: to try, in this order.
+        text: standard input of ``COMMAND``.
+        seconds: that each server has for the answer.
+
+    Returns:
+        What ``ask_keystone.py`` prints; or, as a ``str``, why there is no answer.
+    """
     reasons = []
     for server in servers:
         try:
@@ -110,7 +137,7 @@ async def _first(
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            # Not what it said: that may have been anything.
+            # Without what it said, which may be anything.
             return f"{server.name} said something else than an answer"
         return f"{server.name}: {answer['error']}" if "error" in answer else answer
     return "; ".join(reasons) or "no deployed server has a database"

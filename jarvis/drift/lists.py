@@ -1,4 +1,4 @@
-"""Asks the API of Kubernetes, on a server of the control plane, who owns which field of objects."""
+"""Asks Kubernetes' API, on a server of the control plane, who owns which field of objects."""
 
 from __future__ import annotations
 
@@ -21,20 +21,24 @@ from jarvis.drift.owners import Live, read_live
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the API said: the ``live`` objects of the kinds and namespaces that it was asked for. ``silent``:
-    why it could not be asked, by server of the control plane; then nothing is known."""
+    """What the API answered.
+
+    Attributes:
+        live: the objects of the kinds and namespaces that the API was asked for.
+        silent: why it could not be asked, by server of the control plane. Nothing is known then.
+    """
 
     live: Mapping[Identity, Live] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def why(self) -> str:
-        """Why it could not be asked, of all servers; empty where it was."""
+        """Why the API could not be asked, on all servers; empty where it answered."""
         return "; ".join(f"{server}: {why}" for server, why in self.silent.items())
 
 
 def paths(objects: Iterable[Identity]) -> list[str]:
-    """The paths of the lists that ``objects`` are in; of all lists of all kinds where none are named."""
+    """The paths of the API's lists that ``objects`` are in; without any, those of all kinds."""
     named = set(objects)
     if not named:
         return [KINDS[kind].path() for kind in sorted(KINDS)]
@@ -42,8 +46,19 @@ def paths(objects: Iterable[Identity]) -> list[str]:
 
 
 def read_lists(answer: bytes, lists: Sequence[str]) -> dict[Identity, Live]:
-    """The objects in the answer of ``objects.sh`` for the paths ``lists``: a list each, in their order, whose
-    items do not say of which kind they are. Raises ``ValueError`` for anything else."""
+    """Reads the answer of ``objects.sh``.
+
+    The answer has one list for each path, in their order. Items do not say their kind, so it is read from the
+    path.
+
+    Args:
+        answer: what the script printed.
+        lists: the paths that it was given.
+
+    Raises:
+        ValueError: the answer is something else.
+        KeyError: a list lacks its items, or an item its name.
+    """
     kinds = {kind.path().rpartition("/")[2]: kind.name for kind in KINDS.values()}
     found: dict[Identity, Live] = {}
     text = answer.decode().strip()
@@ -73,8 +88,17 @@ def _script() -> str:
 async def ask(
     env: Environment, servers: Sequence[Server], lists: Sequence[str], folder: Path = PROJECT
 ) -> Asked:
-    """What the API of ``env`` says of the lists at the paths ``lists``, on the first of ``servers`` where it
-    answers. ``folder``: what the paths of keys are relative to."""
+    """Asks Kubernetes' API for lists of objects, on the first server where it answers.
+
+    Args:
+        env: the environment.
+        servers: of the control plane, to try in this order.
+        lists: the paths of the lists.
+        folder: what the paths of keys are relative to.
+
+    Returns:
+        The objects; or why the API could not be asked on any of the servers.
+    """
     silent: dict[str, str] = {}
     line = f"exec env JARVIS_PATIENCE_FACTOR={env.patience} bash -s -- {shlex.join(lists)}"
     with openssh(env, wait_seconds(env), folder) as client:
@@ -92,5 +116,5 @@ async def ask(
 
 
 def control_plane(env: Environment, servers: Sequence[Server]) -> list[Server]:
-    """Those of ``servers`` that have an API server."""
+    """Those of ``servers`` that run an API server."""
     return [server for server in servers if ServerRole.CONTROL_PLANE in server.roles]

@@ -1,4 +1,4 @@
-"""What a run of the program knows of its objects of Kubernetes: what is found now, and what was before."""
+"""The drift of objects of Kubernetes that a run of the program knows: found now, and found before."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ Ask = Callable[[Environment, Sequence[Server], Sequence[str]], Coroutine[Any, An
 
 @dataclass(frozen=True, kw_only=True)
 class Former:
-    """What the last finished ``up`` left of an object.
+    """What the last finished ``up`` recorded of an object.
 
-    - ``ours``: the fields that were ours when an ``up`` wrote it last; ``None`` where no record tells.
-    - ``ignored``: fields that were none of ours.
-    - ``count``: which time it was that anything was found of it; 0 for never. ``sentences``, ``take``: what
-      was found then, and what was taken from others.
+    Attributes:
+        ours: the fields that were ours when an ``up`` last wrote the object; ``None`` where no record tells.
+        ignored: fields that were not ours.
+        count: how often anything has been found of the object; 0 for never.
+        sentences: what was found the last time.
+        take: the fields that were taken from other managers then.
     """
 
     ours: Ours | None = None
@@ -42,7 +44,7 @@ class Former:
 
     @property
     def mark(self) -> Mark | None:
-        """What the object has of it; ``None`` for nothing."""
+        """The mark that the object bears; ``None`` where nothing was ever found of it."""
         if not self.count:
             return None
         text = f"{self.count}: {'; '.join(self.sentences)}"
@@ -51,13 +53,17 @@ class Former:
 
 @dataclass(frozen=True)
 class ObjectsBefore:
-    """What the last finished ``up`` left: ``objects``, those that it declared."""
+    """What the last finished ``up`` recorded of all objects.
+
+    Attributes:
+        objects: by identity, those that it declared.
+    """
 
     objects: Mapping[Identity, Former] = field(default_factory=dict)
 
 
 def read_objects(record: Mapping[str, Any]) -> ObjectsBefore:
-    """What ``to_record`` wrote into ``record``. Numbers of the engine have a fraction."""
+    """Reads what ``to_record`` wrote into ``record``. The engine gives numbers a fraction."""
     return ObjectsBefore(
         objects={
             read_identity(str(text)): Former(
@@ -73,7 +79,7 @@ def read_objects(record: Mapping[str, Any]) -> ObjectsBefore:
 
 
 def to_record(objects: Mapping[Identity, Former]) -> dict[str, Any]:
-    """What the next run must know of ``objects``, of plain values."""
+    """The part of the record that tells the next run of ``objects``, as plain values."""
     return {"objects": {str(name): _values(one) for name, one in sorted(objects.items())}}
 
 
@@ -87,7 +93,15 @@ def _values(one: Former) -> dict[str, Any]:
 
 
 def found_lines(before: ObjectsBefore, live: Mapping[Identity, Live]) -> dict[str, list[str]]:
-    """Sentences by object, of all that the last finished ``up`` declared."""
+    """The findings of each object that the last finished ``up`` declared.
+
+    Args:
+        before: what that ``up`` recorded.
+        live: the objects as they are now.
+
+    Returns:
+        Sentences by object; an empty list for one without drift.
+    """
     return {
         str(one): list(map(one_line, judge(live.get(one), former.ours, former.ignored).sentences))
         for one, former in before.objects.items()
@@ -95,11 +109,16 @@ def found_lines(before: ObjectsBefore, live: Mapping[Identity, Live]) -> dict[st
 
 
 def kubernetes_source(env: Environment, before: ObjectsBefore) -> Source:
-    """Kubernetes, for which no program declares anything: what the last finished ``up`` left is compared."""
+    """Kubernetes as a source of findings, for a look without a program that declares objects.
+
+    Args:
+        env: the environment, which knows what is deployed.
+        before: what the last finished ``up`` recorded, which objects are compared with.
+    """
 
     async def look() -> Looked:
         servers = control_plane(env, deployed(env))
-        # Of an earlier Jarvis no record tells which objects are the stack's.
+        # The record of an earlier Jarvis does not tell which objects are the stack's.
         if not before.objects or not servers:
             return Looked()
         asked = await ask(env, servers, paths(before.objects))
@@ -111,14 +130,15 @@ def kubernetes_source(env: Environment, before: ObjectsBefore) -> Source:
 
 
 class Objects:
-    """What is known of the objects of ``env`` while the program declares them. It is the ``Watcher`` of
-    ``jarvis.core.objects``.
+    """Compares objects of Kubernetes with what was deployed, while the program declares them.
+
+    It is the ``Watcher`` of ``jarvis.core.objects``.
 
     Args:
         env: the environment, which knows what is deployed.
-        watch: the configuration's ``jarvis:observe``.
-        before: what the last finished ``up`` left.
-        asked_by: how the API is asked, by default ``ask``.
+        watch: the value of ``jarvis:observe``.
+        before: what the last finished ``up`` recorded.
+        asked_by: asks the API; by default ``ask``.
     """
 
     def __init__(
@@ -134,12 +154,18 @@ class Objects:
 
     @property
     def source(self) -> Source:
-        """Kubernetes, whose API answers ``look``."""
+        """Kubernetes as a source, asked by ``look``."""
         return Source(name=NAME, look=self.look, required=True, needs=_NEEDS)
 
     async def look(self) -> Looked:
-        """Asks the API. It has found nothing yet: which fields are ignored is known with each declaration, so
-        ``see`` judges, tells and counts what is found; and the record keeps more of it than sentences."""
+        """Asks the API, and keeps what it answers for ``see``.
+
+        Which fields are ignored is known only once an object is declared. So ``see`` judges, warns of and
+        counts findings, and the record keeps more of them than sentences.
+
+        Returns:
+            No finding; or why the API could not be asked.
+        """
         servers = control_plane(self._env, deployed(self._env))
         if not servers:
             return Looked()
@@ -150,11 +176,22 @@ class Objects:
         return Looked()
 
     def elsewhere(self, one: Identity) -> Sequence[Path]:
-        """The fields of ``one`` that another manager owns."""
+        """The fields of the object ``one`` that another manager owns by the configuration."""
         return self._elsewhere.get(str(one), [])
 
     def see(self, one: Identity, *, ignored: Sequence[Path], protected: bool) -> Mark | None:
-        """What is known of ``one``, which the program declares; what is found now is told as a warning."""
+        """Judges an object that the program declares, and warns of each finding.
+
+        Args:
+            one: the object.
+            ignored: the fields that the program ignores.
+            protected: the engine refuses to delete the object, and so to replace it. Its deletion is told by
+                warnings alone.
+
+        Returns:
+            The mark that the object bears: of what is found now, or else of what was found last; ``None``
+            where nothing ever was.
+        """
         not_ours = (*ignored, *self.elsewhere(one))
         former = replace(self._before.objects.get(one, Former()), ignored=not_ours)
         self._declared[one] = former
@@ -177,7 +214,7 @@ class Objects:
             former,
             count=former.count + 1,
             sentences=bounded([one_line(each) for each in found.sentences]),
-            # What took others' fields once stays declared: its end would be one more change.
+            # The command that took fields from others stays declared: its end would be one more change.
             take=found.take or former.take,
         )
         self._declared[one] = now
@@ -186,8 +223,10 @@ class Objects:
         return replace(mark, anew=found.deleted)
 
     def _tell_of_elsewhere(self, one: Identity, live: Live | None) -> None:
-        """Warns of a field that is given away to a manager that has not taken it: it is lost with the next
-        change."""
+        """Warns of each field that is owned elsewhere by the configuration, but not by that manager yet.
+
+        Such a field is lost with the next change of the object.
+        """
         for each in self._env.kubernetes.owned_elsewhere:
             if live is None or each.object != str(one):
                 continue
@@ -199,7 +238,11 @@ class Objects:
                 )
 
     def check(self) -> None:
-        """Raises ``ConfigurationError`` for fields of objects that the program has not declared."""
+        """Checks ``kubernetes.owned_elsewhere`` against the objects that the program has declared.
+
+        Raises:
+            ConfigurationError: a field is of an object that was not declared.
+        """
         names = {str(one) for one in self._declared}
         wrong = [
             f"  kubernetes.owned_elsewhere[{at}]: Jarvis has no {one.object}"
@@ -210,14 +253,18 @@ class Objects:
             raise ConfigurationError("these fields are of no object of Jarvis':\n" + "\n".join(wrong))
 
     async def left(self) -> dict[str, Any]:
-        """What the next run must know: after an ``up``, with what is ours now, for which the API is asked
-        again; in a preview, with what was ours."""
+        """The part of the record that tells the next run of the objects.
+
+        In an ``up`` it has the fields that are ours now, for which the API is asked again. In a preview it
+        has those that were ours.
+        """
         declared = dict(self._declared)
         if not pulumi.runtime.is_dry_run():
             declared = await self._renewed(declared)
         return to_record(declared)
 
     async def _renewed(self, declared: Mapping[Identity, Former]) -> dict[Identity, Former]:
+        """``declared`` with the fields that are ours now, as far as the API tells."""
         servers = control_plane(self._env, self._env.present)
         if not declared or not servers or self._watch is Watch.FALSE:
             return dict(declared)
@@ -234,7 +281,10 @@ class Objects:
 
 
 def _later(before: Ours | None, live: Live | None) -> Ours | None:
-    """What is ours after an ``up``. Where that did not write the object, what was ours before: something may
-    have been taken from us since, while the API could not be asked."""
+    """The fields that are ours after an ``up``.
+
+    Where that ``up`` did not write the object, they are those that were ours ``before``: another manager may
+    have taken some since, while the API could not be asked.
+    """
     now = live.ours() if live else None
     return now if now and not (before and before.time == now.time) else before

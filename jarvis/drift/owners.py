@@ -1,7 +1,7 @@
 """Who owns which field of an object of Kubernetes, as pure functions on ``metadata.managedFields``.
 
-Paths of fields are compared, never their values, which are not even asked for: so nothing of a Secret is in
-any text. https://kubernetes.io/docs/reference/using-api/server-side-apply/ has the rules.
+Paths of fields are compared. Their values are not even asked for, so no text has anything of a Secret. The
+rules are https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from jarvis.kubernetes.managed_fields import OURS, ancestors, members, tree
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A field that ``manager`` rightly writes into objects of others, and why; its steps are patterns."""
+    """A field that another manager may write into objects of Jarvis.
+
+    Attributes:
+        manager: pattern of the manager's name, as in ``fnmatch``.
+        path: patterns, one for each step of the field's path. All below it is allowed too.
+        why: the reason.
+    """
 
     manager: str
     path: Path
@@ -48,8 +54,14 @@ RIGHTLY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Owned:
-    """What a manager owns of an object: ``paths``, written by ``manager`` at ``time``, as the API spells it.
-    ``status``: by the subresource of that name."""
+    """The fields of an object that one manager owns.
+
+    Attributes:
+        manager: name of the manager.
+        time: when it last wrote, as the API spells it.
+        paths: the fields.
+        status: they were written through the subresource of that name.
+    """
 
     manager: str
     time: str
@@ -59,7 +71,12 @@ class Owned:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """What is ours of an object after an ``up``: ``paths``, and ``time``, when we changed that last."""
+    """The fields of an object that are ours after an ``up``.
+
+    Attributes:
+        time: when we last changed the object.
+        paths: the fields.
+    """
 
     time: str
     paths: frozenset[Path]
@@ -67,8 +84,13 @@ class Ours:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What is wrong with an object, in ``sentences``. ``take``: fields to take from others, since no update
-    of the object would remove them. ``deleted``: it is not there."""
+    """The drift of an object.
+
+    Attributes:
+        sentences: the findings.
+        take: fields to take from other managers, since no update of the object would remove them.
+        deleted: the object is not there.
+    """
 
     sentences: tuple[str, ...] = ()
     take: frozenset[Path] = frozenset()
@@ -77,12 +99,16 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """An object as it is: who owns what."""
+    """An object as it is now.
+
+    Attributes:
+        owners: who owns which of its fields.
+    """
 
     owners: Sequence[Owned] = field(default_factory=tuple)
 
     def ours(self) -> Ours | None:
-        """What is ours; ``None`` where nothing is."""
+        """The fields that are ours; ``None`` where none is."""
         own = [one for one in self.owners if one.manager.startswith(OURS) and not one.status]
         if not own:
             return None
@@ -93,7 +119,7 @@ class Live:
 
 
 def read_live(metadata: Mapping[str, Any]) -> Live:
-    """The owners in an object's ``metadata``."""
+    """Reads the owners in an object's ``metadata``."""
     return Live(
         owners=[
             Owned(
@@ -108,12 +134,12 @@ def read_live(metadata: Mapping[str, Any]) -> Live:
 
 
 def judge(live: Live | None, before: Ours | None, ignored: Sequence[Path] = ()) -> Found:
-    """What of an object is another than what was deployed.
+    """Compares an object with what was deployed.
 
     Args:
         live: the object; ``None`` where there is none.
-        before: what was ours after the last finished ``up``; ``None`` where no record tells.
-        ignored: fields that are none of ours, with all below them.
+        before: the fields that were ours after the last finished ``up``; ``None`` where no record tells.
+        ignored: fields that are not ours, with all below them.
     """
     if live is None:
         return Found(sentences=("deleted",), deleted=True) if before else Found()
@@ -161,11 +187,12 @@ def judge(live: Live | None, before: Ours | None, ignored: Sequence[Path] = ()) 
 
 
 def _in(path: Path, places: Iterable[Path]) -> bool:
+    """Whether ``path`` is one of ``places``, or below one."""
     return any(path[: len(place)] == place for place in places)
 
 
 def _rightly(manager: str, path: Path) -> bool:
-    """Whether ``manager`` may own ``path``: by a rule, or as a map on the way to what a rule has."""
+    """Whether a rule lets ``manager`` own ``path``: its field, or one below, or the annotations above."""
     for rule in RIGHTLY:
         if fnmatchcase(manager, rule.manager):
             both = min(len(path), len(rule.path))
@@ -177,7 +204,12 @@ def _rightly(manager: str, path: Path) -> bool:
 
 
 def _named(path: Path, present: set[Path] | frozenset[Path]) -> Path:
-    """What a sentence names: ``path``, or the whole element of a list that is new, or gone, with it."""
+    """The path that a finding names: ``path``, or the element of a list that came or went with it.
+
+    Args:
+        path: the field.
+        present: the paths that are ours, with those above them; without what a cut-off ``up`` took and left.
+    """
     for length in range(1, len(path)):
         if path[:length] not in present and path[length - 1][:2] in ("k:", "v:"):
             return path[:length]
@@ -185,15 +217,19 @@ def _named(path: Path, present: set[Path] | frozenset[Path]) -> Path:
 
 
 def _at(time: str) -> str:
-    """`` 2026-11-23 13:10 UTC`` of what the API says; empty where it says none."""
+    """The API's ``time`` in the form `` 2026-11-23 13:10 UTC``; empty where the API has none."""
     return f" {time[:10]} {time[11:16]} UTC" if len(time) >= 16 else ""
 
 
 def to_text(paths: Iterable[Path]) -> str:
-    """``paths`` as a text that is small and always the same; ``from_text`` takes it back."""
+    """Writes ``paths`` as a compact and deterministic text, which ``from_text`` reads."""
     return json.dumps(tree(paths), separators=(",", ":"), sort_keys=True)
 
 
 def from_text(text: str) -> frozenset[Path]:
-    """The paths of ``to_text``. Raises ``ValueError`` for another text."""
+    """Reads the paths that ``to_text`` wrote.
+
+    Raises:
+        ValueError: the text is something else.
+    """
     return frozenset(members(json.loads(text)))

@@ -1,4 +1,4 @@
-"""What Jarvis has registered in Keystone against what Keystone answers, as pure functions."""
+"""Compares what Jarvis registered in Keystone with what Keystone answers, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-# The domain of all that Jarvis makes, by id.
+# Id of the domain that has all that Jarvis makes.
 DOMAIN = "default"
 INTERFACES = ("public", "internal", "admin")
-# What ``keystone-manage bootstrap`` makes.
+# The roles that ``keystone-manage bootstrap`` makes.
 ROLES = ("reader", "member", "manager", "admin", "service")
 
 Item = Mapping[str, Any]
 
 
 class UnreadableError(ValueError):
-    """An answer of Keystone from which nothing can be told."""
+    """An answer of Keystone that tells nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """A user of the domain ``DOMAIN``, who has the ``role`` on the ``project``."""
+    """A user of the domain ``DOMAIN``.
+
+    Attributes:
+        user: name of the user.
+        password: of the user; secret.
+        project: name of the project on which the user has the role.
+        role: name of the role.
+    """
 
     user: str
     password: str = field(repr=False)
@@ -34,10 +41,14 @@ class Account:
 class Entry:
     """A service as it was registered.
 
-    - ``resource``: the Job that registers it.
-    - ``name``, ``kind``, ``url``: of the catalogue: its name and type, and the URL of its three endpoints.
-    - ``project``: where its account is. ``account``: its own, where it has one.
-    - ``limits``: what each project may have of it at most, by name.
+    Attributes:
+        resource: the Job that registers it.
+        name: its name in the catalogue.
+        kind: its type in the catalogue.
+        url: the URL of its three endpoints.
+        project: the project that its account is in; of Keystone's own entry, the administrator's.
+        account: its own account; ``None`` where it has none.
+        limits: how much of each thing a project may have at most, by name of the registered limit.
     """
 
     resource: str
@@ -53,9 +64,13 @@ class Entry:
 class Registered:
     """All that a finished ``up`` has registered.
 
-    - ``url``: of Keystone's API. ``authority``: certificates to trust, in PEM. ``region``: of all endpoints.
-    - ``resource``: the Job that makes the administrator, who is ``admin``.
-    - ``entries``: one a service.
+    Attributes:
+        url: of Keystone's API.
+        authority: the certificates to trust, in PEM.
+        region: the region of all endpoints.
+        resource: the Job that makes the administrator.
+        admin: the administrator.
+        entries: the services.
     """
 
     url: str
@@ -67,17 +82,17 @@ class Registered:
 
     @property
     def resources(self) -> list[str]:
-        """Each resource that something can be found of."""
+        """The resources that can have findings."""
         return [self.resource, *(entry.resource for entry in self.entries)]
 
     @property
     def accounts(self) -> list[Account]:
-        """Those of the services."""
+        """The accounts of the services."""
         return [entry.account for entry in self.entries if entry.account is not None]
 
 
 def read_registered(record: Mapping[str, Any]) -> Registered | None:
-    """What the last finished ``up`` wrote into ``record``; ``None`` where an earlier Jarvis did."""
+    """Reads what the last finished ``up`` wrote into ``record``; ``None`` where an earlier Jarvis did."""
     one = record.get("registered")
     if not one:
         return None
@@ -95,7 +110,7 @@ def read_registered(record: Mapping[str, Any]) -> Registered | None:
                 url=str(entry["url"]),
                 project=str(entry["project"]),
                 account=_account(entry["account"]) if entry.get("account") else None,
-                # Numbers of the engine have a fraction.
+                # The engine gives numbers a fraction.
                 limits={str(name): int(most) for name, most in (entry.get("limits") or {}).items()},
             )
             for entry in one["entries"]
@@ -113,8 +128,13 @@ def _account(one: Item) -> Account:
 
 
 def question(registered: Registered, seconds: int, *, brief: bool = False) -> dict[str, Any]:
-    """What ``ask_keystone.py`` reads. ``seconds``: how long a request may take. ``brief``: only what tokens
-    do not tell of a cloud in which all is well; a third of the requests."""
+    """The question that ``ask_keystone.py`` reads.
+
+    Args:
+        registered: what was registered.
+        seconds: how long a request may take.
+        brief: asks only for what tokens do not tell of a cloud without drift, in a third of the requests.
+    """
 
     def login(account: Account) -> dict[str, str]:
         return {"user": account.user, "password": account.password, "project": account.project}
@@ -148,20 +168,29 @@ def _paths(registered: Registered) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What Keystone says: items by kind (such as ``endpoints``), roles by user, and the users who are let
-    in."""
+    """What Keystone answers.
+
+    Attributes:
+        items: by kind, such as ``endpoints``.
+        assignments: of roles, by user.
+        let_in: the users whose login succeeded.
+    """
 
     items: Mapping[str, Sequence[Item]]
     assignments: Mapping[str, Sequence[Item]]
     let_in: Sequence[str]
 
     def named(self, kind: str, name: str) -> Item | None:
-        """The item of ``kind`` that is called ``name``."""
+        """The item of ``kind`` with the name ``name``; ``None`` where there is none."""
         return next((one for one in self.items[kind] if one["name"] == name), None)
 
 
 def read_answers(said: Item) -> Answers:
-    """What ``ask_keystone.py`` has printed. Raises ``UnreadableError`` for what is no such thing."""
+    """Reads what ``ask_keystone.py`` printed.
+
+    Raises:
+        UnreadableError: it printed something else, or Keystone cut an answer off (``list_limit``).
+    """
     items: dict[str, list[Item]] = {}
     try:
         for path, answer in said["answers"].items():
@@ -175,11 +204,15 @@ def read_answers(said: Item) -> Answers:
 
 
 def read_brief(said: Item) -> Answers:
-    """What it has printed to a brief question, with what tokens tell: who is let in is enabled, and so is
-    their project; the catalogue has what is enabled, with its URLs. What is missing there may be disabled, so
-    what ``judge`` finds of it is only that something is wrong.
+    """Reads what ``ask_keystone.py`` printed to a brief question, and adds what tokens tell.
 
-    Raises ``UnreadableError`` likewise."""
+    A user whose login succeeds is enabled, and so is their project. The catalogue has the services and
+    endpoints that are enabled, with their URLs. What it lacks may be missing or disabled: so a finding of
+    ``judge`` says only that something is wrong, and not what.
+
+    Raises:
+        UnreadableError: as in ``read_answers``.
+    """
     brief = read_answers(said)
     items: dict[str, list[Item]] = {
         kind: [] for kind in ("regions", "roles", "services", "endpoints", "users", "projects")
@@ -208,10 +241,15 @@ def read_brief(said: Item) -> Answers:
 
 
 def judge(registered: Registered, answers: Answers) -> dict[str, list[str]]:
-    """What is another than what was ``registered``, in sentences, by resource; each resource is named. What
-    is there beside it is no drift: other users, roles, regions, endpoints, limits.
+    """Compares what was registered with what Keystone answers.
 
-    Raises ``UnreadableError`` where an answer lacks what it must have.
+    What is there beside it is no drift: other users, roles, regions, endpoints and limits.
+
+    Returns:
+        Findings by resource. Each resource is named; one without drift has an empty list.
+
+    Raises:
+        UnreadableError: an answer lacks what it must have.
     """
     try:
         return {
@@ -223,7 +261,7 @@ def judge(registered: Registered, answers: Answers) -> dict[str, list[str]]:
 
 
 def refused(registered: Registered) -> dict[str, list[str]]:
-    """That the administrator is not let in, after which nothing else can be told."""
+    """The findings where Keystone refuses the administrator: that alone, since nothing else can be told."""
     why = "not let in: disabled, removed, with another password, or without a role"
     return {
         **{resource: [] for resource in registered.resources},
@@ -232,13 +270,14 @@ def refused(registered: Registered) -> dict[str, list[str]]:
 
 
 def _administrator(registered: Registered, answers: Answers) -> Iterator[str]:
+    """Findings of what the administrator's Job makes: region, roles, project, and the account's roles."""
     admin = registered.admin
     if not any(one["id"] == registered.region for one in answers.items["regions"]):
         yield f"region {registered.region}: missing"
     for role in ROLES:
         if answers.named("roles", role) is None:
             yield f"role {role}: missing"
-    # Whether it is enabled is told of Keystone's entry, whose Job enables it.
+    # Whether the project is enabled is a finding of Keystone's entry, whose Job enables it.
     if answers.named("projects", admin.project) is None:
         yield f"project {admin.project}: missing"
     yield from _assigned(admin, answers)
@@ -250,6 +289,7 @@ def _administrator(registered: Registered, answers: Answers) -> Iterator[str]:
 
 
 def _entry(registered: Registered, entry: Entry, answers: Answers) -> Iterator[str]:
+    """Findings of one service: its project, account, catalogue entry, endpoints and limits."""
     project = answers.named("projects", entry.project)
     if project is not None and not project["enabled"]:
         yield f"project {entry.project}: disabled"
@@ -296,8 +336,19 @@ def _entry(registered: Registered, entry: Entry, answers: Answers) -> Iterator[s
 
 
 def find_service(entry: Entry, services: Iterable[Item], endpoints: Sequence[Item]) -> Item | None:
-    """The service of ``entry``: by name and type, or by one of them and an endpoint of ours, since somebody
-    may have changed the other. Operators may have services of the same type. As ``register.py`` finds it."""
+    """Finds the service of an entry, as ``register.py`` does.
+
+    It has the name and the type; or one of them and an endpoint of ours, since somebody may have changed the
+    other. Operators may have services of the same type.
+
+    Args:
+        entry: the service as it was registered.
+        services: all services.
+        endpoints: those of the entry's region.
+
+    Returns:
+        The service; ``None`` where there is none.
+    """
     ours = {one["service_id"] for one in endpoints if one["url"] == entry.url}
     ranked = [
         ((one["name"] == entry.name) + (one["type"] == entry.kind), one["id"] in ours, one)
@@ -308,12 +359,23 @@ def find_service(entry: Entry, services: Iterable[Item], endpoints: Sequence[Ite
 
 
 def find_endpoint(endpoints: Sequence[Item], url: str) -> Item | None:
-    """Of ``endpoints`` the one that is ours: which has the ``url`` and is enabled, has it, or is the first.
-    As ``register.py`` finds it."""
+    """Finds our endpoint of one service and interface, as ``register.py`` does.
+
+    It is one that has the ``url`` and is enabled, or else one that has the ``url``, or else one that is
+    enabled, or else the first.
+
+    Returns:
+        The endpoint; ``None`` where there is none.
+    """
     return max(endpoints, key=lambda one: (one["url"] == url, one["enabled"]), default=None)
 
 
 def _user(account: Account, answers: Answers, project: Item | None) -> Iterator[str]:
+    """Findings of a service's account: the user, its role, and its password.
+
+    Only a user who is enabled and has a role, on a project that is enabled, can log in. Otherwise there is no
+    finding about the password.
+    """
     user = answers.named("users", account.user)
     if user is None:
         yield f"user {account.user}: missing"
@@ -328,7 +390,7 @@ def _user(account: Account, answers: Answers, project: Item | None) -> Iterator[
 
 
 def _assigned(account: Account, answers: Answers) -> Iterator[str]:
-    """That ``account`` lacks its role on its project."""
+    """The finding that ``account`` lacks its role on its project."""
     project = answers.named("projects", account.project)
     if project is None or not any(
         one["scope"].get("project", {}).get("id") == project["id"] and _is_role(one, account.role, answers)
@@ -338,7 +400,8 @@ def _assigned(account: Account, answers: Answers) -> Iterator[str]:
 
 
 def _is_role(assignment: Item, name: str, answers: Answers) -> bool:
+    """Whether ``assignment`` gives the role ``name``."""
     role = answers.named("roles", name)
-    # One that is inherited holds for the projects below, and not for this one.
+    # An inherited assignment holds for the projects below, and not for this one.
     inherited = "OS-INHERIT:inherited_to" in assignment["scope"]
     return role is not None and not inherited and assignment["role"]["id"] == role["id"]

@@ -1,4 +1,4 @@
-"""What a run of the program knows of its servers and other sources: what is found now, what was before."""
+"""The drift of servers and other sources that a run of the program knows: found now, and found before."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ Look = Callable[[Environment, Sequence[Server]], Coroutine[Any, Any, Looked]]
 
 
 class Drift:
-    """Asks the servers of ``env``, and ``sources``, from its making on, while the program goes on.
+    """Asks servers and other sources for drift, from its construction on, while the program goes on.
 
     Args:
         env: the environment, which knows what is deployed. Where nothing is, nobody is asked.
-        watch: the configuration's ``jarvis:observe``.
+        watch: the value of ``jarvis:observe``.
         kept: what the last finished ``up`` knew.
-        ask: how servers are asked, by default ``look``.
+        ask: asks the servers; by default ``look``.
         sources: what else is asked.
-        objects: of Kubernetes, which is one source more; ``None`` where it is not asked.
+        objects: the objects of Kubernetes, which is one source more; ``None`` where it is not asked.
+
+    Attributes:
+        objects: as given.
     """
 
     def __init__(
@@ -51,11 +54,14 @@ class Drift:
         self._told = False
 
     async def known(self) -> Kept:
-        """What is known of each role, by server, and of each resource, by source, once all have answered.
-        Each finding is told as a warning, and each server and source that could not be asked.
+        """Waits for all answers, and warns once of each finding and of whatever could not be asked.
 
-        Raises ``SilentError`` where a server, or a source that is required, does not answer, unless that may
-        be passed over.
+        Returns:
+            What is known of each role by server, and of each resource by source.
+
+        Raises:
+            SilentError: a server, or a required source, does not answer, and may not be passed over
+                (``Watch.LENIENT``).
         """
         if self._asked is not None and self._others is not None and not self._told:
             looked = await self._asked
@@ -81,7 +87,7 @@ class Drift:
         return self._known
 
     async def end(self) -> None:
-        """Waits for nobody any more."""
+        """Cancels what is still being asked."""
         for task in (self._asked, self._others):
             if task is not None:
                 task.cancel()

@@ -1,8 +1,8 @@
-"""What was found of each role of each server, from one run to the next, as pure functions.
+"""Findings of each role of each server, from one run to the next, as pure functions.
 
-The text of a role's command has what was last found of it, and keeps that as long as nothing newer is found:
-what is mended is not a change again. What is found once more has another number, and is. Of another source
-than the servers it is the same, with the source's name for a server, and a resource for a role.
+The text of a role's command has the last findings of the role, until there are newer ones: so what was mended
+is no second change. The same thing found again gets another number, and so is a change. Other sources than
+servers are treated alike: the source's name stands for the server, and a resource stands for the role.
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# The text of a command has an end (jarvis.remote.service), and a person stops reading sooner.
+# Limits of the sentences of a role, and of the characters of one: the size of a command is limited
+# (jarvis.remote.service), and a person stops reading sooner.
 _MOST = 40
 _LONGEST = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What was found of a role: ``sentences``, such as ``kubelet.service: stopped``. ``count``: which time it
-    was that anything was found of it, from 1."""
+    """The last findings of a role.
+
+    Attributes:
+        count: how often anything has been found of the role, this time included.
+        sentences: the findings, such as ``kubelet.service: stopped``.
+    """
 
     count: int
     sentences: tuple[str, ...]
 
     @property
     def lines(self) -> list[str]:
-        """What the text of the role's command has of it."""
+        """The lines in the text of the role's command."""
         return [f"{self.count}: {sentence}" for sentence in self.sentences]
 
 
@@ -37,9 +42,13 @@ Kept = Mapping[str, Mapping[str, Seen]]
 
 
 def parse(answer: bytes) -> dict[str, list[str]]:
-    """The answer of ``observe.sh``: sentences by role, with an empty list for a role that is as it should be.
+    """Reads the answer of ``observe.sh``.
 
-    Raises ``ValueError`` for anything else.
+    Returns:
+        Findings by role; an empty list for a role without drift.
+
+    Raises:
+        ValueError: the answer is something else.
     """
     document = json.loads(answer)
     roles = document.get("roles") if isinstance(document, dict) else None
@@ -54,16 +63,23 @@ def parse(answer: bytes) -> dict[str, list[str]]:
 
 
 def one_line(sentence: str) -> str:
-    """``sentence``, which may have been written by anybody, on one line that has an end."""
+    """``sentence``, which anybody may have written, on one line of limited length."""
     text = " ".join(sentence.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def after(kept: Kept, found: Findings) -> dict[str, dict[str, Seen]]:
-    """What is known of each role once ``found`` is, where ``kept`` was known before.
+    """Merges new findings into what was known.
 
-    Of a server that was not asked everything stays. Of one that was, a role that is not there any more is
-    forgotten.
+    Of a server without an answer, everything stays. Of one with an answer, roles that are not there any more
+    are forgotten.
+
+    Args:
+        kept: what was known before.
+        found: the new findings, by server that answered.
+
+    Returns:
+        What is known now, by server and role. A server of which nothing is known is left out.
     """
     known = {server: dict(roles) for server, roles in kept.items()}
     for server, roles in found.items():
@@ -78,15 +94,17 @@ def after(kept: Kept, found: Findings) -> dict[str, dict[str, Seen]]:
 
 
 def bounded(sentences: Sequence[str]) -> tuple[str, ...]:
-    """``sentences``, and how many more there are where they are too many."""
+    """The first of ``sentences``, and how many more there are where they are too many."""
     if len(sentences) <= _MOST:
         return tuple(sentences)
     return (*sentences[:_MOST], f"and {len(sentences) - _MOST} more")
 
 
 def read_kept(record: Mapping[str, Any]) -> dict[str, dict[str, Seen]]:
-    """What ``to_record`` wrote into ``record``; nothing where an earlier Jarvis wrote it. Numbers of the
-    engine have a fraction."""
+    """Reads what ``to_record`` wrote into ``record``; nothing where an earlier Jarvis wrote it.
+
+    The engine gives numbers a fraction.
+    """
     return {
         str(server): {
             str(role): Seen(count=int(one["count"]), sentences=tuple(map(str, one["sentences"])))
@@ -97,7 +115,7 @@ def read_kept(record: Mapping[str, Any]) -> dict[str, dict[str, Seen]]:
 
 
 def to_record(known: Kept) -> dict[str, Any]:
-    """What the next run must know of what is ``known``, of plain values."""
+    """The part of the record that tells the next run what is ``known``, as plain values."""
     return {
         "seen": {
             server: {

@@ -1,4 +1,4 @@
-"""What is asked beside the servers, such as Kubernetes and Keystone."""
+"""Sources of findings beside the servers, such as Kubernetes and Keystone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jarvis.drift.ask import Looked
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Something beside the servers that is asked.
+    """Something beside the servers that is asked for drift.
 
-    - ``name``: stands for the server in findings and in the record. No server may be called so: it begins
-      with a capital letter.
-    - ``look``: asks. What it returns names nothing but ``name``, and each resource that can be found to
-      differ.
-    - ``required``: whether its silence ends a run, as that of a server does. Otherwise it is a warning.
-    - ``needs``: host roles without which it does not answer. Where something was found of one of them, the
-      run that its silence would end is what mends it.
+    Attributes:
+        name: stands for the server in findings and in the record. It begins with a capital letter, which no
+            server's name does.
+        look: asks the source. Its answer names ``name`` alone, with each resource that can have findings.
+        required: the source's silence ends a run, as a server's does. Otherwise it is a warning.
+        needs: host roles without which the source does not answer. Where one of them has findings, silence
+            ends no run, since that run mends them.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Source:
 
 
 async def look_at(sources: Sequence[Source]) -> Looked:
-    """What all ``sources`` say, asked side by side."""
+    """Asks all ``sources`` side by side, and merges their answers."""
     answers = await asyncio.gather(*(source.look() for source in sources))
     return Looked(
         found={name: found for looked in answers for name, found in looked.found.items()},
@@ -39,13 +39,25 @@ async def look_at(sources: Sequence[Source]) -> Looked:
 
 
 def not_looked_at(silent: Mapping[str, str]) -> list[str]:
-    """A warning for each source that is ``silent``."""
+    """A warning for each source that could not be asked.
+
+    Args:
+        silent: why, by source.
+    """
     return [f"{name}: what Jarvis made there was not looked at: {why}" for name, why in silent.items()]
 
 
 def ends_run(sources: Sequence[Source], servers: Looked, others: Looked) -> dict[str, str]:
-    """Those of ``sources`` whose silence ends a run, with the reason. ``servers``: what these said;
-    ``others``: what the sources did."""
+    """The sources whose silence ends a run.
+
+    Args:
+        sources: all that were asked.
+        servers: what the servers answered.
+        others: what the sources answered.
+
+    Returns:
+        Why the source could not be asked, by name of the source.
+    """
     differ = {role for roles in servers.found.values() for role, sentences in roles.items() if sentences}
     return {
         one.name: others.silent[one.name]
@@ -55,7 +67,11 @@ def ends_run(sources: Sequence[Source], servers: Looked, others: Looked) -> dict
 
 
 def silence(silent: Mapping[str, str]) -> str:
-    """That sources could not be asked, and what to type."""
+    """The error for sources that could not be asked, with what to type.
+
+    Args:
+        silent: why, by source; not empty.
+    """
     lines = "\n".join(f"  {why}" for why in silent.values())
     return (
         f"{' and '.join(silent)} could not be asked what was changed there; nothing has been changed:\n"

@@ -68,7 +68,7 @@ def throughput(cloud: Cloud, say: Callable[[str], None]) -> dict[str, Mapping[st
     """By question: what ``under_load`` measures. The user who asks is removed at the end."""
     user = User(cloud.stack.workspace.clouds, _Patient(cloud.virtual_address, cloud.authority))
     try:
-        found = {}
+        found: dict[str, Mapping[str, float]] = {}
         for what, ask in (
             ("a token by password", user.issue),
             ("a validation of a token", user.validate),

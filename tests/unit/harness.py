@@ -143,8 +143,8 @@ def secret_paths(value: Any, path: str = "") -> set[str]:
 class Plugins(mocks.Mocks):
     """Answers as the plugins would; each generated secret can be told from the others by its text."""
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        return {}, []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         outputs = dict(plain(args.inputs))
@@ -184,7 +184,7 @@ def record(program: Callable[[], Any], stack: str = "test") -> Graph:
 
     class Recorder(mocks.MockMonitor):
         def RegisterResource(self, request: Any) -> Any:
-            response = super().RegisterResource(request)
+            response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
             if request.type != "pulumi:pulumi:Stack":
                 inputs = MessageToDict(request.object)
                 urn, former = urns.register(request, response.urn)

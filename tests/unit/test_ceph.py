@@ -6,7 +6,9 @@ import base64
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,7 +151,7 @@ class Server:
         patch.setenv("PATH", f"{self.commands.folder}:/usr/bin:/bin")
         member.load(os.environ)
         self.tool = member
-        patch.setattr(self.tool.shutil, "chown", lambda *_: None)
+        patch.setattr(shutil, "chown", lambda *_: None)
         self.commands.add("sync")
         self.commands.add("monmaptool", 'touch "${@: -1}"')
         self.commands.add("ceph-mon", f'mkdir "{folder}/var/lib/ceph/mon/jarvis/store.db"')
@@ -286,14 +288,10 @@ def test_a_pool_is_brought_to_its_numbers(server: Server) -> None:
 
 
 def test_the_numbers_of_a_pool_go_together() -> None:
-    class Three:
-        monitors = MONS
-        copies = 3
-
-    assert (PoolArgs(storage=Three(), pool="images").size, PoolArgs(storage=Three(), pool="x").least) == (
-        3,
-        2,
-    )  # type: ignore[arg-type]
-    for wrong in ({"copies": 4}, {"min_size": 4}, {"pool": "Images"}):
+    three: Any = SimpleNamespace(monitors=MONS, copies=3)
+    pool = PoolArgs(storage=three, pool="images")
+    assert (pool.size, pool.least) == (3, 2)
+    mistakes: list[dict[str, Any]] = [{"copies": 4}, {"min_size": 4}, {"pool": "Images"}]
+    for wrong in mistakes:
         with pytest.raises(ValueError, match=r"pool|name"):
-            PoolArgs(**({"storage": Three(), "pool": "images"} | wrong))  # type: ignore[arg-type]
+            PoolArgs(**({"storage": three, "pool": "images"} | wrong))

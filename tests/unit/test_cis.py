@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Declared:
         return {server.name: found[program]()}
 
     def config(self, name: str) -> Mapping[str, Any]:
-        made = {
+        made: dict[str, Callable[[], Any]] = {
             "kubelet": lambda: kubelet_config(self._env, {}),
             "kube-proxy": lambda: kube_proxy_config(self._env, {}),
         }

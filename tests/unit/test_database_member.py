@@ -56,7 +56,9 @@ def test_no_two_begin_a_cluster_and_nobody_who_knows_less(lost: dict[str, set[st
         for name in begins:
             known = [each for each in answers if each is not None]
             assert all(each.state != "primary" for each in known), states
-            assert max(each.seqno for each in known) == states[name].seqno, states
+            own = states[name]
+            assert own is not None
+            assert max(each.seqno for each in known) == own.seqno, states
             silent = {one for one, each in states.items() if each is None or each.state == "unknown"}
             assert silent <= lost.get(name, set()), states
 
@@ -243,7 +245,7 @@ def test_a_member_that_the_others_do_not_take_in_is_started_again(
     """As Galera left one after "Receiving IST failed, node restart required"."""
     ended: list[tuple[int, int]] = []
     now = [0.0]
-    others = {"b": State("primary", UUID, 10, 2), "c": State("primary", UUID, 10, 2)}
+    others: dict[str, State | None] = {name: State("primary", UUID, 10, 2) for name in ("b", "c")}
     monkeypatch.setattr(member.os, "kill", lambda pid, number: ended.append((pid, number)))
     monkeypatch.setattr(member.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(member, "ask_others", lambda: dict(others))

@@ -215,7 +215,7 @@ def test_each_finding_is_told_with_its_server_and_role(warnings: list[str]) -> N
 
 def test_a_silent_server_ends_the_run_unless_it_may_be_passed_over(warnings: list[str]) -> None:
     env = went(environment(2))
-    said = {"s1": {"base": []}}
+    said: dict[str, dict[str, list[str]]] = {"s1": {"base": []}}
     with pytest.raises(SilentError, match="  s2: no route to host"):
         known(env, said)
     kept = {"s2": FIRST["s1"]}

@@ -91,7 +91,7 @@ def test_what_is_found_is_a_line_each(stack: Made, capsys: Output) -> None:
 def test_what_is_found_in_kubernetes_is_a_line_each(stack: Made, capsys: Output) -> None:
     declared = {OPTIONS: former("f:data"), BINDING: former("f:subjects")}
     folder = stack(answer(base=[]), **objects_record(declared))
-    metadata = {"name": "glance", "namespace": "openstack"}
+    metadata: dict[str, Any] = {"name": "glance", "namespace": "openstack"}
     metadata |= {"managedFields": [entry(OURS, "f:data", time=THEN), entry("x", "f:data/f:DEBUG")]}
     (folder / "s1.api").write_text(listed([metadata], []))
     assert main([]) == 2
@@ -107,7 +107,7 @@ def test_what_is_found_in_kubernetes_is_a_line_each(stack: Made, capsys: Output)
     folder = stack(answer(base=[]), **objects_record({OPTIONS: former("f:data")}))
     (folder / "s1.api").write_text(listed([metadata]))
     assert main([]) == 0
-    assert capsys.readouterr().out == "all is as it was deployed: 1 servers, Kubernetes\n"
+    assert capsys.readouterr().out == "all is as it was deployed: 1 server, Kubernetes\n"
 
 
 @pytest.mark.parametrize(("observe", "status"), [("", 1), ("lenient", 0)])
@@ -161,7 +161,7 @@ def test_what_is_found_in_keystone_is_told_beside_the_servers(
     monkeypatch.setattr("jarvis.drift.__main__.keystone_source", lambda *_: Source(name=KEYSTONE, look=look))
     stack(answer(base=[]))
     assert main([]) == 0
-    assert capsys.readouterr().out == "all is as it was deployed: 1 servers, Keystone\n"
+    assert capsys.readouterr().out == "all is as it was deployed: 1 server, Keystone\n"
     sentences.append("user glance: disabled")
     assert main([]) == 2
     assert capsys.readouterr().out == "Keystone: glance-register: user glance: disabled\n"

@@ -10,6 +10,7 @@ import pytest
 
 from jarvis.config.field_path import Path, parse, spelled
 from jarvis.drift.owners import RIGHTLY, Found, Live, Ours, from_text, judge, read_live, to_text
+from jarvis.kubernetes import forget
 from jarvis.kubernetes.managed_fields import members, tree
 from jarvis.kubernetes.take_back import MANAGER, take, taken
 
@@ -122,7 +123,7 @@ def test_what_controllers_rightly_write_is_no_finding() -> None:
     notes = ("f:metadata", "f:annotations")
     restarted = ("f:spec", "f:template", *notes, "f:kubectl.kubernetes.io/restartedAt")
     revision = (*notes, "f:deployment.kubernetes.io/revision")
-    written = [
+    written: list[tuple[str, set[Path], dict[str, str]]] = [
         ("kube-controller-manager", {notes, revision}, {}),
         ("kubectl-rollout", {restarted[:-1], restarted}, {}),
         ("jarvis-keys", {(*notes, "f:jarvis.internal/rotated-by")}, {}),
@@ -215,11 +216,13 @@ def test_fields_are_taken_from_all_but_us_and_from_no_status() -> None:
     assert taken(found, wanted) is None
 
 
-class Api:
+class Api(forget.Api):
     """Answers as the API would that has ``entries``, and ``refuses`` so many patches."""
 
     def __init__(self, entries: list[dict[str, Any]], refuses: int = 0) -> None:
-        self.entries, self.refuses, self.patches = entries, refuses, []
+        super().__init__("http://192.0.2.1", None)
+        self.entries, self.refuses = entries, refuses
+        self.patches: list[tuple[str, str]] = []
 
     def ask(self, method: str, path: str, body: Any = None, content: str = "") -> Any:
         if method == "GET":

@@ -116,6 +116,12 @@ def test_a_fit_server_tells_what_all_together_are_compared_by(box: Box) -> None:
     assert box.check() == (0, f"machine-id {MACHINE_ID}\nhostname jarvis-1\ntime 1003\n", [])
 
 
+def let_cloud_init_write_hosts(box: Box) -> None:
+    """The image has cloud-init leave /etc/hosts alone; the instance's configuration, which wins, does not."""
+    box.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n")
+    box.write("var/lib/cloud/instance/cloud-config.txt", "manage_etc_hosts: localhost\n")
+
+
 Change = Callable[[Box], object]
 
 MISTAKES: list[tuple[Change, str]] = [
@@ -162,10 +168,7 @@ MISTAKES: list[tuple[Change, str]] = [
         "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /etc/cloud",
     ),
     (
-        lambda b: [
-            b.write("etc/cloud/cloud.cfg.d/99-own.cfg", "manage_etc_hosts: false\n"),
-            b.write("var/lib/cloud/instance/cloud-config.txt", "manage_etc_hosts: localhost\n"),
-        ],
+        let_cloud_init_write_hosts,
         "hosts: cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: false in /var/lib/cloud",
     ),
     (

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from images.recipe import Runtime
 
 def some_tree(source: Path, order: int = 1) -> Tree:
     tree = Tree()
-    steps = [
+    steps: list[Callable[[], None]] = [
         lambda: tree.merged_usr(),
         lambda: tree.text("etc/hosts", "127.0.0.1 localhost\n"),
         lambda: tree.file("bin/program", source),

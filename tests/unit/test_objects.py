@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pulumi
 import pytest
@@ -13,7 +15,7 @@ from tests.unit.harness import Registered, record
 
 KINDS = sorted(objects.KubernetesObject.__subclasses__(), key=lambda kind: kind.__name__)
 # What the SDK insists on.
-FIELDS = {
+FIELDS: dict[str, dict[str, Any]] = {
     "CronJob": {"spec": {"schedule": "@daily"}},
     "Deployment": {"spec": {"replicas": 1}},
     "DaemonSet": {"spec": {"minReadySeconds": 1}},
@@ -25,7 +27,7 @@ FIELDS = {
 SPELLED = {"addressType": "address_type", "roleRef": "role_ref", "stringData": "string_data"}
 
 
-def registered(kind: type[pulumi.CustomResource], fields: dict[str, object]) -> Registered:
+def registered(kind: Callable[..., pulumi.CustomResource], fields: Mapping[str, Any]) -> Registered:
     graph = record(lambda: kind("a", metadata={"name": "a"}, opts=pulumi.ResourceOptions(), **fields))
     (only,) = graph.resources.values()
     return only

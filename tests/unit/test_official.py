@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.lab.official import VARIABLE, official_plugins
 from toolchain.plugin_choice import PLUGINS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
-
-from official import VARIABLE, official_plugins
 
 
 def plugins(folder: Path, *names: str) -> Path:

@@ -87,7 +87,7 @@ def test_an_option_that_would_not_be_heeded_is_a_mistake(name: str, value: Any, 
 
 
 def test_all_mistakes_come_at_once_and_good_options_pass() -> None:
-    good = {"token.expiration": 60, "token.provider": "jws", "DEFAULT.debug": False}
+    good: dict[str, Any] = {"token.expiration": 60, "token.provider": "jws", "DEFAULT.debug": False}
     check_options("keystone", KNOWN, good)
     with pytest.raises(ConfigurationError) as caught:
         check_options("keystone", KNOWN, {**good, "token.a": 1, "DEFAULT.debog": True})

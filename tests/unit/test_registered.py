@@ -101,6 +101,7 @@ def test_what_was_registered_and_what_operators_add_is_no_drift() -> None:
 
 
 Answers = dict[str, Any]
+Change = Callable[[Answers], object]
 
 
 def item(answer: Answers, path: str, **fields: str) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def drop(answer: Answers, path: str, one: dict[str, Any]) -> None:
 USER = "/users?name=glance&domain_id=default"
 LIMITS = "/registered_limits?region_id=one"
 # What is done to the answers, and what is said: of which Job.
-CASES: dict[str, tuple[str, Callable[[Answers], object]]] = {
+CASES: dict[str, tuple[str, Change]] = {
     "region one: missing": (JOBS[0], lambda a: drop(a, "/regions", item(a, "/regions", id="one"))),
     "role manager: missing": (JOBS[0], lambda a: drop(a, "/roles", item(a, "/roles", name="manager"))),
     "role admin of user admin on the system: missing": (
@@ -182,7 +183,7 @@ def test_each_kind_is_a_sentence_of_the_job_that_makes_it(sentence: str) -> None
 
 
 def test_a_brief_answer_finds_that_something_is_wrong_and_nothing_where_all_is_well() -> None:
-    def wrong(change: Callable[[Answers], object]) -> bool:
+    def wrong(change: Change) -> bool:
         answer = copy.deepcopy(BRIEF)
         change(answer)
         return any(judge(registered(), read_brief(answer)).values())
@@ -191,6 +192,9 @@ def test_a_brief_answer_finds_that_something_is_wrong_and_nothing_where_all_is_w
         for token in answer["tokens"].values():
             token["catalog"] = answer["tokens"]["admin"]["catalog"]
         return list(answer["tokens"]["admin"]["catalog"])
+
+    def in_catalogue(name: str, change: Change) -> Change:
+        return lambda a: change(next(one for one in catalogue(a) if one["name"] == name))
 
     def here(one: dict[str, Any]) -> dict[str, Any]:
         return next(each for each in one["endpoints"] if each["region_id"] == "one")
@@ -207,11 +211,7 @@ def test_a_brief_answer_finds_that_something_is_wrong_and_nothing_where_all_is_w
             lambda one: one["endpoints"].remove(here(one)),
             lambda one: here(one).update(url="http://x"),
         ):
-            assert wrong(
-                lambda a, name=name, change=change: change(
-                    next(one for one in catalogue(a) if one["name"] == name)
-                )
-            )
+            assert wrong(in_catalogue(name, change))
     assert wrong(lambda a: item(a, LIMITS, resource_name="image_size_total").update(default_limit=5))
     with pytest.raises(UnreadableError, match="an answer without 'catalog'"):
         read_brief({**BRIEF, "tokens": {"admin": {"user": {"name": "admin"}, "roles": []}}})
@@ -231,7 +231,8 @@ def test_an_answer_that_is_cut_off_or_none_tells_nothing() -> None:
     answer["answers"]["/services"]["truncated"] = True
     with pytest.raises(UnreadableError, match="its answer to /services is cut off, by list_limit"):
         read_answers(answer)
-    for wrong in ({}, {"answers": {"/services": {}}}, {"answers": 1}):
+    others: list[dict[str, Any]] = [{}, {"answers": {"/services": {}}}, {"answers": 1}]
+    for wrong in others:
         with pytest.raises(UnreadableError):
             read_answers(wrong)
     answer = copy.deepcopy(ANSWER)

@@ -98,7 +98,7 @@ class Made:
     """Something made within something made, as a resource is: the SDK counts constructors."""
 
     def __init__(self, depth: int) -> None:
-        self.frames = Made(depth - 1).frames if depth else len(resource._get_stack_trace().frames)
+        self.frames: int = Made(depth - 1).frames if depth else len(resource._get_stack_trace().frames)
 
 
 def test_no_stack_trace_reaches_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,8 @@ def test_a_run_leaves_what_the_next_one_knows(monkeypatch: pytest.MonkeyPatch) -
 def test_an_unchanged_stack_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     env = environment(2)
     # The last: of a version that recorded no more.
-    for record in ({}, recorded(env), {"rotations": {}, "kept": {}}):
+    records: list[dict[str, Any]] = [{}, recorded(env), {"rotations": {}, "kept": {}}]
+    for record in records:
         stack = Stack(env, record, monkeypatch)
         assert stack.run() == env.after(stack.run().before)
         assert stack.warnings == []

@@ -50,7 +50,8 @@ def test_the_database_keeps_what_it_acknowledged() -> None:
 
 
 def test_the_database_listens_on_one_address_with_tls_alone() -> None:
-    settings = _settings(bind_address="0.0.0.0", **{"require-secure-transport": False, "ssl-key": "/x"})
+    spelled: dict[str, str | int | bool] = {"require-secure-transport": False, "ssl-key": "/x"}
+    settings = _settings(bind_address="0.0.0.0", **spelled)
     assert settings["bind_address"] == "192.0.2.1"
     assert settings["require_secure_transport"] == "1"
     assert settings["tls_version"] == "TLSv1.2,TLSv1.3"

@@ -214,7 +214,12 @@ def test_a_program_that_does_not_tell_is_an_error(tmp_path: Path) -> None:
 
 def test_the_list_of_a_release_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(settings, "list_settings", lambda files: made.append(files) or {"flags": {}})
+
+    def make(files: object) -> dict[str, object]:
+        made.append(files)
+        return {"flags": {}}
+
+    monkeypatch.setattr(settings, "list_settings", make)
     one = settings.settings_list(tmp_path, "a" * 64, {})
     assert settings.settings_list(tmp_path, "a" * 64, {}) == one
     assert json.loads(one.read_text()) == {"flags": {}}
