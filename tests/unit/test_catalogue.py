@@ -31,7 +31,6 @@ from jarvis.openstack.model import (
     KeystoneUse,
     Migration,
     Options,
-    Process,
     Queue,
     ServiceDefinition,
     Web,
@@ -391,7 +390,8 @@ def test_a_mistake_names_the_process(settings: ExampleSettings, told: str) -> No
 
 @pytest.mark.parametrize("what", ["databases", "queues", "ceph"])
 def test_a_process_uses_only_what_its_service_has(what: str) -> None:
-    process: Process[ExampleSettings] = Web(module="x", port=1, **{what: ["other"]})
+    uses: dict[str, Any] = {what: ["other"]}
+    process = Web[ExampleSettings](module="x", port=1, **uses)
     with pytest.raises(ValueError, match="its process api uses other"):
         replace(EXAMPLE, processes={"api": process})
 

@@ -21,6 +21,7 @@ from jarvis.config.load import check_encrypted, field_path, host_key, with_host_
 from jarvis.config.openstack import OpenStack
 from jarvis.config.schema import FILE, schema_text, stack_schema
 from jarvis.config.service import ServiceSettings
+from jarvis.openstack.services.keystone import KEYSTONE
 from jarvis.pki.period import today
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -451,7 +452,7 @@ def _secret_option(values: Values, text: object) -> Environment:
 
 @pytest.mark.parametrize(("given", "read"), [("a b ", "a b "), (123, "123"), (True, "true"), (1.5, "1.5")])
 def test_a_secret_option_is_a_text_that_no_error_shows(values: Values, given: object, read: str) -> None:
-    option = _secret_option(values, given).openstack.keystone.secret_options["ldap.password"]
+    option = KEYSTONE.settings_in(_secret_option(values, given)).secret_options["ldap.password"]
     assert option.get_secret_value() == read
     assert read not in repr(option)
     values["openstack"]["keystone"]["secret_options"] = {"ldap.password": ["hunter2"]}

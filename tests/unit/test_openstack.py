@@ -17,10 +17,11 @@ from jarvis.core.pods import fingerprint, patient
 from jarvis.gateway.haproxy import PLACES
 from jarvis.gateway.http import USER as GATEWAY_USER
 from jarvis.openstack.build.cache import USER as CACHE_USER
-from jarvis.openstack.build.pods import DRAIN, GOODBYE, PodArgs, job_template, uwsgi_command, web_template
+from jarvis.openstack.build.pods import GOODBYE, PodArgs, job_template, uwsgi_command, web_template
 from jarvis.openstack.catalogue import CATALOGUE
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.configuration import encoded, environment
+from jarvis.openstack.model import DRAIN
 from jarvis.openstack.option_list import OptionList, check_options, read_option_list
 from jarvis.openstack.rings import max_active_keys
 

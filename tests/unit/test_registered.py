@@ -32,6 +32,7 @@ from jarvis.drift.registered import (
     refused,
 )
 from jarvis.drift.source import Source, look_at
+from jarvis.openstack.services.glance import GLANCE
 from stacks.cloud import build
 from tests.golden.test_golden import artifacts, environment_of
 from tests.unit.harness import Graph, record
@@ -526,6 +527,6 @@ def test_what_a_run_registers_is_recorded_for_the_next_with_its_passwords_secret
     assert found.admin.password == "passwordkeystoneadminr0"
     [account] = found.accounts
     assert (account.user, account.password) == ("glance", "passwordglanceregisterr0")
-    assert found.entries[1].limits == dict(env.openstack.glance.quotas.model_dump())
+    assert found.entries[1].limits == dict(GLANCE.settings_in(env).quotas.model_dump())
     assert keystone_source(env, found).name == KEYSTONE
     assert subject.ROLES[-1] == account.role
