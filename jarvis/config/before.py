@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
+from jarvis.openstack.catalogue import retired
+
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
@@ -53,6 +55,7 @@ class Before:
         servers: in the configuration's order.
         fixed: values of ``FIXED``, by path.
         copies: copies of each object in the storage; 0 where the record has none.
+        services: services of OpenStack that there are, or whose data there is.
     """
 
     virtual_address: IPv4Address | None = None
@@ -60,6 +63,7 @@ class Before:
     servers: tuple[ServerBefore, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
     copies: int = 0
+    services: tuple[str, ...] = ()
 
 
 def read_before(record: Mapping[str, Any]) -> Before:
@@ -84,7 +88,14 @@ def read_before(record: Mapping[str, Any]) -> Before:
         ),
         fixed={str(path): str(value) for path, value in record.get("fixed", {}).items()},
         copies=int(record.get("copies", 0)),
+        services=tuple(map(str, record.get("services", _registered(record)))),
     )
+
+
+def _registered(record: Mapping[str, Any]) -> list[str]:
+    """The services that are registered in Keystone, for a record that names none."""
+    found: Mapping[str, Any] = record.get("registered") or {}
+    return [str(one["name"]) for one in found.get("entries", ())]
 
 
 def to_record(env: Environment) -> dict[str, Any]:
@@ -105,6 +116,7 @@ def to_record(env: Environment) -> dict[str, Any]:
         ],
         "fixed": {path: value_at(env, path) for path in FIXED},
         "copies": env.copies,
+        "services": [*env.openstack.services, *(one.name for one in retired(env))],
     }
 
 

@@ -18,7 +18,7 @@ from jarvis.config.kernel import sysctl_mistake
 from jarvis.config.labels import label_mistake
 from jarvis.config.names import names
 from jarvis.config.network import Networks
-from jarvis.config.openstack import Gateway, OpenStack
+from jarvis.config.openstack import Gateway, OpenStack, service_mistakes
 from jarvis.config.owned import owned
 from jarvis.config.platform import (
     DatabaseSettings,
@@ -169,6 +169,7 @@ class Environment(Section):
         mistakes += [
             *_rotations(self),
             *names(self),
+            *service_mistakes(self),
             *ports(self),
             *map_mistakes(self.servers, "labels", label_mistake),
             *map_mistakes(self.servers, "sysctls", sysctl_mistake),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model
 
-from jarvis.config.types import DnsLabel, Section, Spelled
-from jarvis.openstack.catalogue import CATALOGUE
+from jarvis.config.types import DnsLabel, Place, Section, Spelled
+from jarvis.openstack.catalogue import CATALOGUE, DEFAULT, named
+
+if TYPE_CHECKING:
+    from jarvis.config.environment import Environment
+
+    ServiceName = str
+else:
+    ServiceName = Literal[tuple(one.name for one in CATALOGUE)]
 
 
 class Gateway(Section):
@@ -27,6 +35,9 @@ class _OpenStack(Section):
         ),
     ] = "RegionOne"
     namespace: DnsLabel = "openstack"
+    services: list[ServiceName] = Field(
+        default_factory=lambda: list(DEFAULT), description="the services that the environment has"
+    )
 
 
 if TYPE_CHECKING:
@@ -39,3 +50,23 @@ else:
         __doc__=_OpenStack.__doc__,
         **{each.name: (each.settings, Field(default_factory=each.settings)) for each in CATALOGUE},
     )
+
+
+def service_mistakes(env: Environment) -> Iterator[tuple[Place, str]]:
+    """What is wrong with the services of ``env``, one sentence for each field."""
+    given = env.openstack.services
+    place = ("openstack", "services")
+    for name in sorted({one for one in given if given.count(one) > 1}):
+        yield place, f"{name} is there more than once"
+    if "keystone" not in given:
+        yield place, "keystone is not there, by which all others are found and log in: add it"
+    for service in map(named, dict.fromkeys(given)):
+        missing = [one for one in service.needs if one not in given and one != "keystone"]
+        if missing:
+            yield place, f"{service.name} needs {', '.join(missing)}: add it, or take {service.name} out"
+    for service in CATALOGUE:
+        if service.name not in (*given, "keystone") and service.name in env.openstack.model_fields_set:
+            yield (
+                ("openstack", service.name),
+                f"{service.name} is not among openstack.services: add it there, or remove this section",
+            )

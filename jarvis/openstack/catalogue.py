@@ -14,13 +14,31 @@ if TYPE_CHECKING:
 
 # In the order in which they need each other.
 CATALOGUE: tuple[AnyService, ...] = (KEYSTONE, GLANCE)
+# What an environment has that says nothing of services.
+DEFAULT = ("keystone", "glance")
 # TCP port of memcached in its pods.
 CACHE_PORT = 11211
 
 
 def enabled(env: Environment) -> list[AnyService]:
     """The services that ``env`` has, in the catalogue's order."""
-    return list(CATALOGUE)
+    return [one for one in CATALOGUE if one.name in env.openstack.services]
+
+
+def retired(env: Environment) -> list[AnyService]:
+    """The services that ``env`` has no more; what they keep their data in is still there."""
+    return [
+        one for one in CATALOGUE if one.name in env.before.services and one.name not in env.openstack.services
+    ]
+
+
+def named(name: str) -> AnyService:
+    """The service called ``name``.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {one.name: one for one in CATALOGUE}[name]
 
 
 def hosts(env: Environment) -> list[str]:

@@ -36,6 +36,10 @@ class FakeKeystone:
             self.grants.add(path)
             return {}, None
         self.changes.append(f"{method} {kind}")
+        if method == "DELETE":
+            [gone] = [one for one in known if one["id"] == rest]
+            known.remove(gone)
+            return {}, None
         [(name, given)] = (body or {}).items()
         for each in given if isinstance(given, list) else [given]:
             if method == "POST":

@@ -11,12 +11,14 @@ from jarvis.config import Environment
 from jarvis.config.artifacts import Image
 from jarvis.openstack.build.keystone import Keystone
 from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.build.registration import RegistrationArgs, Unregistered
 from jarvis.openstack.build.service import Service, ServiceArgs
-from jarvis.openstack.catalogue import enabled
+from jarvis.openstack.catalogue import enabled, retired
 from jarvis.openstack.model import AnyService
 from jarvis.openstack.option_list import OptionList, read_option_list
 from jarvis.openstack.options import check_service
 from jarvis.openstack.services.keystone import KEYSTONE
+from jarvis.openstack.urls import service_url
 from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage
 
 
@@ -94,6 +96,20 @@ def make_services(args: ServicesArgs) -> Services:
             service.name,
             _service_args(args, service, keystone=keystone, clients=clients),
             pulumi.ResourceOptions(depends_on=[*args.after, *clients.values()]),
+        )
+    for service in retired(env):
+        Unregistered(
+            f"{service.name}-unregister",
+            RegistrationArgs(
+                platform=args.platform,
+                service=service.name,
+                # Its own image need not be there any more.
+                user=KEYSTONE.user,
+                image=args.reference(KEYSTONE.name),
+                administrator=keystone.administrator,
+                kind=service.keystone.kind,
+                url=service_url(env, service),
+            ),
         )
     return Services(keystone=keystone, by_name=by_name, pools=pools)
 

@@ -21,7 +21,7 @@ from jarvis.openstack.configuration import encoded
 from jarvis.openstack.model import authority_file
 from jarvis.pki import Password, PasswordArgs
 
-_SCRIPT = "register.py"
+_SCRIPT, _OUT = "register.py", "unregister.py"
 _KEY = "password"
 
 
@@ -113,6 +113,57 @@ class Registration(Component, token="openstack:Registration"):
         self.register_outputs({})
 
 
+class Unregistered(Component, token="openstack:Unregistered"):
+    """Takes a service that is turned off out of Keystone; it may run any number of times.
+
+    Its data stays, so it is there for as long as that is.
+    """
+
+    def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        platform, who = args.platform, args.administrator
+        texts = {each: read_beside(__file__, f"tasks/{each}") for each in (_SCRIPT, _OUT)}
+        scripts = objects.ConfigMap(
+            name,
+            metadata=_metadata(name, platform, args.service),
+            data=texts,
+            opts=self.in_cluster(platform.provider, depends_on=[platform]),
+        )
+        Task(
+            name,
+            TaskArgs(
+                platform=platform,
+                pod=PodArgs(service=args.service, user=args.user, image=args.image, memory_mib=128),
+                task="unregister",
+                command=["python3", f"{SCRIPTS_FOLDER}/{_OUT}"],
+                variables={
+                    **_variables(args),
+                    "REGISTER_ACCOUNTS": " ".join(account(args.service, number) for number in (0, 1)),
+                },
+                secrets={"OS_PASSWORD": (who.secret, who.key)},
+                scripts=name,
+                revision=fingerprint(list(texts.values())),
+            ),
+            self.in_cluster(platform.provider, depends_on=[*who.ready, scripts]),
+        )
+        self.register_outputs({})
+
+
+def _variables(args: RegistrationArgs) -> dict[str, str]:
+    """The environment by which a script finds Keystone, and the service there."""
+    who = args.administrator
+    return {
+        "OS_AUTH_URL": who.url,
+        "OS_CACERT": authority_file("gateway"),
+        "OS_USERNAME": who.user,
+        "OS_PROJECT_NAME": who.project,
+        "REGISTER_NAME": args.service,
+        "REGISTER_TYPE": args.kind,
+        "REGISTER_URL": args.url,
+        "REGISTER_REGION": args.platform.env.openstack.region,
+    }
+
+
 class Mended(Component, token="openstack:Mended"):
     """Keystone's own entry in its catalogue, and the administrator's project, put right by the administrator.
 
@@ -189,14 +240,7 @@ def _register(
             task="register",
             command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
             variables={
-                "OS_AUTH_URL": who.url,
-                "OS_CACERT": authority_file("gateway"),
-                "OS_USERNAME": who.user,
-                "OS_PROJECT_NAME": who.project,
-                "REGISTER_NAME": args.service,
-                "REGISTER_TYPE": args.kind,
-                "REGISTER_URL": args.url,
-                "REGISTER_REGION": platform.env.openstack.region,
+                **_variables(args),
                 "REGISTER_PROJECT": project,
                 "REGISTER_LIMITS": limits,
                 **(variables or {}),

@@ -1,0 +1,187 @@
+"""Services that are turned on and off: what an environment may say, and what changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from jarvis.config import Environment
+from jarvis.config.before import read_before, to_record
+from jarvis.openstack.build.tasks import register, unregister
+from jarvis.openstack.catalogue import enabled, retired
+from tests.golden.test_golden import environment_of
+from tests.unit.fake_keystone import FakeKeystone
+from tests.unit.harness import Graph
+from tests.unit.runs import after, graph_of
+
+KINDS = ("kubernetes:core/v1:", "kubernetes:apps/v1:", "kubernetes:batch/v1:", "command:", "jarvis:")
+
+
+def _with(env: Environment, **openstack: Any) -> Environment:
+    values = env.model_dump(exclude_unset=True, exclude={"openstack"})
+    given = env.openstack.model_dump(exclude_unset=True) | openstack
+    return Environment.model_validate({**values, "openstack": given})
+
+
+def _only_keystone(env: Environment) -> Environment:
+    openstack = env.openstack.model_dump(exclude_unset=True, exclude={"glance"})
+    values = env.model_dump(exclude_unset=True, exclude={"openstack"})
+    return Environment.model_validate({**values, "openstack": {**openstack, "services": ["keystone"]}})
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Environment:
+    return environment_of("production", tmp_path)
+
+
+def _mistakes(env: Environment, **openstack: Any) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        _with(env, **openstack)
+    return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in caught.value.errors()]
+
+
+@pytest.mark.parametrize(
+    ("services", "told"),
+    [
+        (["glance"], "keystone is not there"),
+        ([], "keystone is not there"),
+        (["keystone", "glance", "glance"], "glance is there more than once"),
+        (["keystone", "nowa"], "'keystone'"),
+    ],
+)
+def test_a_wrong_list_of_services_is_one_error(env: Environment, services: list[str], told: str) -> None:
+    [found] = _mistakes(env, services=services)
+    assert found.startswith("openstack.services")
+    assert told in found
+
+
+def test_settings_of_a_service_that_is_not_there_are_an_error(env: Environment) -> None:
+    [found] = _mistakes(env, services=["keystone"], glance={"replicas": 3})
+    assert found.startswith("openstack.glance")
+    assert "glance is not among openstack.services" in found
+
+
+def test_an_environment_that_names_none_has_those_of_before(env: Environment) -> None:
+    assert [one.name for one in enabled(env)] == ["keystone", "glance"]
+    assert retired(env) == []
+
+
+def _of_glance(graph: Graph) -> set[str]:
+    return {label for label in graph.resources if "glance" in label or "images-pool" in label}
+
+
+def _changed(one: Graph, other: Graph) -> set[str]:
+    return {
+        label
+        for label in one.resources.keys() & other.resources.keys()
+        if one.resources[label].inputs != other.resources[label].inputs
+    }
+
+
+def test_a_service_that_is_turned_off_takes_all_but_its_data_and_leaves_others_alone(
+    env: Environment,
+) -> None:
+    off = after(_only_keystone(env), env)
+    assert [one.name for one in retired(off)] == ["glance"]
+    was, now = graph_of(env), graph_of(off)
+    assert {label for label in _of_glance(now) if not label.startswith("jarvis:")} == {
+        "kubernetes:core/v1:ConfigMap glance-unregister",
+        "kubernetes:batch/v1:Job glance-unregister",
+    }
+    # Resources that keep their data where they are deleted: a person drops it.
+    assert "command:remote:Command glance-schema" in was.resources
+    kept = [label for label in was.resources if was.resources[label].protected]
+    assert [label for label in kept if label not in now.resources] == []
+    changed = _changed(was, now)
+    assert not [label for label in changed if "keystone" in label]
+    config = now.resources["kubernetes:core/v1:ConfigMap gateway"].inputs["data"]["haproxy.cfg"]
+    assert "identity." in config
+    assert "image." not in config
+
+
+def test_turned_on_again_it_is_made_and_nothing_of_others_changes(env: Environment) -> None:
+    off = after(_only_keystone(env), env)
+    on = after(env, off)
+    was, now = graph_of(off), graph_of(on)
+    assert retired(on) == []
+    gone = was.resources.keys() - now.resources.keys()
+    assert {label.rpartition(" ")[2] for label in gone} == {"glance-unregister"}
+    assert not [label for label in _changed(was, now) if "keystone" in label]
+    assert now.resources.keys() == graph_of(env).resources.keys()
+
+
+def test_that_its_data_is_there_is_remembered_from_run_to_run(env: Environment) -> None:
+    off = after(_only_keystone(env), env)
+    assert [one.name for one in retired(after(_only_keystone(env), off))] == ["glance"]
+    record = to_record(off)
+    assert record["services"] == ["keystone", "glance"]
+    del record["services"]
+    entries = [{"name": "keystone"}, {"name": "glance"}]
+    assert read_before({**record, "registered": {"entries": entries}}).services == ("keystone", "glance")
+
+
+ENVIRONMENT = {
+    "REGISTER_NAME": "glance",
+    "REGISTER_TYPE": "image",
+    "REGISTER_URL": "https://image.example.org",
+    "REGISTER_REGION": "one",
+    "REGISTER_PROJECT": "service",
+    "REGISTER_ACCOUNT": "glance",
+    "REGISTER_PASSWORD": "secret",
+    "REGISTER_ROLE": "service",
+    "REGISTER_LIMITS": '{"image_count_total": 10}',
+    "REGISTER_ACCOUNTS": "glance glance-2",
+}
+
+
+class Script(register.Keystone):
+    """The script's Keystone, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__("https://x/v3", None)
+        self.fake = FakeKeystone()
+
+    def call(self, method: str, path: str, body: register.Json | None = None) -> tuple[register.Json, Any]:
+        return self.fake.call(method, path, body)
+
+
+@pytest.fixture
+def keystone(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+    monkeypatch.setattr(register, "Keystone", lambda url, cacert: script)
+    register.register(script, ENVIRONMENT)
+    return script
+
+
+def test_endpoints_and_accounts_go_and_the_limits_stay(keystone: Script) -> None:
+    items = keystone.fake.items
+    items["users"].append({"id": "u9", "name": "glance-2", "domain_id": "default"})
+    items["users"].append({"id": "u8", "name": "somebody", "domain_id": "default"})
+    unregister.unregister(keystone, ENVIRONMENT)
+    assert items["endpoints"] == []
+    assert [one["name"] for one in items["users"]] == ["somebody"]
+    assert [one["enabled"] for one in items["services"]] == [False]
+    assert len(items["registered_limits"]) == 1
+    done = len(keystone.fake.changes)
+    unregister.unregister(keystone, ENVIRONMENT)
+    assert len(keystone.fake.changes) == done
+
+
+def test_what_an_operator_added_to_the_service_stays(keystone: Script) -> None:
+    [service] = keystone.fake.items["services"]
+    theirs = {"id": "e9", "service_id": service["id"], "url": "https://theirs", "interface": "public"}
+    keystone.fake.items["endpoints"].append(theirs)
+    unregister.unregister(keystone, ENVIRONMENT)
+    assert keystone.fake.items["endpoints"] == [theirs]
+    assert service["enabled"]
+
+
+def test_turned_on_again_it_is_what_it_was(keystone: Script) -> None:
+    unregister.unregister(keystone, ENVIRONMENT)
+    register.register(keystone, ENVIRONMENT)
+    assert len(keystone.fake.items["endpoints"]) == 3
+    assert [one["enabled"] for one in keystone.fake.items["services"]] == [True]
+    assert [one["name"] for one in keystone.fake.items["users"]] == ["glance"]
