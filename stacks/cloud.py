@@ -25,7 +25,7 @@ from jarvis.openstack.caching import cache_tcp_routes
 from jarvis.openstack.catalogue import enabled
 from jarvis.openstack.clouds import clouds_yaml
 from jarvis.openstack.services.keystone import KEYSTONE
-from jarvis.openstack.urls import routes
+from jarvis.openstack.urls import route_names, routes
 from jarvis.stateful import (
     Database,
     DatabaseArgs,
@@ -152,7 +152,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
                 f"{service.name}.{env.networks.domain}": cluster_name(env, service.name)
                 for service in links.services
             }
-            | in_cluster_names(env, routes(env)),
+            | in_cluster_names(env, route_names(env)),
         ),
     )
     in_cluster = pulumi.ResourceOptions(depends_on=[*cluster.ready, *images.ready])
@@ -163,6 +163,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
             env=env,
             image=images.reference("haproxy"),
             routes=routes(env),
+            names=route_names(env),
             tcp_routes=cache_tcp_routes(env),
         ),
         in_cluster,

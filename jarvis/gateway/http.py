@@ -34,6 +34,7 @@ class HttpGatewayArgs:
         env: the environment.
         image: reference of HAProxy's image.
         routes: HTTP services.
+        names: DNS names that its certificate is for.
         tcp_routes: TCP routes for pods.
     """
 
@@ -41,6 +42,7 @@ class HttpGatewayArgs:
     env: Environment
     image: pulumi.Input[str]
     routes: Sequence[Route]
+    names: Sequence[str]
     tcp_routes: Sequence[TcpRoute] = ()
 
 
@@ -78,7 +80,7 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
             CertificateArgs(
                 authority=self.authority,
                 common_name=_NAME,
-                dns_names=sorted(route.host for route in args.routes),
+                dns_names=sorted(args.names),
                 addresses=[str(address) for address in env.held_addresses],
                 client=False,
                 server=True,
@@ -155,15 +157,15 @@ class HttpGateway(Component, token="gateway:HttpGateway"):
         self.register_outputs({"urls": self.urls})
 
 
-def in_cluster_names(env: Environment, routes: Sequence[Route]) -> dict[str, str]:
-    """Names in the cluster's domain by which pods reach routes, by host of the route.
+def in_cluster_names(env: Environment, names: Sequence[str]) -> dict[str, str]:
+    """Names in the cluster's domain by which pods reach routes, by ``names`` of the routes.
 
     The name is that of the gateway on the pod's own node, so a lost server breaks no other server's way.
     Where some nodes have no gateway all pods use the virtual address, and the mapping is empty.
     """
     if any(ServerRole.GATEWAY not in server.roles for server in env.with_role(ServerRole.WORKER)):
         return {}
-    return dict.fromkeys((route.host for route in routes), gateway_host(env))
+    return dict.fromkeys(names, gateway_host(env))
 
 
 def gateway_host(env: Environment) -> str:

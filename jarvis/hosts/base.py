@@ -11,7 +11,7 @@ from jarvis.config.kernel import NEEDED
 from jarvis.core.text import read_beside
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
-from jarvis.openstack import catalogue
+from jarvis.openstack.catalogue import HOSTS
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
 
@@ -87,7 +87,7 @@ def resolved(env: Environment) -> str:
 
 def endpoint_names(env: Environment) -> list[str]:
     """Full names that servers resolve to the virtual address: of the Kubernetes API and of OpenStack's."""
-    return _full(env, ["api", *catalogue.hosts(env)])
+    return _full(env, ["api", *HOSTS])
 
 
 def _full(env: Environment, names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import pulumi
 from jarvis.config import Environment, Server, ServerRole
 from jarvis.config.names import GATEWAY_NAMESPACE
 from jarvis.core.text import fill_beside, read_beside
-from jarvis.openstack import catalogue
+from jarvis.openstack.catalogue import PORTS
 from jarvis.remote import Directory, File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
 
@@ -96,7 +96,7 @@ def access_rules(env: Environment, server: Server) -> str:
         gateway=GATEWAY_NAMESPACE,
         local=str(env.pod_subnet(server)),
         pods=str(env.networks.pods),
-        apis=", ".join(map(str, catalogue.ports(env))),
+        apis=", ".join(map(str, PORTS)),
         dns=str(DNS_PORT),
         https=str(GATEWAY_PORT),
         virtual_address=_either(env.held_addresses),

@@ -18,6 +18,11 @@ CATALOGUE: tuple[AnyService, ...] = (KEYSTONE, GLANCE)
 DEFAULT = ("keystone", "glance")
 # TCP port of memcached in its pods.
 CACHE_PORT = 11211
+# Names in an environment's domain, by the gateway: of all services, so that one that is turned on changes no
+# server, no certificate and no other name.
+HOSTS: tuple[str, ...] = tuple(web.host for one in CATALOGUE for _, web in one.webs() if web.host)
+# TCP ports of the services' pods, and of their caches; of all for the same reason.
+PORTS: tuple[int, ...] = (*(web.port for one in CATALOGUE for _, web in one.webs()), CACHE_PORT)
 
 
 def enabled(env: Environment) -> list[AnyService]:
@@ -39,17 +44,6 @@ def named(name: str) -> AnyService:
         KeyError: there is none.
     """
     return {one.name: one for one in CATALOGUE}[name]
-
-
-def hosts(env: Environment) -> list[str]:
-    """The names in the environment's domain by which the gateway serves them."""
-    return [web.host for one in enabled(env) for _, web in one.webs() if web.host]
-
-
-def ports(env: Environment) -> list[int]:
-    """TCP ports of the services' pods, and of their caches."""
-    found = [web.port for one in enabled(env) for _, web in one.webs()]
-    return [*found, *([CACHE_PORT] if any(one.cached is not None for one in enabled(env)) else [])]
 
 
 def counters(env: Environment) -> Iterator[str]:

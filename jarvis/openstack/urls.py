@@ -7,7 +7,7 @@ from typing import Any
 from jarvis.config import Environment
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
-from jarvis.openstack.catalogue import enabled
+from jarvis.openstack.catalogue import HOSTS, enabled
 from jarvis.openstack.model import AnyService, Web
 from jarvis.openstack.services.keystone import KEYSTONE
 
@@ -52,6 +52,11 @@ def routes(env: Environment) -> list[Route]:
         for known_as, web in service.webs()
         if web.host
     ]
+
+
+def route_names(env: Environment) -> list[str]:
+    """The full names of all routes that there may be (see ``HOSTS``)."""
+    return [_host(env, host) for host in HOSTS]
 
 
 def _host(env: Environment, name: str) -> str:

@@ -95,7 +95,7 @@ def test_the_first_hop_is_more_patient_than_any_backend() -> None:
 def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
     env = environment()
     assert all({*server.roles} >= {ServerRole.WORKER, ServerRole.GATEWAY} for server in env.servers)
-    assert in_cluster_names(env, [KEYSTONE, GLANCE]) == {
+    assert in_cluster_names(env, [KEYSTONE.host, GLANCE.host]) == {
         "identity.example.org": "gateway.gateway.svc.cluster.local",
         "image.example.org": "gateway.gateway.svc.cluster.local",
     }
@@ -104,7 +104,7 @@ def test_pods_reach_the_gateway_of_their_node_where_each_node_has_one() -> None:
         update={"roles": [role for role in first.roles if role is not ServerRole.GATEWAY]}
     )
     mixed = env.model_copy(update={"servers": [without, *env.servers[1:]]})
-    assert in_cluster_names(mixed, [KEYSTONE]) == {}
+    assert in_cluster_names(mixed, [KEYSTONE.host]) == {}
 
 
 def test_what_is_passed_on_is_passed_on_as_it_is_to_the_pod_that_dns_names() -> None:

@@ -23,7 +23,7 @@ from jarvis.openstack.option_list import read_option_list
 from jarvis.openstack.options import check_service
 from jarvis.openstack.services.glance import GLANCE as GLANCE_SERVICE
 from jarvis.openstack.services.keystone import KEYSTONE
-from jarvis.openstack.urls import routes
+from jarvis.openstack.urls import route_names, routes
 from jarvis.remote import Target
 from jarvis.stateful import (
     Database,
@@ -97,6 +97,7 @@ def _graph(**openstack: Any) -> Graph:
                 env=env,
                 image="x/haproxy@sha256:1",
                 routes=routes(env),
+                names=route_names(env),
             ),
         )
         platform = Platform(
