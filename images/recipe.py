@@ -27,6 +27,7 @@ _CODE = (
     "layer.py",
     "layout.py",
     "options.py",
+    "options_worker.py",
     "wheels.py",
 )
 
@@ -59,6 +60,7 @@ class Python(Section):
     - ``option_namespaces``: the ``oslo.config.opts`` entry points whose options the service reads.
     - ``option_groups``: by a group that the service reads, the one under which its options are listed.
     - ``password_groups``: groups by which the service logs in to Keystone with a password.
+    - ``stubs``: modules that the list's code imports, are not installed, and whose absence it does not bear.
     """
 
     drop: list[str] = []
@@ -67,6 +69,7 @@ class Python(Section):
     option_namespaces: list[str] = []
     option_groups: dict[str, str] = {}
     password_groups: list[str] = []
+    stubs: list[str] = []
 
 
 class Runtime(Section):
