@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from images.errors import ImageError
 from images.parts import SHARED, read_merged
@@ -24,10 +25,12 @@ _CODE = (
     "bytecode.py",
     "bytecode_worker.py",
     "debian.py",
+    "extension.py",
     "layer.py",
     "layout.py",
     "options.py",
     "options_worker.py",
+    "squashfs.py",
     "wheels.py",
 )
 
@@ -72,6 +75,15 @@ class Python(Section):
     stubs: list[str] = []
 
 
+class Extension(Section):
+    """The same wheels as a system extension for servers (``images.extension``), packed beside the image.
+
+    - ``dist_packages``: files of Debian's packages for Python on the server, linked beside the wheels.
+    """
+
+    dist_packages: list[str] = []
+
+
 class Runtime(Section):
     """How a container of the image runs: see the OCI image specification, "config".
 
@@ -109,6 +121,13 @@ class Document(Section):
     files: dict[str, str] = {}
     links: dict[str, str] = {}
     runtime: Runtime | None = None
+    extension: Extension | None = None
+
+    @model_validator(mode="after")
+    def _wheels_for_servers(self) -> Self:
+        if self.extension is not None and self.python is None:
+            raise ValueError("an extension has the wheels of [python], which is missing")
+        return self
 
 
 class Recipe(BaseModel):
