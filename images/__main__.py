@@ -24,6 +24,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--cache", type=Path, default=_cache(), help="Jarvis' cache folder")
     parser.add_argument("--tool", action="append", default=[], metavar="NAME=PATH", help="a built tool")
     locking = words[:1] == ["lock"]
+    if locking:
+        parser.add_argument("--keep", action="store_true", help="leave the versions of wheels that fit still")
     arguments = parser.parse_args(words[1:] if locking else words)
     started = time.monotonic()
 
@@ -32,7 +34,7 @@ def main(words: list[str]) -> int:
 
     try:
         if locking:
-            lock(arguments.names, arguments.cache, progress)
+            lock(arguments.names, arguments.cache, progress, keep=arguments.keep)
             return 0
         tools = {name: Path(path) for name, _, path in (each.partition("=") for each in arguments.tool)}
         tools = {**_built_tools(), **tools}

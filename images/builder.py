@@ -16,6 +16,8 @@ from typing import TypedDict
 from images.bytecode import compile_files
 from images.debian import extract, fetch, read_lock
 from images.errors import ImageError
+from images.extension import Packed as PackedExtension
+from images.extension import pack_extension
 from images.layer import Entry, Packed, Tree, pack
 from images.layout import blob_path, blobs_of, read_layers, write_layout
 from images.options import list_options
@@ -29,7 +31,7 @@ from images.recipe import (
     tool_path,
 )
 from images.wheels import add as add_wheels
-from images.wheels import install
+from images.wheels import compile_site, install
 
 Progress = Callable[[str], None]
 _RESULT = "result.json"
@@ -38,12 +40,14 @@ _RESULT = "result.json"
 class Result(TypedDict, total=False):
     """A built image: ``path`` of its OCI layout, ``digest`` of its manifest, digest of its ``recipe``.
 
-    A service of OpenStack has ``options`` too, the path of the list of its options (``images.options``)."""
+    A service of OpenStack has ``options`` too, the path of the list of its options (``images.options``), and
+    one that has processes on servers an ``extension`` (``images.extension``)."""
 
     path: str
     digest: str
     recipe: str
     options: str
+    extension: PackedExtension
 
 
 def build(
@@ -96,7 +100,10 @@ def _obtain(
         finally:
             shutil.rmtree(stage, ignore_errors=True)
         size = sum(layer.size for layer in read_layers(target, result["digest"]))
-        progress(f"image {recipe.name}: {size / 1e6:.1f} MB in {time.monotonic() - started:.1f} s")
+        beside = ""
+        if "extension" in result:
+            beside = f", extension {result['extension']['size'] / 1e6:.1f} MB,"
+        progress(f"image {recipe.name}: {size / 1e6:.1f} MB{beside} in {time.monotonic() - started:.1f} s")
         return _located(target, result)
 
 
@@ -112,28 +119,28 @@ def _make(
         for layer in layers:
             _share(blob_path(Path(below["path"]), layer.digest), blob_path(layout, layer.digest))
     result = Result(recipe=key)
-    tree, listing = _tree(recipe, stage, cache, tools)
+    tree, site = _tree(recipe, stage, cache, tools)
     if tree.entries:
         layers.append(pack(tree, blobs))
-    if listing is not None:
+    document = recipe.document
+    if site is not None and document.python is not None and document.python.option_namespaces:
+        listing = list_options(recipe.name, site, document.python)
         (layout / "options.json").write_text(
             json.dumps(listing, indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
         result["options"] = "options.json"
-    result["digest"] = write_layout(
-        layout, recipe.document.description, recipe.name, recipe.document.runtime, layers
-    )
+    if site is not None and document.extension is not None:
+        result["extension"] = pack_extension(recipe.name, document, site, layout / "extension.raw")
+    result["digest"] = write_layout(layout, document.description, recipe.name, document.runtime, layers)
     (layout / _RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
 
 
-def _tree(
-    recipe: Recipe, stage: Path, cache: Path, tools: Mapping[str, Path]
-) -> tuple[Tree, dict[str, object] | None]:
-    """The files of the image's own layer, and the list of the service's options where it has any."""
+def _tree(recipe: Recipe, stage: Path, cache: Path, tools: Mapping[str, Path]) -> tuple[Tree, Path | None]:
+    """The files of the image's own layer, and where its wheels are installed, if there are any."""
     document = recipe.document
     tree = Tree()
-    listing = None
+    site = None
     if document.debian is not None:
         tree.merged_usr()
         made, packages = read_lock(recipe.texts[PACKAGES_LOCK])
@@ -144,9 +151,8 @@ def _tree(
         site = install(recipe.texts[REQUIREMENTS_LOCK], stage, document.python.source)
         for module in document.python.modules:
             (site / module).write_text(recipe.texts[module_text(module)], encoding="utf-8")
+        compile_site(site, document.python.drop)
         add_wheels(tree, site, document.python.drop)
-        if document.python.option_namespaces:
-            listing = list_options(recipe.name, site, document.python)
     for tool, path in document.tools.items():
         tree.file(path, tool_path(recipe.name, tool, tools), mode=0o755)
     for path in document.directories:
@@ -162,7 +168,7 @@ def _tree(
         )
         tree.text("etc/group", f"root:x:0:\n{name}:x:{user}:\n")
         tree.directory("tmp", mode=0o1777)
-    return tree, listing
+    return tree, site
 
 
 def _compile_debian(tree: Tree, stage: Path) -> None:
@@ -188,6 +194,7 @@ def _read(target: Path) -> Result | None:
     except (OSError, ValueError):
         return None
     complete = all(blob_path(target, each.digest).is_file() for each in read_layers(target, result["digest"]))
+    complete = complete and ("extension" not in result or (target / result["extension"]["path"]).is_file())
     return _located(target, result) if complete else None
 
 
@@ -195,6 +202,9 @@ def _located(target: Path, result: Result) -> Result:
     located = Result(path=str(target), digest=result["digest"], recipe=result["recipe"])
     if "options" in result:
         located["options"] = str(target / result["options"])
+    if "extension" in result:
+        packed = result["extension"]
+        located["extension"] = {**packed, "path": str(target / packed["path"])}
     return located
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from images.builder import Progress
 from images.debian import Apt, resolve, write_lock
 from images.errors import ImageError
+from images.parts import SHARED
 from images.recipe import (
     PACKAGES_LOCK,
     RECIPES,
@@ -22,13 +23,23 @@ from images.recipe import (
 from images.wheels import PLATFORM, run_uv
 
 # All services of OpenStack are resolved together, so that each library has one version in all of them.
-TOGETHER = "openstack"
+TOGETHER = SHARED
 _WHEELS = ("--only-binary", ":all:")
 _HEADER = "python -m images lock"
 
 
-def lock(names: Sequence[str], cache: Path, progress: Progress = print, folder: Path = RECIPES) -> None:
+def lock(
+    names: Sequence[str],
+    cache: Path,
+    progress: Progress = print,
+    folder: Path = RECIPES,
+    *,
+    keep: bool = False,
+) -> None:
     """Writes the locks of the recipes ``names`` (by default all) at the versions of today.
+
+    ``keep``: wheels stay at the versions that a lock has, wherever they still fit. So a service is added
+    while those that are deployed stay as they are.
 
     Raises ``ImageError`` for an unknown name or when a resolver finds no solution.
     """
@@ -39,7 +50,7 @@ def lock(names: Sequence[str], cache: Path, progress: Progress = print, folder: 
     chosen = [name for name in every if not names or name in names]
     if not names or TOGETHER in names:
         # Some services need packages that have no wheel; an image that holds one must say how it is built.
-        _compile(folder / TOGETHER, [])
+        _compile(folder / TOGETHER, [], keep)
         progress(f"{TOGETHER}: {REQUIREMENTS_LOCK} written")
     apt = Apt(cache / "apt")
     documents = {name: read_document(folder / name / "recipe.toml") for name in chosen}
@@ -52,7 +63,7 @@ def lock(names: Sequence[str], cache: Path, progress: Progress = print, folder: 
             progress(f"{name}: {PACKAGES_LOCK} written")
         if document.python is not None:
             wheels = [] if document.python.source else _WHEELS
-            _compile(folder / name, [*wheels, "--constraint", f"{TOGETHER}/{REQUIREMENTS_LOCK}"])
+            _compile(folder / name, [*wheels, "--constraint", f"{TOGETHER}/{REQUIREMENTS_LOCK}"], keep)
             progress(f"{name}: {REQUIREMENTS_LOCK} written")
 
 
@@ -65,14 +76,15 @@ def _debian(apt: Apt, debian: Debian, below: Document | None) -> str:
     return write_lock(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), packages)
 
 
-def _compile(folder: Path, words: Sequence[str]) -> None:
+def _compile(folder: Path, words: Sequence[str], keep: bool) -> None:
     # uv runs in the folder of recipes, so that no path of this machine is written into the lock.
     before = Path.cwd()
     os.chdir(folder.parent)
     try:
         run_uv(
             *("pip", "compile", "--quiet", "--no-config", "--generate-hashes"),
-            *("--upgrade", "--custom-compile-command", _HEADER, *PLATFORM, *words),
+            *(() if keep else ("--upgrade",)),
+            *("--custom-compile-command", _HEADER, *PLATFORM, *words),
             *(f"{folder.name}/{REQUIREMENTS}", "--output-file", f"{folder.name}/{REQUIREMENTS_LOCK}"),
         )
     finally:

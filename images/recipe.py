@@ -1,33 +1,36 @@
-"""What an image is made of: ``images/<name>/recipe.toml`` and the locks beside it."""
+"""What an image is made of: ``images/<name>/recipe.toml``, its parts, and the locks beside it."""
 
 from __future__ import annotations
 
 import hashlib
-import tomllib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from images.errors import ImageError
+from images.parts import SHARED, read_merged
 
 RECIPES = Path(__file__).resolve().parent
 PACKAGES_LOCK = "packages.lock"
 REQUIREMENTS = "requirements.in"
 REQUIREMENTS_LOCK = "requirements.txt"
-# Where the modules of our own lie that several images have, beside the constraints of all their requirements.
-MODULES = "openstack"
-# The modules whose code decides what an image contains. Their text is part of every recipe's digest: an
+# The modules whose code decides what a recipe becomes. Their text is part of every recipe's digest: an
 # image is built anew after they change, and has the same digest again where the change was of no effect.
 _CODE = (
     "builder.py",
     "bytecode.py",
     "bytecode_worker.py",
     "debian.py",
+    "extension.py",
     "layer.py",
     "layout.py",
     "options.py",
+    "options_worker.py",
+    "squashfs.py",
     "wheels.py",
 )
 
@@ -60,6 +63,7 @@ class Python(Section):
     - ``option_namespaces``: the ``oslo.config.opts`` entry points whose options the service reads.
     - ``option_groups``: by a group that the service reads, the one under which its options are listed.
     - ``password_groups``: groups by which the service logs in to Keystone with a password.
+    - ``stubs``: modules that the list's code imports, are not installed, and whose absence it does not bear.
     """
 
     drop: list[str] = []
@@ -68,6 +72,16 @@ class Python(Section):
     option_namespaces: list[str] = []
     option_groups: dict[str, str] = {}
     password_groups: list[str] = []
+    stubs: list[str] = []
+
+
+class Extension(Section):
+    """The same wheels as a system extension for servers (``images.extension``), packed beside the image.
+
+    - ``dist_packages``: files of Debian's packages for Python on the server, linked beside the wheels.
+    """
+
+    dist_packages: list[str] = []
 
 
 class Runtime(Section):
@@ -87,8 +101,9 @@ class Runtime(Section):
 
 
 class Document(Section):
-    """The whole of ``recipe.toml``.
+    """The whole of ``recipe.toml``, merged with its parts (``images.parts``).
 
+    - ``deployed``: whether a component runs the image: one that none does is built where it is named alone.
     - ``base``: name of the recipe whose layers lie below.
     - ``tools``: path in the image by name of a built tool (``toolchain/`` builds them).
     - ``directories``: empty directories, to mount volumes on.
@@ -97,6 +112,7 @@ class Document(Section):
     """
 
     description: str
+    deployed: bool = True
     base: str | None = None
     debian: Debian | None = None
     python: Python | None = None
@@ -105,10 +121,17 @@ class Document(Section):
     files: dict[str, str] = {}
     links: dict[str, str] = {}
     runtime: Runtime | None = None
+    extension: Extension | None = None
+
+    @model_validator(mode="after")
+    def _wheels_for_servers(self) -> Self:
+        if self.extension is not None and self.python is None:
+            raise ValueError("an extension has the wheels of [python], which is missing")
+        return self
 
 
 class Recipe(BaseModel):
-    """A recipe as it was read: its name, its document, the text of each file beside it and of its modules."""
+    """A recipe as it was read: its name, its document, the text of each of its locks and modules."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -117,8 +140,8 @@ class Recipe(BaseModel):
 
     @property
     def published(self) -> bool:
-        """Whether this is an image of its own, rather than a base for others."""
-        return self.document.runtime is not None
+        """Whether this is an image that is deployed, rather than a base for others or one to come."""
+        return self.document.runtime is not None and self.document.deployed
 
 
 def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
@@ -130,8 +153,7 @@ def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
     for file in sorted(folder.glob("*/recipe.toml")):
         name = file.parent.name
         document = read_document(file)
-        wanted = ["recipe.toml"]
-        wanted += [PACKAGES_LOCK] if document.debian else []
+        wanted = [PACKAGES_LOCK] if document.debian else []
         wanted += [REQUIREMENTS_LOCK] if document.python else []
         wanted += [module_text(each) for each in document.python.modules] if document.python else []
         texts = {}
@@ -151,22 +173,22 @@ def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
 
 def module_text(module: str) -> str:
     """The name of the text of ``module``, which is its path relative to a recipe."""
-    return f"../{MODULES}/{module}"
+    return f"../{SHARED}/{module}"
 
 
 def read_document(file: Path) -> Document:
     """A recipe without its locks. Raises ``ImageError`` saying which of its keys is wrong."""
     try:
-        return Document.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        return Document.model_validate(read_merged(file))
+    except ValidationError as error:
         raise ImageError(f"image {file.parent.name}: {file} is not a recipe: {error}") from None
 
 
 def digest(recipe: Recipe, recipes: Mapping[str, Recipe], tools: Mapping[str, Path]) -> str:
     """The digest of all that decides what the image contains: 64 hexadecimal digits.
 
-    It covers the recipe and its locks, those of its base, the built tools it holds (by content) and the
-    code of the builder; not the machine, the time or any path.
+    It covers the recipe as merged, its locks, those of its base, the built tools it holds (by content) and
+    the code of the builder; not the machine, the time, any path, or how the recipe is written.
 
     Raises ``ImageError`` for a tool that is not there.
     """
@@ -178,6 +200,8 @@ def digest(recipe: Recipe, recipes: Mapping[str, Recipe], tools: Mapping[str, Pa
 
     for module in _CODE:
         add(f"code {module}", _code(module))
+    document = recipe.document.model_dump(mode="json", exclude={"deployed"})
+    add("recipe", json.dumps(document, sort_keys=True).encode())
     for file, text in sorted(recipe.texts.items()):
         add(f"file {file}", text.encode())
     for tool in sorted(recipe.document.tools):

@@ -16,12 +16,11 @@ from images.layer import Entry, Tree, matches
 from images.recipe import REQUIREMENTS_LOCK
 
 HOME = "opt/openstack"
-SITE = f"{HOME}/lib/python3.11/site-packages"
 PYTHON = "/usr/bin/python3.11"
 PLATFORM = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
 _INSTALL_TIMEOUT = 900
-# Folders that a wheel has beside its packages, and where they lie in the image.
-_DATA = {"bin": "", "etc": "etc", "include": "", "share": f"{HOME}/share", "man": ""}
+# Folders that a wheel has beside its packages.
+_DATA = ("bin", "etc", "include", "share", "man")
 
 
 def uv() -> str:
@@ -89,16 +88,28 @@ def _check_pure(site: Path, name: str) -> None:
             return
 
 
-def add(tree: Tree, site: Path, drop: Sequence[str]) -> None:
-    """Adds the wheels installed in ``site``, compiled, and the virtual environment around them."""
+def site_of(home: str) -> str:
+    """The site-packages of the virtual environment at ``home``."""
+    return f"{home}/lib/python3.11/site-packages"
+
+
+def compile_site(site: Path, drop: Sequence[str]) -> None:
+    """Compiles the wheels installed in ``site``, but for what is left out."""
     sources = [
         file
         for file in sorted(site.rglob("*.py"))
         if not _dropped(str(file.relative_to(site)), [*_DATA, *drop])
     ]
-    compile_files((file, f"/{SITE}/{file.relative_to(site)}") for file in sources)
+    compile_files((file, f"/{site_of(HOME)}/{file.relative_to(site)}") for file in sources)
+
+
+def add(tree: Tree, site: Path, drop: Sequence[str], home: str = HOME, etc: str = "etc") -> None:
+    """Adds the wheels installed in ``site``, and the virtual environment at ``home`` around them.
+
+    ``etc``: where the configuration lies that comes with them.
+    """
     tree.folder(
-        SITE,
+        site_of(home),
         site,
         [
             *_DATA,
@@ -109,14 +120,14 @@ def add(tree: Tree, site: Path, drop: Sequence[str]) -> None:
             "*.dist-info/uv_build.json",
         ],
     )
-    for name, place in _DATA.items():
-        if place and (site / name).is_dir():
+    for name, place in (("etc", etc), ("share", f"{home}/share")):
+        if (site / name).is_dir():
             tree.folder(place, site / name)
     for script in sorted((site / "bin").iterdir()):
-        tree.add(f"{HOME}/bin/{script.name}", Entry(mode=0o755, content=_portable(script.read_bytes())))
-    tree.link(f"{HOME}/bin/python3", PYTHON)
+        tree.add(f"{home}/bin/{script.name}", Entry(mode=0o755, content=_portable(script.read_bytes(), home)))
+    tree.link(f"{home}/bin/python3", PYTHON)
     tree.text(
-        f"{HOME}/pyvenv.cfg", f"home = {PYTHON.rpartition('/')[0]}\ninclude-system-site-packages = false\n"
+        f"{home}/pyvenv.cfg", f"home = {PYTHON.rpartition('/')[0]}\ninclude-system-site-packages = false\n"
     )
 
 
@@ -125,9 +136,9 @@ def _dropped(path: str, drop: Sequence[str]) -> bool:
     return any(matches("/".join(parts[: n + 1]), drop) for n in range(len(parts)))
 
 
-def _portable(script: bytes) -> bytes:
-    """A script whose first line names the image's Python instead of this machine's."""
+def _portable(script: bytes, home: str) -> bytes:
+    """A script whose first line names the Python at ``home`` instead of this machine's."""
     head, newline, rest = script.partition(b"\n")
     if not (head.startswith(b"#!") and b"python" in head):
         return script
-    return b"#!/" + f"{HOME}/bin/python3".encode() + newline + rest
+    return b"#!/" + f"{home}/bin/python3".encode() + newline + rest

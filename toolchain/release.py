@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from images.errors import ImageError
+from images.squashfs import FLAGS, pack_folder
 from toolchain.errors import ToolchainError
 from toolchain.model import Tool
 from toolchain.store import Resolved, Store, locked, sha256
@@ -22,10 +23,6 @@ _FORMAT = 1
 _EXTENSION = "usr/lib/extension-release.d/extension-release.jarvis"
 # Programs go to usr/bin, except those that containerd looks for in a folder of their own.
 _FOLDERS = {"cni": "usr/lib/cni"}
-_MKSQUASHFS = (
-    *("-noappend", "-no-progress", "-all-root", "-no-xattrs", "-no-exports"),
-    *("-all-time", "0", "-mkfs-time", "0", "-b", "256K", "-comp", "zstd", "-Xcompression-level", "9"),
-)
 
 
 def server_tools(tools: Mapping[str, Tool]) -> list[Tool]:
@@ -48,9 +45,7 @@ def build_release(
     sums = {
         f"{tool.name}/{name}": digest for tool in chosen for name, digest in found[tool.name].sha256.items()
     }
-    recipe = hashlib.sha256(json.dumps([_FORMAT, _MKSQUASHFS, sums], sort_keys=True).encode()).hexdigest()[
-        :16
-    ]
+    recipe = hashlib.sha256(json.dumps([_FORMAT, FLAGS, sums], sort_keys=True).encode()).hexdigest()[:16]
     folder = store.root / "release"
     record = folder / f"{recipe}.json"
     with locked(folder / f"{recipe}.lock"):
@@ -75,9 +70,6 @@ def _recorded(record: Path, folder: Path) -> str | None:
 
 
 def _pack(places: Mapping[str, Path], folder: Path, recipe: str) -> str:
-    program = shutil.which("mksquashfs")
-    if program is None:
-        raise ToolchainError("there is no mksquashfs. Type: apt-get install squashfs-tools")
     stage = folder / f"{recipe}.tmp"
     shutil.rmtree(stage, ignore_errors=True)
     tree, image = stage / "tree", stage / "image"
@@ -93,13 +85,10 @@ def _pack(places: Mapping[str, Path], folder: Path, recipe: str) -> str:
         extension.chmod(0o644)
         for each in (tree, *(one for one in tree.rglob("*") if one.is_dir())):
             each.chmod(0o755)
-        # The variable would contradict the times given here, which mksquashfs refuses.
-        environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
-        command = [program, str(tree), str(image), *_MKSQUASHFS]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            words = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise ToolchainError(f"mksquashfs failed: {words[-1] if words else done.returncode}")
+        try:
+            pack_folder(tree, image)
+        except ImageError as error:
+            raise ToolchainError(str(error)) from None
         digest = sha256(image)
         image.chmod(0o644)
         image.replace(folder / f"{digest}.raw")

@@ -213,7 +213,8 @@ def test_the_option_list_is_that_of_the_code(keystone: Unpacked) -> None:
     listing = json.loads((keystone.layout / "options.json").read_text())
     assert listing["groups"]["database"]["connection"]["secret"] is True
     assert listing["groups"]["fernet_tokens"]["max_active_keys"]["type"] == "integer value"
-    assert listing["groups"]["federation"]["trusted_dashboard"]["multi"] is True
+    dashboards = listing["groups"]["federation"]["trusted_dashboard"]
+    assert (dashboards["multi"], dashboards["type"]) == (True, "string value")
     assert "max_active_keyz" not in listing["groups"]["fernet_tokens"]
 
 

@@ -15,7 +15,8 @@ from wsgiref.validate import validator
 
 import pytest
 
-from images.recipe import MODULES, RECIPES
+from images.parts import SHARED
+from images.recipe import RECIPES
 
 ID = "req-01234567-89ab-cdef-0123-456789abcdef"
 GIVEN = "req-fedcba98-7654-3210-fedc-ba9876543210"
@@ -23,7 +24,7 @@ GIVEN = "req-fedcba98-7654-3210-fedc-ba9876543210"
 
 @pytest.fixture
 def answering() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("answering", RECIPES / MODULES / "answering.py")
+    spec = importlib.util.spec_from_file_location("answering", RECIPES / SHARED / "answering.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

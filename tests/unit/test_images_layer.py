@@ -13,7 +13,6 @@ import pytest
 
 from images.layer import EPOCH, Tree, matches, normal, pack
 from images.layout import blob_path, blobs_of, read_layers, write_layout
-from images.options import reduce_options
 from images.recipe import Runtime
 
 
@@ -111,37 +110,3 @@ def test_a_layout_names_its_parts_by_digest(tmp_path: Path, program: Path) -> No
     assert config["config"]["User"] == "42:42"
     assert config["config"]["Env"] == ["A=1", "B=2"]
     assert config["config"]["ExposedPorts"] == {"80/tcp": {}}
-
-
-def test_options_are_named_as_in_the_environment() -> None:
-    option = {
-        "name": "log-dir",
-        "type": "string value",
-        "choices": [["a", None]],
-        "min": None,
-        "max": None,
-        "secret": False,
-        "deprecated_for_removal": True,
-    }
-    listing = {
-        "options": {"DEFAULT": {"opts": [option, {**option, "name": "driver", "type": "multi valued"}]}},
-        "deprecated_options": {
-            "DEFAULT": [
-                {"name": "logdir", "replacement_group": "DEFAULT", "replacement_name": "log-dir"},
-                {"name": "driver", "replacement_group": "other", "replacement_name": "driver"},
-            ]
-        },
-    }
-    reduced = reduce_options(listing)
-    assert reduced["groups"]["DEFAULT"]["log_dir"] == {
-        "type": "string value",
-        "multi": False,
-        "choices": ["a"],
-        "min": None,
-        "max": None,
-        "secret": False,
-        "deprecated": True,
-    }
-    assert reduced["groups"]["DEFAULT"]["driver"]["multi"] is True
-    # A name that is still an option's own is not one that was renamed.
-    assert reduced["renamed"] == {"DEFAULT.logdir": "DEFAULT.log_dir"}

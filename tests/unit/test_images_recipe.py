@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from images.errors import ImageError
+from images.parts import SHARED
 from images.recipe import RECIPES, digest, load_recipes
 
 MINIMAL = 'description = "small"\n[runtime]\nuser = 1000\nname = "someone"\n'
@@ -67,6 +69,18 @@ def test_digest_covers_our_own_modules(folder: Path) -> None:
         of_service(folder)
 
 
+def test_digest_does_not_cover_how_a_recipe_is_written(folder: Path) -> None:
+    recipe = folder / "recipes/service/recipe.toml"
+    recipe.write_text(recipe.read_text() + '[files]\n"etc/a" = "1"\n')
+    before = of_service(folder)
+    text = recipe.read_text().replace('[files]\n"etc/a" = "1"\n', "# Why this is so.\n")
+    recipe.write_text(f"deployed = false\n{text}")
+    assert of_service(folder) != before, "it lacks a file"
+    (folder / "recipes/service/root/etc").mkdir(parents=True)
+    (folder / "recipes/service/root/etc/a").write_text("1")
+    assert of_service(folder) == before
+
+
 def test_a_tool_that_is_not_built_is_named(folder: Path) -> None:
     with pytest.raises(ImageError, match=r"image service needs the tool hammer.*make artifacts"):
         of_service(folder, folder / "gone")
@@ -89,11 +103,102 @@ def test_a_wrong_recipe_is_one_clear_error(folder: Path, text: str, problem: str
         load_recipes(folder / "recipes")
 
 
+PART = """
+directories = ["var/lib/{name}"]
+[runtime]
+name = "{name}"
+ports = ["{port}"]
+command = ["serve", "--port={port}"]
+[runtime.environment]
+LANG = "C.UTF-8"
+PATH = "/usr/bin"
+"""
+WITH_PART = """
+description = "small"
+directories = ["etc/service", "var/lib/service"]
+[parts.server]
+port = 80
+[runtime]
+user = 1000
+[runtime.environment]
+PATH = "/opt/bin"
+"""
+
+
+def with_part(folder: Path, text: str = WITH_PART, part: str = PART) -> Path:
+    """The folder of the recipes, of which ``service`` has the part ``server``."""
+    (folder / "recipes" / SHARED).mkdir(exist_ok=True)
+    (folder / "recipes" / SHARED / "server.toml").write_text(part)
+    (folder / "recipes/service/recipe.toml").write_text(text)
+    return folder / "recipes"
+
+
+def test_a_recipe_goes_on_where_its_part_ends(folder: Path) -> None:
+    document = load_recipes(with_part(folder))["service"].document
+    assert document.directories == ["var/lib/service", "etc/service"]
+    assert document.runtime is not None
+    assert (document.runtime.name, document.runtime.user) == ("service", 1000)
+    assert (document.runtime.ports, document.runtime.command) == ([80], ["serve", "--port=80"])
+    assert document.runtime.environment == {"LANG": "C.UTF-8", "PATH": "/opt/bin"}
+
+
+def test_digest_covers_parts(folder: Path) -> None:
+    with_part(folder)
+    before = of_service(folder)
+    with_part(folder, part=PART.replace("--port", "--listen"))
+    assert of_service(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            WITH_PART.replace("parts.server", "parts.sever"),
+            r"image service: there is no part sever; there are: server$",
+        ),
+        (
+            WITH_PART.replace("port = 80", ""),
+            r"image service: \[parts\.server\] does not say its port$",
+        ),
+        (
+            WITH_PART.replace("port = 80", "port = 80\nhost = 1"),
+            r"image service: \[parts\.server\] does not heed host$",
+        ),
+        (f'parts = ["server"]\n{MINIMAL}', r"each of its parts is a table \[parts\.NAME\]$"),
+        (
+            f'{MINIMAL}[files]\n"etc/a" = "1"\n',
+            r"image service: etc/a is in its recipe and in its folder root$",
+        ),
+    ],
+)
+def test_a_wrong_part_is_one_clear_error(folder: Path, text: str, problem: str) -> None:
+    recipes = with_part(folder, text)
+    (recipes / "service/root/etc").mkdir(parents=True)
+    (recipes / "service/root/etc/a").write_text("2")
+    with pytest.raises(ImageError, match=problem):
+        load_recipes(recipes)
+
+
+def test_a_service_is_a_short_recipe() -> None:
+    """And a part is named by a recipe at least: another would say nothing, unnoticed."""
+    named = set()
+    for name, recipe in load_recipes().items():
+        text = (RECIPES / name / "recipe.toml").read_text()
+        named |= set(tomllib.loads(text).get("parts", {}))
+        assert recipe.document.runtime is None or len(text.splitlines()) <= 25, name
+    assert named == {file.stem for file in (RECIPES / SHARED).glob("*.toml")}
+
+
+def test_no_ports_are_shared() -> None:
+    ports = [port for r in load_recipes().values() if r.document.runtime for port in r.document.runtime.ports]
+    assert len(ports) == len(set(ports))
+
+
 def test_every_module_that_makes_content_is_in_the_digest() -> None:
     recipes = load_recipes()
     from images import recipe as module
 
-    outside = {"__init__.py", "__main__.py", "errors.py", "locking.py", "recipe.py"}
+    outside = {"__init__.py", "__main__.py", "errors.py", "locking.py", "parts.py", "recipe.py"}
     assert {file.name for file in RECIPES.glob("*.py")} - outside == set(module._CODE)
     assert {"pause", "coredns", "glance", "haproxy", "keystone", "memcached"} == {
         n for n, r in recipes.items() if r.published
