@@ -6,16 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.server import ServerRole
+from jarvis.roles import ROLES, ServerRole, declared
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
+# Of services; those of roles are in jarvis/roles.
 _ONCE = (
-    "database",
-    "etcd-authority",
-    "gateway",
-    "gateway-certificate",
     "glance-ceph",
     "glance-database",
     "glance-queue",
@@ -25,43 +22,19 @@ _ONCE = (
     "keystone-cache-certificate",
     "keystone-database",
     "keystone-queue",
-    "kubernetes-admin",
-    "kubernetes-ca",
-    "kubernetes-controller-manager",
-    "kubernetes-encryption",
-    "kubernetes-etcd-client",
-    "kubernetes-front-proxy-ca",
-    "kubernetes-front-proxy-client",
-    "kubernetes-health",
-    "kubernetes-kubelet-client",
-    "kubernetes-operator",
-    "kubernetes-proxy",
-    "kubernetes-scheduler",
-    "kubernetes-service-accounts",
-    "queue",
-    "queue-cookie",
-    "registry-authority",
-    "registry-client",
-    "registry-pusher",
-    "storage-admin",
 )
-# Secrets of which each server with the role has one, called <prefix>-<server>.
-_BY_SERVER = {
-    "database": ServerRole.DATABASE,
-    "etcd": ServerRole.ETCD,
-    "kubernetes-apiserver": ServerRole.CONTROL_PLANE,
-    "kubernetes-kubelet": ServerRole.WORKER,
-    "queue": ServerRole.QUEUE,
-    "registry": ServerRole.REGISTRY,
-}
 
 
 def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
-    yield from _ONCE
-    for prefix, role in _BY_SERVER.items():
-        # The counters of a lost server stay valid.
-        for server in env.declared(role):
+    # The counters of a lost server stay valid. What nobody has of a role that is not required has none.
+    servers = {role: env.declared(name) for name, role in ROLES.items()}
+    yield from sorted(
+        {*_ONCE, *(one for role, own in servers.items() if role.required or own for one in role.secrets)}
+    )
+    prefixes = [(prefix, own) for role, own in servers.items() for prefix in role.server_secrets]
+    for prefix, own in sorted(prefixes, key=lambda each: each[0]):
+        for server in own:
             yield f"{prefix}-{server.name}"
 
 
@@ -98,28 +71,9 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
         raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")
 
 
-# Secrets on a server of each role that other servers share, and authorities whose second rotation makes the
-# server's certificates worthless.
-_HELD = {
-    ServerRole.WORKER: ("kubernetes-ca", "registry-authority"),
-    ServerRole.CONTROL_PLANE: (
-        "kubernetes-ca",
-        "kubernetes-front-proxy-ca",
-        "kubernetes-encryption",
-        "kubernetes-service-accounts",
-        "etcd-authority",
-    ),
-    ServerRole.ETCD: ("etcd-authority",),
-    ServerRole.REGISTRY: ("registry-authority",),
-    ServerRole.DATABASE: ("database",),
-    ServerRole.QUEUE: ("queue", "queue-cookie"),
-    ServerRole.STORAGE: ("glance-ceph", "storage-admin"),
-}
-
-
 def held(roles: Iterable[ServerRole]) -> list[str]:
     """The counters to raise after the theft of a server with ``roles``.
 
     Raised twice, with an ``up`` in between, what the server holds opens nothing, from wherever.
     """
-    return sorted({name for role in roles for name in _HELD.get(role, ())})
+    return sorted({name for role in declared(roles) for name in role.held})

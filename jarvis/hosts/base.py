@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pulumi
 
-from jarvis.config import Environment, Server, ServerRole
-from jarvis.config.kernel import NEEDED
+from jarvis.config import Environment, Server, ServerRole, kernel
 from jarvis.core.text import read_beside
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
+from jarvis.roles import ROLES, declared
 
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
@@ -25,60 +25,34 @@ ENDPOINTS = ("api", "identity", "image")
 # Stateful services that each server has a proxy to (jarvis.stateful.link).
 LINKS = ("database", "queue")
 
-_PACKAGES = (
-    "ca-certificates",
-    "conntrack",
-    "haproxy",
-    "iproute2",
-    "kmod",
-    "libnss-resolve",
-    "nftables",
-    "systemd-resolved",
-)
-_ROLE_PACKAGES = {
-    ServerRole.WORKER: ("ethtool", "iptables", "jq"),
-    ServerRole.CONTROL_PLANE: ("keepalived",),
-    ServerRole.GATEWAY: ("keepalived",),
-    ServerRole.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
-    ServerRole.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
-    ServerRole.QUEUE: ("rabbitmq-server",),
-}
-_MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
-_SYSCTLS = {
-    **{name: value for name, (value, _) in NEEDED.items()},
-    # systemd, kubelet, containerd and every pod watch files: a few dozen pods use up the kernel's 128.
-    # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
-    "fs.inotify.max_user_instances": "8192",
-}
 # The kubelet gives all pods together 1024 CPU shares for each core (systemd's weight of 100), and all units
 # together had 100. Beside busy pods the database's health checks then took seconds, and its sessions were
 # ended. https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
 _UNITS_FIRST = "[Slice]\nCPUWeight=1000\n"
-# Users and homes of roles that keep data or listen. The packages of MariaDB and HAProxy bring their own.
-_USERS = {
-    "etcd": "/var/lib/etcd",
-    "kubernetes": "/var/lib/kubernetes",
-    "registry": "/var/lib/registry",
-}
 
 
 def packages(server: Server) -> list[str]:
     """The Debian packages that ``server`` needs, sorted."""
-    found = set(_PACKAGES)
-    for role in server.roles:
-        found.update(_ROLE_PACKAGES.get(role, ()))
-    return sorted(found)
+    return sorted({name for role in declared(server.roles) for name in role.packages})
+
+
+def modules(server: Server) -> str:
+    """Kernel modules in the form of modules-load.d(5)."""
+    return "\n".join(dict.fromkeys(name for role in declared(server.roles) for name in role.modules))
 
 
 def sysctls(server: Server) -> str:
-    """Kernel settings in the form of sysctl.d(5). Those of the server win over the common ones."""
-    values = _SYSCTLS | server.sysctls
+    """Kernel settings in the form of sysctl.d(5). Those of the server win over those of its roles."""
+    values = {name: one.value for name, one in kernel.sysctls(server.roles).items()} | server.sysctls
     return "".join(f"{key} = {value}\n" for key, value in sorted(values.items()))
 
 
-def sysusers() -> str:
-    """System users of the roles, in the form of sysusers.d(5)."""
-    return "".join(f'u {name} - "Jarvis {name}" {home} /usr/sbin/nologin\n' for name, home in _USERS.items())
+def sysusers(server: Server) -> str:
+    """System users in the form of sysusers.d(5): of required roles, and of those of ``server``."""
+    users = [
+        user for name, role in ROLES.items() if role.required or name in server.roles for user in role.users
+    ]
+    return "".join(f'u {one.name} - "Jarvis {one.name}" {one.home} /usr/sbin/nologin\n' for one in users)
 
 
 def resolved(env: Environment) -> str:
@@ -127,8 +101,8 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
         File(path="/var/lib/jarvis/sshd.conf", content=read_beside(__file__, "sshd.conf")),
-        File(path="/etc/sysusers.d/jarvis.conf", content=sysusers()),
-        File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
+        File(path="/etc/sysusers.d/jarvis.conf", content=sysusers(server)),
+        File(path="/etc/modules-load.d/jarvis.conf", content=modules(server)),
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),
         File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
         File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),

@@ -22,9 +22,18 @@ from jarvis.remote.script import read_file
 
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
-    found = {use.first for use in uses(server) if use.always}
+    found = {
+        port
+        for use in uses(server)
+        if use.always and use.protocol == "tcp"
+        for port in range(use.first, use.last + 1)
+    }
     # SSH's port is in use by preflight itself.
-    found |= {one.port for one in choices(env, server) if one.whose != "SSH"}
+    found |= {
+        one.port
+        for one in choices(env, server)
+        if one.whose != "SSH" and one.always and one.protocol == "tcp"
+    }
     return sorted(found)
 
 
