@@ -13,6 +13,7 @@ from jarvis.hosts.firewall import firewall_files
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
 from jarvis.roles import ROLES, declared
+from jarvis.roles.model import Pinned
 
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
@@ -33,7 +34,27 @@ _UNITS_FIRST = "[Slice]\nCPUWeight=1000\n"
 
 def packages(server: Server) -> list[str]:
     """The Debian packages that ``server`` needs, sorted."""
-    return sorted({name for role in declared(server.roles) for name in role.packages})
+    found = (each for role in declared(server.roles) for each in role.packages)
+    return sorted({each.name if isinstance(each, Pinned) else each for each in found})
+
+
+def pinned(server: Server) -> list[Pinned]:
+    """Those of them of which only some versions may be installed, sorted."""
+    found = (each for role in declared(server.roles) for each in role.packages)
+    return sorted({each for each in found if isinstance(each, Pinned)})
+
+
+def apt_preferences(server: Server) -> str:
+    """The versions that APT may install, as a file of its preferences; empty where any will do.
+
+    Of a package's records the first that a version fits counts. 990 is more than a release has, and less than
+    what takes back a newer version; below 0 a version is never installed (apt_preferences(5)).
+    """
+    return "\n".join(
+        f"Package: {name}\nPin: version {series}*\nPin-Priority: 990\n\n"
+        f"Package: {name}\nPin: version *\nPin-Priority: -1\n"
+        for name, series in pinned(server)
+    )
 
 
 def modules(server: Server) -> str:
@@ -108,9 +129,16 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),
         # Without a limit the journal may take 4 GiB of disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
+        *_pins(server),
         *_slow(env),
         *firewall_files(env, server),
     ]
+
+
+def _pins(server: Server) -> list[File]:
+    """The file of APT's preferences, which is there before packages are installed."""
+    text = apt_preferences(server)
+    return [File(path="/etc/apt/preferences.d/90-jarvis.pref", content=text)] if text else []
 
 
 def _slow(env: Environment) -> list[File]:

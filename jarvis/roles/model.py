@@ -37,6 +37,17 @@ class Setting(NamedTuple):
     name: str
 
 
+class Pinned(NamedTuple):
+    """A package of Debian of which only some versions may be installed.
+
+    ``series`` is how those versions begin, as Debian writes them, with the epoch and a sign after the last
+    number: ``3.1.`` has 3.1.0-2 and not 3.10.0-1, ``1:10.11.`` is MariaDB's of Debian 12.
+    """
+
+    name: str
+    series: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opening:
     """What the firewall lets in. Ports with the same opening share one rule.
@@ -109,7 +120,7 @@ class HostRole:
             that is not required adds nothing to it, so that a new role changes no cloud that is there.
         quorum: more than half of its servers must be left, and their number is odd.
         needs: names of roles that a server with this one has too.
-        packages: names of Debian's packages.
+        packages: names of Debian's packages; ``Pinned`` where the role was written for certain versions.
         users: system users. Those of required roles are on every server: clouds have had them so.
         modules: kernel modules to load at boot.
         sysctls: kernel settings.
@@ -125,7 +136,7 @@ class HostRole:
     required: bool = False
     quorum: bool = False
     needs: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
+    packages: tuple[str | Pinned, ...] = ()
     users: tuple[User, ...] = ()
     modules: tuple[str, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
