@@ -27,15 +27,19 @@ _ONCE = (
 
 def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
-    # The counters of a lost server stay valid. What nobody has of a role that is not required has none.
-    servers = {role: env.declared(name) for name, role in ROLES.items()}
-    yield from sorted(
-        {*_ONCE, *(one for role, own in servers.items() if role.required or own for one in role.secrets)}
-    )
-    prefixes = [(prefix, own) for role, own in servers.items() for prefix in role.server_secrets]
-    for prefix, own in sorted(prefixes, key=lambda each: each[0]):
-        for server in own:
+    yield from sorted([*_ONCE, *_of_roles(env)])
+    prefixes = [(prefix, name) for name, role in ROLES.items() for prefix in role.server_secrets]
+    for prefix, name in sorted(prefixes):
+        # The counters of a lost server stay valid.
+        for server in env.declared(name):
             yield f"{prefix}-{server.name}"
+
+
+def _of_roles(env: Environment) -> Iterator[str]:
+    """Secrets of which a cloud has one, of each role that ``env`` must have, or has."""
+    for name, role in ROLES.items():
+        if role.required or env.declared(name):
+            yield from role.secrets
 
 
 def counters(env: Environment) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jarvis.config import ConfigurationError, environment, parse_environment
-from jarvis.config.rotations import _ONCE
+from jarvis.config.rotations import secret_names
 from jarvis.config.schema import stack_schema
 from jarvis.core.text import read_beside
 from jarvis.hosts import preflight
@@ -51,7 +51,7 @@ def test_a_declaration_names_what_there_is(role: HostRole) -> None:
         settings |= {each for each in one.ports if isinstance(each, Setting)}
     assert names <= {*ServerRole}
     assert all(env.number(each) > 0 for each in settings)
-    assert {*role.held} <= {*_ONCE, *(name for one in EVERY for name in one.secrets)}
+    assert {*role.held} <= {*secret_names(env)}
 
 
 def test_no_two_roles_declare_the_same() -> None:
