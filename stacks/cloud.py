@@ -115,7 +115,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
     for lost in env.lost:
         pulumi.log.warn(
             f"{lost.name} is lost: from its own address nothing lets it in. If it was stolen, raise by one,"
-            f" twice, with an up in between: {', '.join(held(lost.roles))} (docs/operating.md)"
+            f" twice, with an up in between: {', '.join(held(env, lost.roles))} (docs/operating.md)"
         )
         LostServer(f"{lost.name}-lost", LostServerArgs(server=lost, survivor=next(iter(hosts.values()))))
 

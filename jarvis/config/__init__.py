@@ -7,7 +7,8 @@ from jarvis.config.artifacts import Artifacts, load_artifacts
 from jarvis.config.environment import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import load_environment, parse_environment
-from jarvis.config.server import Server, ServerRole
+from jarvis.config.server import Server
+from jarvis.roles import ServerRole
 
 __all__ = [
     "Artifacts",

@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from jarvis.config import addresses
 from jarvis.config.before import Before
 from jarvis.config.firewall import Firewall
-from jarvis.config.kernel import sysctl_mistake
+from jarvis.config.kernel import fixed, sysctl_mistake
 from jarvis.config.labels import label_mistake
 from jarvis.config.names import names
 from jarvis.config.network import Networks
@@ -33,9 +33,11 @@ from jarvis.config.pod_numbers import pod_numbers
 from jarvis.config.ports import ports
 from jarvis.config.rotations import secret_names
 from jarvis.config.safety import Safety
-from jarvis.config.server import PreflightSettings, Server, ServerRole, Ssh, map_mistakes
+from jarvis.config.server import PreflightSettings, Server, Ssh, map_mistakes
 from jarvis.config.sizes import sizes
 from jarvis.config.types import DnsLabel, Place, RotationCounter, Section, refusal
+from jarvis.roles import ROLES, ServerRole
+from jarvis.roles.model import Setting
 
 Mistake = tuple[Place, str]
 _Made = TypeVar("_Made")
@@ -151,6 +153,11 @@ class Environment(Section):
         """How many copies of each object the storage keeps, each on a server of its own."""
         return self.storage.copies or min(3, len(self.declared(ServerRole.STORAGE)))
 
+    def number(self, setting: Setting) -> int:
+        """The number in the field that ``setting`` names."""
+        value: int = getattr(getattr(self, setting.section), setting.name)
+        return value
+
     def pod_subnet(self, server: Server) -> IPv4Network:
         """The pod network of ``server``, which it keeps as long as it is deployed."""
         return self.networks.pod_subnet(self.pod_number(server))
@@ -171,8 +178,12 @@ class Environment(Section):
             *names(self),
             *service_mistakes(self),
             *ports(self),
-            *map_mistakes(self.servers, "labels", label_mistake),
-            *map_mistakes(self.servers, "sysctls", sysctl_mistake),
+            *map_mistakes(self.servers, "labels", lambda _, key, value: label_mistake(key, value)),
+            *map_mistakes(
+                self.servers,
+                "sysctls",
+                lambda server, name, value: sysctl_mistake(name, value, fixed(server.roles)),
+            ),
             *sizes(self),
             *owned(self),
         ]
@@ -217,19 +228,17 @@ def _networks(env: Environment) -> Iterator[Mistake]:
         yield ("networks", "pods"), f"too small for {len(env.servers)} servers: {error}"
 
 
-# Roles whose members need a quorum: more than half of them.
-_QUORUM = (ServerRole.ETCD, ServerRole.DATABASE, ServerRole.QUEUE, ServerRole.STORAGE)
-
-
 def _roles(env: Environment) -> Iterator[Mistake]:
     for role in ServerRole:
+        its = ROLES[role]
         count, left = len(env.declared(role)), len(env.with_role(role))
         if count == 0:
-            yield ("servers",), f"no server has the role {role.value}"
-        elif left == 0 or (role in _QUORUM and 2 * left <= count):
+            if its.required:
+                yield ("servers",), f"no server has the role {role.value}"
+        elif (its.required and left == 0) or (its.quorum and 2 * left <= count):
             text = f"{left} of {count} servers with the role {role.value} are left, which cannot go on"
             yield ("servers",), f"{text}: see Lost quorum in docs/operating.md"
-        if role in _QUORUM and count and count % 2 == 0:
+        if its.quorum and count and count % 2 == 0:
             text = "an even number adds no safety: use 1, 3 or 5"
             yield ("servers",), f"{count} servers have the role {role.value}; {text}"
         if role is ServerRole.STORAGE and (env.storage.copies or 0) > count > 0:
@@ -238,10 +247,11 @@ def _roles(env: Environment) -> Iterator[Mistake]:
     for at, server in enumerate(env.servers):
         if "osd" in server.model_fields_set and ServerRole.STORAGE not in server.roles:
             yield ("servers", at, "osd"), f"{server.name} has an osd and not the role storage"
-        for role in (ServerRole.CONTROL_PLANE, ServerRole.GATEWAY):
-            if role in server.roles and ServerRole.WORKER not in server.roles:
-                text = f"{server.name} has the role {role.value} and so needs the role worker"
-                yield ("servers", at, "roles"), text
+        for role in ServerRole:
+            for needed in ROLES[role].needs if role in server.roles else ():
+                if needed not in server.roles:
+                    text = f"{server.name} has the role {role.value} and so needs the role {needed}"
+                    yield ("servers", at, "roles"), text
 
 
 def _rotations(env: Environment) -> Iterator[Mistake]:

@@ -6,55 +6,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jarvis.config.errors import ConfigurationError
-from jarvis.config.server import ServerRole
 from jarvis.openstack import catalogue
+from jarvis.roles import ROLES, ServerRole, declared
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
-_ONCE = (
-    "database",
-    "etcd-authority",
-    "gateway",
-    "gateway-certificate",
-    "kubernetes-admin",
-    "kubernetes-ca",
-    "kubernetes-controller-manager",
-    "kubernetes-encryption",
-    "kubernetes-etcd-client",
-    "kubernetes-front-proxy-ca",
-    "kubernetes-front-proxy-client",
-    "kubernetes-health",
-    "kubernetes-kubelet-client",
-    "kubernetes-operator",
-    "kubernetes-proxy",
-    "kubernetes-scheduler",
-    "kubernetes-service-accounts",
-    "queue",
-    "queue-cookie",
-    "registry-authority",
-    "registry-client",
-    "registry-pusher",
-    "storage-admin",
-)
-# Secrets of which each server with the role has one, called <prefix>-<server>.
-_BY_SERVER = {
-    "database": ServerRole.DATABASE,
-    "etcd": ServerRole.ETCD,
-    "kubernetes-apiserver": ServerRole.CONTROL_PLANE,
-    "kubernetes-kubelet": ServerRole.WORKER,
-    "queue": ServerRole.QUEUE,
-    "registry": ServerRole.REGISTRY,
-}
-
 
 def secret_names(env: Environment) -> Iterator[str]:
     """The name of every secret of ``env`` that has a counter. The golden graphs hold the components to it."""
-    yield from sorted([*_ONCE, *catalogue.counters(env)])
-    for prefix, role in _BY_SERVER.items():
+    yield from sorted([*catalogue.counters(env), *_of_roles(env)])
+    prefixes = [(prefix, name) for name, role in ROLES.items() for prefix in role.server_secrets]
+    for prefix, name in sorted(prefixes):
         # The counters of a lost server stay valid.
-        for server in env.declared(role):
+        for server in env.declared(name):
             yield f"{prefix}-{server.name}"
+
+
+def _of_roles(env: Environment) -> Iterator[str]:
+    """Secrets of which a cloud has one, of each role that ``env`` must have, or has."""
+    for name, role in ROLES.items():
+        if role.required or env.declared(name):
+            yield from role.secrets
 
 
 def counters(env: Environment) -> dict[str, int]:
@@ -90,28 +63,13 @@ def check_counters(env: Environment, deployed: Mapping[str, float]) -> None:
         raise ConfigurationError(f"counters of rotations go up by one; nothing has been changed:\n{text}")
 
 
-# Secrets on a server of each role that other servers share, and authorities whose second rotation makes the
-# server's certificates worthless.
-_HELD = {
-    ServerRole.WORKER: ("kubernetes-ca", "registry-authority"),
-    ServerRole.CONTROL_PLANE: (
-        "kubernetes-ca",
-        "kubernetes-front-proxy-ca",
-        "kubernetes-encryption",
-        "kubernetes-service-accounts",
-        "etcd-authority",
-    ),
-    ServerRole.ETCD: ("etcd-authority",),
-    ServerRole.REGISTRY: ("registry-authority",),
-    ServerRole.DATABASE: ("database",),
-    ServerRole.QUEUE: ("queue", "queue-cookie"),
-    ServerRole.STORAGE: ("glance-ceph", "storage-admin"),
-}
-
-
-def held(roles: Iterable[ServerRole]) -> list[str]:
-    """The counters to raise after the theft of a server with ``roles``.
+def held(env: Environment, roles: Iterable[ServerRole]) -> list[str]:
+    """The counters of ``env`` to raise after the theft of a server with ``roles``.
 
     Raised twice, with an ``up`` in between, what the server holds opens nothing, from wherever.
     """
-    return sorted({name for role in roles for name in _HELD.get(role, ())})
+    found = {name for role in declared(roles) for name in role.held}
+    if ServerRole.STORAGE in roles:
+        # The monitors know the keys of all clients.
+        found |= {f"{use.client}-ceph" for one in catalogue.enabled(env) for use in one.ceph}
+    return sorted(found)

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from jarvis.config.types import Address, DnsLabel, HostKey, Place, Port, Section, Spelled, Text
+from jarvis.roles import ServerRole
 
 _User = Annotated[str, Spelled(r"[^\s-]\S*", "the name of a user of the server, such as root")]
 _Path = Annotated[str, Spelled(r".+", "the path of a file")]
-
-
-class ServerRole(StrEnum):
-    """What a server is for. A server may have any number of roles."""
-
-    ETCD = "etcd"
-    CONTROL_PLANE = "control-plane"
-    WORKER = "worker"
-    REGISTRY = "registry"
-    DATABASE = "database"
-    QUEUE = "queue"
-    STORAGE = "storage"
-    GATEWAY = "gateway"
 
 
 _HOST_KEY = "the server's public key, as ssh-keyscan prints it"
@@ -161,20 +148,20 @@ class Server(Section):
 
 
 def map_mistakes(
-    servers: Sequence[Server], field: str, mistake: Callable[[str, str], str]
+    servers: Sequence[Server], field: str, mistake: Callable[[Server, str, str], str]
 ) -> Iterator[tuple[Place, str]]:
     """Mistakes in a map that every server has.
 
     Args:
         servers: the servers.
         field: name of the map.
-        mistake: says what is wrong with a name and its value; empty where nothing is.
+        mistake: says what is wrong with a server's name and value there; empty where nothing is.
 
     Yields:
         The place of each mistake, and what is wrong.
     """
     for at, server in enumerate(servers):
         for name, value in getattr(server, field).items():
-            why = mistake(name, value)
+            why = mistake(server, name, value)
             if why:
                 yield ("servers", at, field, name), why

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jarvis.config.server import Server, ServerRole
+from jarvis.config.server import Server
 from jarvis.config.types import Place
+from jarvis.roles import declared
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
@@ -17,12 +18,11 @@ def taken_mib(env: Environment, server: Server) -> dict[str, int]:
 
     An osd is none of them: it keeps to its target only as well as it can.
     """
-    found = {}
-    if ServerRole.DATABASE in server.roles:
-        found["database.buffer_pool_mib"] = env.database.buffer_pool_mib
-    if ServerRole.QUEUE in server.roles:
-        found["queue.memory_mib"] = env.queue.memory_mib
-    return found
+    return {
+        f"{setting.section}.{setting.name}": env.number(setting)
+        for role in declared(server.roles)
+        for setting in role.memory
+    }
 
 
 def least_memory_mib(env: Environment, server: Server) -> int:

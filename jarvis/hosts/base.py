@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import pulumi
 
-from jarvis.config import Environment, Server, ServerRole
-from jarvis.config.kernel import NEEDED
+from jarvis.config import Environment, Server, ServerRole, kernel
 from jarvis.core.text import read_beside
 from jarvis.hosts.deployment import MARK
 from jarvis.hosts.firewall import firewall_files
 from jarvis.openstack.catalogue import HOSTS
 from jarvis.remote import Directory, File
 from jarvis.remote.script import read_file
+from jarvis.roles import ROLES, declared
+from jarvis.roles.model import Pinned
 
 TOOL = "/var/lib/jarvis/bin/host"
 RELEASE_TOOL = "/var/lib/jarvis/bin/release"
@@ -24,60 +25,54 @@ LOST = "/var/lib/jarvis/lost"
 # Stateful services that each server has a proxy to (jarvis.stateful.link).
 LINKS = ("database", "queue")
 
-_PACKAGES = (
-    "ca-certificates",
-    "conntrack",
-    "haproxy",
-    "iproute2",
-    "kmod",
-    "libnss-resolve",
-    "nftables",
-    "systemd-resolved",
-)
-_ROLE_PACKAGES = {
-    ServerRole.WORKER: ("ethtool", "iptables", "jq"),
-    ServerRole.CONTROL_PLANE: ("keepalived",),
-    ServerRole.GATEWAY: ("keepalived",),
-    ServerRole.DATABASE: ("mariadb-server", "galera-4", "mariadb-backup"),
-    ServerRole.STORAGE: ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"),
-    ServerRole.QUEUE: ("rabbitmq-server",),
-}
-_MODULES = ("overlay", "squashfs", "loop", "bridge", "br_netfilter", "nf_conntrack", "nf_tables", "tun")
-_SYSCTLS = {
-    **{name: value for name, (value, _) in NEEDED.items()},
-    # systemd, kubelet, containerd and every pod watch files: a few dozen pods use up the kernel's 128.
-    # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
-    "fs.inotify.max_user_instances": "8192",
-}
 # The kubelet gives all pods together 1024 CPU shares for each core (systemd's weight of 100), and all units
 # together had 100. Beside busy pods the database's health checks then took seconds, and its sessions were
 # ended. https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
 _UNITS_FIRST = "[Slice]\nCPUWeight=1000\n"
-# Users and homes of roles that keep data or listen. The packages of MariaDB and HAProxy bring their own.
-_USERS = {
-    "etcd": "/var/lib/etcd",
-    "kubernetes": "/var/lib/kubernetes",
-    "registry": "/var/lib/registry",
-}
 
 
 def packages(server: Server) -> list[str]:
     """The Debian packages that ``server`` needs, sorted."""
-    found = set(_PACKAGES)
-    for role in server.roles:
-        found.update(_ROLE_PACKAGES.get(role, ()))
-    return sorted(found)
+    found = (each for role in declared(server.roles) for each in role.packages)
+    return sorted({each.name if isinstance(each, Pinned) else each for each in found})
+
+
+def pinned(server: Server) -> list[Pinned]:
+    """Those of them of which only some versions may be installed, sorted."""
+    found = (each for role in declared(server.roles) for each in role.packages)
+    return sorted({each for each in found if isinstance(each, Pinned)})
+
+
+def apt_preferences(server: Server) -> str:
+    """The versions that APT may install, as a file of its preferences; empty where any will do.
+
+    Of a package's records the first that a version fits counts. 990 is more than a release has, and less than
+    what takes back a newer version; below 0 a version is never installed (apt_preferences(5)).
+    """
+    return "\n".join(
+        f"Package: {name}\nPin: version {series}*\nPin-Priority: 990\n\n"
+        f"Package: {name}\nPin: version *\nPin-Priority: -1\n"
+        for name, series in pinned(server)
+    )
+
+
+def modules(server: Server) -> str:
+    """Kernel modules in the form of modules-load.d(5)."""
+    return "\n".join(dict.fromkeys(name for role in declared(server.roles) for name in role.modules))
 
 
 def sysctls(server: Server) -> str:
-    """Kernel settings in the form of sysctl.d(5). Those of the server win over the common ones."""
-    values = _SYSCTLS | server.sysctls
+    """Kernel settings in the form of sysctl.d(5). Those of the server win over those of its roles."""
+    values = {name: one.value for name, one in kernel.sysctls(server.roles).items()} | server.sysctls
     return "".join(f"{key} = {value}\n" for key, value in sorted(values.items()))
 
 
-def sysusers() -> str:
-    """System users of the roles, in the form of sysusers.d(5)."""
-    return "".join(f'u {name} - "Jarvis {name}" {home} /usr/sbin/nologin\n' for name, home in _USERS.items())
+def sysusers(server: Server) -> str:
+    """System users in the form of sysusers.d(5): of required roles, and of those of ``server``."""
+    users = [
+        user for name, role in ROLES.items() if role.required or name in server.roles for user in role.users
+    ]
+    return "".join(f'u {one.name} - "Jarvis {one.name}" {one.home} /usr/sbin/nologin\n' for one in users)
 
 
 def resolved(env: Environment) -> str:
@@ -130,16 +125,23 @@ def base_files(env: Environment, server: Server, deployment: pulumi.Input[str]) 
         File(path="/var/lib/jarvis/cluster", content=f"{env.name} {server.name}"),
         File(path="/var/lib/jarvis/hosts", content=hosts_lines(env, server)),
         File(path="/var/lib/jarvis/sshd.conf", content=read_beside(__file__, "sshd.conf")),
-        File(path="/etc/sysusers.d/jarvis.conf", content=sysusers()),
-        File(path="/etc/modules-load.d/jarvis.conf", content="\n".join(_MODULES)),
+        File(path="/etc/sysusers.d/jarvis.conf", content=sysusers(server)),
+        File(path="/etc/modules-load.d/jarvis.conf", content=modules(server)),
         File(path="/etc/sysctl.d/90-jarvis.conf", content=sysctls(server)),
         File(path="/etc/systemd/resolved.conf.d/90-jarvis.conf", content=resolved(env)),
         File(path="/etc/systemd/system/system.slice.d/90-jarvis.conf", content=_UNITS_FIRST),
         # Without a limit the journal may take 4 GiB of disk (journald.conf(5)).
         File(path="/etc/systemd/journald.conf.d/90-jarvis.conf", content="[Journal]\nSystemMaxUse=1G\n"),
+        *_pins(server),
         *_slow(env),
         *firewall_files(env, server),
     ]
+
+
+def _pins(server: Server) -> list[File]:
+    """The file of APT's preferences, which is there before packages are installed."""
+    text = apt_preferences(server)
+    return [File(path="/etc/apt/preferences.d/90-jarvis.pref", content=text)] if text else []
 
 
 def _slow(env: Environment) -> list[File]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from jarvis.config import Environment, Server, ServerRole
 from jarvis.core.text import read_beside
 from jarvis.remote import File
 from jarvis.remote.script import read_file
+from jarvis.roles import declared
+from jarvis.roles.model import Opening, Protocol, Range, Setting, Source
 
 TOOL = "/var/lib/jarvis/bin/firewall"
 RULES = "/etc/jarvis/firewall.nft"
@@ -20,92 +23,80 @@ SSH_BURST, SSH_PER_SECOND = 16, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """TCP ports that the firewall opens.
+class Rule:
+    """Ports that the firewall opens.
 
     Attributes:
         use: what for.
         ports: numbers, or ranges such as 6800-7300.
         sources: addresses and networks that may connect; ``None`` is everyone.
+        protocol: TCP or UDP.
     """
 
     use: str
     ports: Sequence[int | str]
     sources: Sequence[str] | None
+    protocol: Protocol = "tcp"
 
     def line(self) -> str:
         """The nftables rule; empty where there is no source."""
         if self.sources is not None and not self.sources:
             return ""
         source = "" if self.sources is None else f"ip saddr {_set(self.sources)} "
-        return f'{source}tcp dport {_set(self.ports)} accept comment "{self.use}"'
+        return f'{source}{self.protocol} dport {_set(self.ports)} accept comment "{self.use}"'
 
 
 def _set(items: Iterable[object]) -> str:
     return "{ " + ", ".join(map(str, items)) + " }"
 
 
-def openings(env: Environment, server: Server) -> list[Opening]:
-    """The openings of ``server``, SSH first.
+def openings(env: Environment, server: Server) -> list[Rule]:
+    """What ``server`` lets in, SSH first.
 
-    Ports are from each part's own documentation. Members of a cluster are open to each other, and what has a
-    proxy in front (`jarvis.stateful.link`) to all servers, since each of them has the proxy.
+    Members of a cluster are open to each other, and what has a proxy in front (`jarvis.stateful.link`) to all
+    servers, since each of them has the proxy.
     """
-    firewall = env.firewall
-    servers = [str(one.address) for one in env.present]
-    pods = str(env.networks.pods)
-    operators = [str(one) for one in firewall.operators] or None
-    own = server.roles
-
-    def having(*roles: ServerRole) -> list[str]:
-        return [str(one.address) for one in env.present if one.roles & set(roles)]
-
-    found = [
-        Opening(use="SSH", ports=[server.port or env.ssh.port], sources=operators),
-        Opening(
-            use="links to stateful services",
-            ports=[3306, 5671],
-            sources=[*servers, pods, *map(str, firewall.clients)],
-        ),
-    ]
-    if ServerRole.ETCD in own:
-        found += [
-            Opening(
-                use="etcd clients", ports=[2379], sources=having(ServerRole.ETCD, ServerRole.CONTROL_PLANE)
-            ),
-            Opening(use="etcd members", ports=[2380], sources=having(ServerRole.ETCD)),
-        ]
-    if own & {ServerRole.CONTROL_PLANE, ServerRole.GATEWAY}:
-        found.append(Opening(use="Kubernetes API", ports=[6443], sources=None))
-    if ServerRole.GATEWAY in own:
-        found.append(Opening(use="HTTP gateway", ports=[env.gateway.https_port], sources=None))
-    if ServerRole.WORKER in own:
-        found.append(Opening(use="kubelet", ports=[10250], sources=having(ServerRole.CONTROL_PLANE)))
-    if ServerRole.REGISTRY in own:
-        sources = None if operators is None else [*servers, *operators]
-        found.append(Opening(use="registry", ports=[env.registry.port], sources=sources))
-    if ServerRole.DATABASE in own:
-        found += [
-            Opening(use="MariaDB and its health", ports=[3307, 3308], sources=servers),
-            Opening(use="Galera", ports=[3309, 4444, 4567, 4568], sources=having(ServerRole.DATABASE)),
-        ]
-    if ServerRole.QUEUE in own:
-        found += [
-            Opening(use="RabbitMQ", ports=[5673], sources=servers),
-            # Members connect to tools directly, on the ports that tools listen on while they run.
-            Opening(
-                use="RabbitMQ members and tools",
-                ports=[4369, 25672, "35672-35682"],
-                sources=having(ServerRole.QUEUE),
-            ),
-        ]
-    if ServerRole.STORAGE in own:
-        found.append(Opening(use="Ceph", ports=[3300, 6789, "6800-7300"], sources=[*servers, pods]))
+    ssh = Opening(use="SSH", sources=(Source.OPERATORS,))
+    found = [Rule(use=ssh.use, ports=[server.port or env.ssh.port], sources=sources(env, ssh))]
+    by_opening: dict[tuple[Opening, Protocol], set[Range]] = defaultdict(set)
+    for role in declared(server.roles):
+        for one in role.listens:
+            if one.opening:
+                by_opening[one.opening, one.protocol] |= {_range(env, port) for port in one.ports}
     found += [
-        Opening(use="configuration, firewall.ports", ports=[port], sources=[str(one) for one in networks])
-        for port, networks in sorted(firewall.ports.items())
+        Rule(use=one.use, ports=_numbers(ports), sources=sources(env, one), protocol=protocol)
+        for (one, protocol), ports in by_opening.items()
+    ]
+    found += [
+        Rule(use="configuration, firewall.ports", ports=[port], sources=[str(one) for one in networks])
+        for port, networks in sorted(env.firewall.ports.items())
     ]
     return found
+
+
+def sources(env: Environment, opening: Opening) -> list[str] | None:
+    """The addresses and networks that ``opening`` lets in; ``None`` for everyone."""
+    wanted, firewall = set(opening.sources), env.firewall
+    if Source.EVERYONE in wanted or (Source.OPERATORS in wanted and not firewall.operators):
+        return None
+    return [
+        *(str(one.address) for one in env.present if Source.SERVERS in wanted or one.roles & wanted),
+        *([str(env.networks.pods)] if Source.PODS in wanted else []),
+        *(map(str, firewall.clients) if Source.CLIENTS in wanted else []),
+        *(map(str, firewall.operators) if Source.OPERATORS in wanted else []),
+    ]
+
+
+def _range(env: Environment, port: int | Range | Setting) -> Range:
+    if isinstance(port, Range):
+        return port
+    number = env.number(port) if isinstance(port, Setting) else port
+    return Range(number, number)
+
+
+def _numbers(ports: Iterable[Range]) -> list[int | str]:
+    """Ports as nftables has them, in order."""
+    return [one.first if one.first == one.last else f"{one.first}-{one.last}" for one in sorted(ports)]
 
 
 def ruleset(env: Environment, server: Server) -> str:

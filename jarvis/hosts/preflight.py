@@ -13,18 +13,28 @@ from jarvis.config.ports import choices, uses
 from jarvis.config.sizes import least_memory_mib, taken_mib
 from jarvis.core.component import Component
 from jarvis.core.text import read_beside
-from jarvis.hosts.base import packages
+from jarvis.hosts.base import packages, pinned
 from jarvis.hosts.deployment import deployment_id
 from jarvis.pki import RandomKey, RandomKeyArgs
 from jarvis.remote import Bastion, LocalCheck, LocalCheckArgs, RemoteScript, RemoteScriptArgs, Target
 from jarvis.remote.script import read_file
+from jarvis.roles import ROLES
 
 
 def ports(env: Environment, server: Server) -> list[int]:
     """The TCP ports that must be free on ``server``, in order."""
-    found = {use.first for use in uses(server) if use.always}
+    found = {
+        port
+        for use in uses(server)
+        if use.always and use.protocol == "tcp"
+        for port in range(use.first, use.last + 1)
+    }
     # SSH's port is in use by preflight itself.
-    found |= {one.port for one in choices(env, server) if one.whose != "SSH"}
+    found |= {
+        one.port
+        for one in choices(env, server)
+        if one.whose != "SSH" and one.always and one.protocol == "tcp"
+    }
     return sorted(found)
 
 
@@ -84,6 +94,25 @@ def arguments(env: Environment, server: Server) -> dict[str, str]:
     }
 
 
+def role_arguments(env: Environment, server: Server) -> dict[str, str]:
+    """The arguments of ``preflight-roles.sh`` for ``server``; empty where its roles ask for nothing of it."""
+    own = [ROLES[role] for role in sorted(server.roles)]
+    udp = {
+        port
+        for use in uses(server)
+        if use.always and use.protocol == "udp"
+        for port in range(use.first, use.last + 1)
+    }
+    udp |= {one.port for one in choices(env, server) if one.always and one.protocol == "udp"}
+    asked = {
+        "packages": ",".join(f"{name}={series}" for name, series in pinned(server)),
+        "modules": ",".join(sorted({name for role in own for name in role.modules})),
+        "udp_ports": ",".join(map(str, sorted(udp))),
+    }
+    found = {name: value for name, value in asked.items() if value}
+    return {"environment": env.name, "server": server.name, **found} if found else {}
+
+
 def _memory(env: Environment, server: Server) -> dict[str, str]:
     """Names of the fields that ask for more memory than preflight itself does."""
     if least_memory_mib(env, server) == env.preflight.min_memory_mib:
@@ -129,6 +158,7 @@ class Preflight(Component, token="hosts:Preflight"):
         key = RandomKey(f"{name}-deployment", RandomKeyArgs(bytes=16), self.child())
         self.deployment = pulumi.Output.unsecret(key.value.apply(deployment_id))
         outputs: dict[str, pulumi.Output[str]] = {}
+        checks: list[pulumi.Resource] = []
         for server in env.present:
             # A time in the past, read once: the current time as an argument would change in each run.
             clock = LocalCheck(
@@ -151,6 +181,19 @@ class Preflight(Component, token="hosts:Preflight"):
                 self.child(),
             )
             outputs[server.name] = check.stdout
+            asked = role_arguments(env, server)
+            if asked:
+                checks.append(
+                    RemoteScript(
+                        f"{server.name}-preflight-roles",
+                        RemoteScriptArgs(
+                            target=target(env, server),
+                            script=read_beside(__file__, "preflight-roles.sh"),
+                            arguments=[f"{key}={value}" for key, value in asked.items()],
+                        ),
+                        self.child(depends_on=[check]),
+                    )
+                )
         skew = env.preflight.max_clock_skew_seconds
         self.ready = LocalCheck(
             name,
@@ -160,6 +203,6 @@ class Preflight(Component, token="hosts:Preflight"):
                     lambda known: json.dumps({"servers": known, "max_skew": skew}, sort_keys=True)
                 ),
             ),
-            self.child(),
+            self.child(depends_on=checks),
         )
         self.register_outputs({})

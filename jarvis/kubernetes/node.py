@@ -21,6 +21,7 @@ from jarvis.kubernetes.identity import Identities, credentials
 from jarvis.kubernetes.kubeconfig import file_kubeconfig
 from jarvis.remote import File, HostService, HostServiceArgs
 from jarvis.remote.script import read_file
+from jarvis.roles import ROLES
 
 if TYPE_CHECKING:
     from jarvis.hosts import Host
@@ -96,10 +97,15 @@ def node_labels(server: Server) -> dict[str, str]:
     return {**{f"{ROLE_LABEL}{role.value}": "true" for role in sorted(server.roles)}, **server.labels}
 
 
-def label_patch(labels: Mapping[str, str]) -> str:
-    """A merge patch that gives a node ``labels`` and removes those of former roles."""
-    roles = {f"{ROLE_LABEL}{role.value}": None for role in ServerRole}
-    return json.dumps({"metadata": {"labels": {**roles, **labels}}}, indent=2)
+def label_patch(env: Environment, server: Server) -> str:
+    """A merge patch that gives the node of ``server`` its labels, and removes those of former roles.
+
+    A role that no server has is left out unless it is required: the kubelet restarts with the patch, and
+    would do so everywhere because Jarvis has learnt one role more.
+    """
+    used = [role for role in ServerRole if ROLES[role].required or env.declared(role)]
+    former = {f"{ROLE_LABEL}{role.value}": None for role in used}
+    return json.dumps({"metadata": {"labels": {**former, **node_labels(server)}}}, indent=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +233,7 @@ class Node(Component, token="kubernetes:Node"):
                         content=file_kubeconfig(f"system:node:{server.name}", KUBELET),
                         mode=OWN,
                     ),
-                    File(path=f"{KUBELET}/node-labels.json", content=label_patch(labels)),
+                    File(path=f"{KUBELET}/node-labels.json", content=label_patch(env, server)),
                     *(
                         File(
                             path=f"{BIN}/{script}",

@@ -325,7 +325,7 @@ def test_a_role_that_a_server_lost_is_taken_from_its_nodes_labels() -> None:
     env = environment()
     labels = node_labels(env.servers[1])
     assert labels["topology.kubernetes.io/zone"] == "z2"
-    patch = json.loads(label_patch(labels))["metadata"]["labels"]
+    patch = json.loads(label_patch(env, env.servers[1]))["metadata"]["labels"]
     assert patch["jarvis.internal/gateway"] == "true"
     assert patch["jarvis.internal/database"] is None
     assert patch["topology.kubernetes.io/zone"] == "z2"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from jarvis.config import ConfigurationError, Environment, parse_environment
 from jarvis.config.keys import host_key_mistake
 from jarvis.config.labels import label_mistake
-from jarvis.config.ports import USES
+from jarvis.config.ports import uses
 from jarvis.etcd.unit import flags as etcd_flags
 from jarvis.etcd.unit import service
 from jarvis.hosts.base import hosts_lines, resolved, sysctls
@@ -23,7 +23,7 @@ from jarvis.hosts.preflight import arguments, ports
 from jarvis.kubernetes.control_plane import apiserver_flags, controller_manager_flags, scheduler_flags
 from jarvis.kubernetes.flags import command_line, to_yaml
 from jarvis.kubernetes.network import access_rules, masquerade_rules
-from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch, node_labels
+from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch
 from jarvis.stateful.ceph.text import server_conf
 from jarvis.stateful.database.mariadb import option_file
 
@@ -241,14 +241,15 @@ def test_where_nothing_is_said_of_memory_preflight_asks_the_servers(values: Valu
 
 
 def test_every_port_that_the_firewall_opens_is_known(values: Values) -> None:
-    """One table has all that Jarvis listens on; the firewall opens nothing else."""
+    """The firewall opens what something on the server listens on, and nothing else."""
     env = parse_environment(values, "x")
     chosen = {22, env.gateway.https_port, env.registry.port}
     for server in env.servers:
         for opening in openings(env, server):
             for port in opening.ports:
                 first, _, last = str(port).partition("-")
-                known = any(use.has(int(first)) and use.has(int(last or first)) for use in USES)
+                both = int(first), int(last or first)
+                known = any(all(use.has(one, opening.protocol) for one in both) for use in uses(server))
                 assert known or int(first) in chosen, opening
 
 
@@ -331,7 +332,7 @@ def texts(env: Environment) -> None:
         service(etcd_flags(server.name, str(server.address), env.etcd.flags))
         sysctls(server), resolved(env), hosts_lines(env, server)
         ruleset(env, server), masquerade_rules(env), access_rules(env, server), arguments(env, server)
-        to_yaml(kubelet_config(env, env.kubernetes.kubelet)), label_patch(node_labels(server))
+        to_yaml(kubelet_config(env, env.kubernetes.kubelet)), label_patch(env, server)
         to_yaml(kube_proxy_config(env, env.kubernetes.kube_proxy))
         for flags in (
             apiserver_flags(env, server, [], env.kubernetes.apiserver_flags),
