@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,16 @@ def test_what_is_open_to_everyone() -> None:
 
 def test_editors_know_the_roles() -> None:
     assert stack_schema()["$defs"]["ServerRole"]["enum"] == [role.value for role in ServerRole]
+
+
+def test_the_readme_has_the_roles_and_says_which_need_a_quorum() -> None:
+    (row,) = [
+        line for line in (PROJECT / "README.md").read_text().splitlines() if "`servers[].roles`" in line
+    ]
+    cell = row.split("|")[2]
+    assert set(re.findall(r"`([a-z-]+)`", cell)) == {*ServerRole}
+    quorum = {name for name, role in ROLES.items() if role.quorum}
+    assert set(re.findall(r"`([a-z-]+)` \(1, 3 or 5\)", cell)) == quorum
 
 
 @pytest.mark.parametrize(
@@ -244,6 +255,35 @@ def test_its_packages_are_pinned_and_asked_for_by_preflight(more: dict[str, Any]
     assert "openvswitch-switch" in asked
     assert ",6642," in asked
     assert "6081" not in asked
+
+
+@pytest.mark.parametrize(
+    ("version", "priority"),
+    [("3.1.0-2+deb12u1", "990"), ("3.10.0-1", "-1"), ("2.17.9-1", "-1"), ("1:3.1.0-2", "-1")],
+)
+def test_apt_reads_the_pins_so(more: dict[str, Any], tmp_path: Path, version: str, priority: str) -> None:
+    """APT itself is asked, with nothing of this machine's."""
+    for folder in ("lists/partial", "preferences.d", "empty"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "preferences.d/90-jarvis.pref").write_text(more["servers"]["jarvis-1"]["apt"])
+    (tmp_path / "status").write_text(
+        "Package: openvswitch-switch\nStatus: install ok installed\nArchitecture: all\n"
+        f"Maintainer: a <a@example.org>\nVersion: {version}\nDescription: a\n"
+    )
+    paths = {
+        "Cache": ".",
+        "State::lists": "lists",
+        "State::status": "status",
+        "Etc::preferences": "none",
+        "Etc::preferencesparts": "preferences.d",
+        "Etc::sourcelist": "none",
+        "Etc::sourceparts": "empty",
+    }
+    options = [f"-oDir::{name}={tmp_path / path}" for name, path in paths.items()]
+    run = subprocess.run(
+        ["apt-cache", *options, "policy", "openvswitch-switch"], capture_output=True, text=True, check=True
+    )
+    assert f"*** {version} {priority}\n" in run.stdout, run.stdout + run.stderr
 
 
 def test_only_what_the_role_is_about_changes_on_other_servers(
