@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from images.layer import Tree, pack
-from images.layout import blobs_of, write_layout
+from images.layout import blobs_of, read_layers, write_layout
 from images.recipe import Runtime
 from jarvis.images import push
 from jarvis.images.registry import registry_config
@@ -244,3 +244,33 @@ def test_an_image_that_is_not_built_is_named(
         file.write_text(json.dumps(listing))
     with pytest.raises(push.PushError, match=rf"{problem}.*make artifacts"):
         push.push_all(registry.request, file)
+
+
+def test_a_layer_of_two_images_is_stored_once_and_not_sent_again(registry: Running, tmp_path: Path) -> None:
+    folder = tmp_path / "second"
+    shutil.copytree(registry.data.parent / "hello", folder)
+    layers = read_layers(folder, registry.digest)
+    tree = Tree()
+    tree.text("second", "its own\n")
+    own = pack(tree, blobs_of(folder))
+    digest = write_layout(folder, "test", "second", Runtime(user=43, name="y"), [*layers, own])
+    listing = json.loads(registry.artifacts.read_text())["images"]
+    artifacts = tmp_path / "artifacts.json"
+    artifacts.write_text(
+        json.dumps({"images": {**listing, "second": {"path": str(folder), "digest": digest}}})
+    )
+    assert run_push(registry).returncode == 0
+    push.push_all({**registry.request, "images": {"second": digest}}, artifacts)
+    log = (registry.data.parent / "log").read_text()
+    asked = re.findall(
+        r'"http.request.method":"(\w+)".*"http.request.uri":"/v2/second/blobs/uploads/([^"]*)"', log
+    )
+    [shared] = layers
+    mounts = [rest for method, rest in asked if method == "POST" and "mount=" in rest]
+    assert mounts == [f"?from=hello&mount=sha256%3A{shared.digest.removeprefix('sha256:')}"]
+    assert len([rest for method, rest in asked if method == "PATCH"]) == 2, (
+        "its own layer and its configuration"
+    )
+    stored = [path.parent.name for path in registry.data.rglob("blobs/sha256/*/*/data")]
+    assert shared.digest.removeprefix("sha256:") in stored
+    assert len(stored) == len(set(stored))
