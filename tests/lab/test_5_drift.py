@@ -30,7 +30,8 @@ CHANGES = (
     ("systemctl disable --quiet etcd-defrag.timer", "etcd-{}", "etcd-defrag.timer: disabled"),
     ("systemctl stop kube-scheduler", "{}-control-plane-controllers", "kube-scheduler.service: stopped "),
     ("systemctl mask --quiet rabbitmq-server", "queue-{}", "rabbitmq-server.service: masked"),
-    ("echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables", "{}-base", "iptables is 0, not 1"),
+    # It still forwards: a server that does not would cut Keystone, which is asked too.
+    ("echo 2 >/proc/sys/net/ipv4/ip_forward", "{}-base", "net.ipv4.ip_forward is 2, not 1"),
     (f"nft insert rule inet jarvis input {RULE}", "{}-base", f"somebody's rule: {RULE}"),
 )
 

@@ -89,7 +89,7 @@ def facts(folder: Path, roles: list[str]) -> dict[str, Any]:
                 "sysctls": base.sysctls(one).splitlines(),
                 "rules": ruleset(env, one).splitlines(),
                 "asked": role_arguments(env, one),
-                "held": held(one.roles),
+                "held": held(env, one.roles),
             }
             for one in servers
         },

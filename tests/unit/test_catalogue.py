@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import pulumi_kubernetes as kubernetes
 import pytest
 from pydantic import Field
 
+from images import load_recipes
 from jarvis.config import Environment
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.service import ProcessSettings, ServiceSettings
@@ -41,8 +41,9 @@ from jarvis.openstack.options import check_service
 from jarvis.stateful import Database as Servers
 from jarvis.stateful import DatabaseArgs, LinkProxies, LinkProxiesArgs, QueueArgs
 from jarvis.stateful import Queue as Brokers
-from tests.golden.test_golden import environment_of, graph_of
+from tests.golden.test_golden import environment_of
 from tests.unit.harness import Graph, record
+from tests.unit.runs import graph_of as stack_of
 from tests.unit.test_openstack_graph import Host, _environment
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -78,10 +79,12 @@ def test_what_a_service_needs_comes_before_it(service: AnyService) -> None:
 
 @each_service
 def test_a_service_has_an_image_of_its_user_with_its_port(service: AnyService) -> None:
-    recipe = tomllib.loads((PROJECT / "images" / service.name / "recipe.toml").read_text())
-    assert recipe["runtime"]["user"] == service.user
-    [port] = {web.port for _, web in service.webs()} & set(recipe["runtime"]["ports"])
-    assert port == next(service.webs())[1].port
+    recipe = load_recipes()[service.name]
+    assert recipe.published
+    runtime = recipe.document.runtime
+    assert runtime is not None
+    assert runtime.user == service.user
+    assert next(service.webs())[1].port in runtime.ports
 
 
 @each_service
@@ -91,12 +94,19 @@ def test_a_service_is_a_short_file(service: AnyService) -> None:
     assert "pulumi" not in file.read_text()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """The production stack with every service."""
+    env = environment_of("production", tmp_path_factory.mktemp("whole"))
+    openstack = env.openstack.model_copy(update={"services": [one.name for one in CATALOGUE]})
+    return stack_of(env.model_copy(update={"openstack": openstack}))
+
+
 @each_service
-def test_pods_are_confined_probed_spread_and_evicted_one_by_one(service: AnyService, tmp_path: Path) -> None:
-    graph = graph_of("production", tmp_path)
+def test_pods_are_confined_probed_spread_and_evicted_one_by_one(service: AnyService, whole: Graph) -> None:
     for name in service.processes:
         known_as = service.known_as(name)
-        spec = graph.resources[f"kubernetes:apps/v1:Deployment {known_as}"].inputs["spec"]
+        spec = whole.resources[f"kubernetes:apps/v1:Deployment {known_as}"].inputs["spec"]
         pod = spec["template"]["spec"]
         assert pod["securityContext"]["runAsUser"] == service.user
         assert not pod["automountServiceAccountToken"]
@@ -105,17 +115,14 @@ def test_pods_are_confined_probed_spread_and_evicted_one_by_one(service: AnyServ
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert container["resources"]["limits"]["memory"]
         assert {"startupProbe", "livenessProbe"} <= container.keys()
-        budget = graph.resources[f"kubernetes:policy/v1:PodDisruptionBudget {known_as}"].inputs["spec"]
+        budget = whole.resources[f"kubernetes:policy/v1:PodDisruptionBudget {known_as}"].inputs["spec"]
         assert budget["selector"] == spec["selector"]
 
 
 @each_service
-def test_a_process_sees_the_databases_and_queues_that_it_declares(
-    service: AnyService, tmp_path: Path
-) -> None:
-    graph = graph_of("production", tmp_path)
+def test_a_process_sees_the_databases_and_queues_that_it_declares(service: AnyService, whole: Graph) -> None:
     for name, process in service.processes.items():
-        urls = _urls(graph, service.known_as(name))
+        urls = _urls(whole, service.known_as(name))
         assert urls["mysql"] == {one.name for one in service.databases_of(process)}
         assert urls["rabbit"] == {one.name for one in service.queues_of(process)}
 
@@ -407,6 +414,6 @@ def test_a_unit_of_a_server_reads_what_a_pod_does() -> None:
 
 def test_no_environment_needs_more_than_its_services(tmp_path: Path) -> None:
     env = environment_of("dev", tmp_path)
-    assert {name for name, _ in env.openstack if name not in ("region", "namespace")} == {
+    assert {name for name, _ in env.openstack if name not in ("region", "namespace", "services")} == {
         one.name for one in CATALOGUE
     }

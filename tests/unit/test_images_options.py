@@ -47,7 +47,7 @@ def list_opts():
     return [("storage", [cfg.IntOpt("size", default=Download().get())])]
 """
 PLAIN = {"multi": False, "choices": [], "min": None, "max": None, "secret": False, "deprecated": False}
-TEXT = {"type": "string value", "choices": [], "min": None, "max": None}
+TEXT: dict[str, Any] = {"type": "string value", "choices": [], "min": None, "max": None}
 
 
 @pytest.fixture

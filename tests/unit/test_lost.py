@@ -177,9 +177,9 @@ def test_all_that_comes_from_it_is_dropped_before_anything_else(env: Environment
 
 
 def test_what_a_stolen_server_holds_is_told_by_the_counters_that_end_it(env: Environment) -> None:
-    assert held([ServerRole.WORKER]) == ["kubernetes-ca", "registry-authority"]
-    assert set(held(ServerRole)) <= set(secret_names(env))
-    assert not held([])
+    assert held(env, [ServerRole.WORKER]) == ["kubernetes-ca", "registry-authority"]
+    assert set(held(env, ServerRole)) <= set(secret_names(env))
+    assert not held(env, [])
 
 
 def test_servers_keep_their_pod_networks(env: Environment) -> None:

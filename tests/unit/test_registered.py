@@ -248,6 +248,8 @@ class Keystone(BaseHTTPRequestHandler):
     calls: list[tuple[str, str]]
     passwords: dict[str, str]
     status: int
+    # How many more of the tokens that it gives are refused.
+    revoked: int
 
     def _say(self, status: int, body: Any, **headers: str) -> None:
         text = json.dumps(body).encode()
@@ -271,6 +273,10 @@ class Keystone(BaseHTTPRequestHandler):
         self.calls.append(("GET", self.path))
         path = self.path.removeprefix("/v3")
         assert self.headers["X-Auth-Token"] == "token-of-admin"
+        if type(self).revoked > 0:
+            type(self).revoked -= 1
+            self._say(401, {"error": {}})
+            return
         if path.startswith("/role_assignments"):
             wanted = dict(parse_qsl(urlsplit(path).query))["user.id"]
             found = [
@@ -291,6 +297,7 @@ def served() -> Iterator[tuple[type[Keystone], str]]:
     class Own(Keystone):
         calls: list[tuple[str, str]] = []
         status = 0
+        revoked = 0
 
     Own.passwords = passwords
     with ThreadingHTTPServer(("127.0.0.1", 0), Own) as server:
@@ -319,6 +326,18 @@ def test_asking_logs_in_and_reads_and_nothing_else(served: tuple[type[Keystone],
     assert len(own.calls) - calls == 4
     assert {path for method, path in own.calls if method != "GET"} == {"/v3/auth/tokens"}
     assert "s3cret" not in COMMAND + program()
+
+
+def test_a_token_that_a_revocation_of_before_took_along_is_asked_for_again(
+    served: tuple[type[Keystone], str],
+) -> None:
+    own, url = served
+    own.revoked = 1
+    assert asked(url) == ANSWER
+    # Not for ever.
+    own.revoked = 1000
+    assert asked(url).keys() == {"error"}
+    assert "401" in asked(url)["error"]
 
 
 def test_who_is_not_let_in_is_told(served: tuple[type[Keystone], str]) -> None:

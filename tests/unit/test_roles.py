@@ -72,7 +72,7 @@ def test_ports_of_two_roles_are_one_only_for_the_api() -> None:
 
 
 def ports(role: HostRole) -> set[tuple[str, int]]:
-    found = set()
+    found: set[tuple[str, int]] = set()
     for one in role.listens:
         for port in one.ports:
             if not isinstance(port, Setting):
