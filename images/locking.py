@@ -58,8 +58,7 @@ def lock(
         apt.update()
     for name, document in documents.items():
         if document.debian is not None:
-            below = read_document(folder / document.base / "recipe.toml") if document.base else None
-            _write(folder / name / PACKAGES_LOCK, _debian(apt, document.debian, below))
+            _write(folder / name / PACKAGES_LOCK, _debian(apt, document.debian, _below(document, folder)))
             progress(f"{name}: {PACKAGES_LOCK} written")
         if document.python is not None:
             wheels = [] if document.python.source else _WHEELS
@@ -67,11 +66,21 @@ def lock(
             progress(f"{name}: {REQUIREMENTS_LOCK} written")
 
 
-def _debian(apt: Apt, debian: Debian, below: Document | None) -> str:
+def _below(document: Document, folder: Path) -> list[Debian]:
+    """What the bases of a recipe have of Debian, however far below."""
+    found = []
+    while document.base is not None:
+        document = read_document(folder / document.base / "recipe.toml")
+        if document.debian is not None:
+            found.append(document.debian)
+    return found
+
+
+def _debian(apt: Apt, debian: Debian, below: Sequence[Debian]) -> str:
     without = set(debian.without)
-    if below is not None and below.debian is not None:
-        # What the base has is there.
-        without |= {package.name for package in resolve(apt, below.debian.packages, below.debian.without)}
+    for each in below:
+        # What a base has is there.
+        without |= {package.name for package in resolve(apt, each.packages, each.without)}
     packages = resolve(apt, debian.packages, without)
     return write_lock(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), packages)
 

@@ -26,8 +26,8 @@ GOLDEN = Path(__file__).parent / "files.yaml"
 JARVIS = PROJECT / "jarvis"
 STACK = "dev"
 # Of no resource: one is for editors, two are questions that a preview asks, one is run where a service is
-# turned off (tests/unit/test_services.py), and the last where a role asks for more than any server has, which no
-# role does today (tests/unit/test_roles.py).
+# turned off (tests/unit/test_services.py), and the last where a role asks for more than any server has, which
+# no role does today (tests/unit/test_roles.py).
 OTHERS = {
     "config/environment.schema.json",
     "drift/observe.sh",

@@ -17,7 +17,8 @@ NAME = "placement"
 # By the ordinary SDK, whose client for the command line has no commands for this service.
 CLASSES = """
 import openstack
-found = openstack.connect("jarvis").placement.get("/resource_classes", headers={"OpenStack-API-Version": "placement 1.39"})
+version = {"OpenStack-API-Version": "placement 1.39"}
+found = openstack.connect("jarvis").placement.get("/resource_classes", headers=version)
 found.raise_for_status()
 print(*(one["name"] for one in found.json()["resource_classes"]))
 """
@@ -91,7 +92,7 @@ def test_a_dump_has_every_services_data_and_what_nobody_needs_is_dropped(cloud: 
     [dump] = re.findall(r"^    own=.*\n    databases=.*\n    mariadb-dump .*\n", text, re.MULTILINE)
     server = cloud.servers[0]
     used = cloud.ssh(server, f"cd $(mktemp -d) && {dump.strip()} && gunzip <databases.sql.gz | grep ^USE")
-    assert used.split("\n") == [f"USE `{name}`;" for name in ("glance", "keystone", NAME)]
+    assert used.splitlines() == [f"USE `{name}`;" for name in ("glance", "keystone", NAME)]
     [drop] = re.findall(r"`(mariadb -e 'DROP DATABASE placement')`", text)
     cloud.ssh(server, drop)
     assert NAME not in databases(cloud)

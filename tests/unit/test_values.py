@@ -24,6 +24,7 @@ from jarvis.kubernetes.control_plane import apiserver_flags, controller_manager_
 from jarvis.kubernetes.flags import command_line, to_yaml
 from jarvis.kubernetes.network import access_rules, masquerade_rules
 from jarvis.kubernetes.node import kube_proxy_config, kubelet_config, label_patch
+from jarvis.openstack.catalogue import CATALOGUE
 from jarvis.stateful.ceph.text import server_conf
 from jarvis.stateful.database.mariadb import option_file
 
@@ -374,6 +375,7 @@ def test_a_wrong_value_is_an_error_of_its_field_and_never_another(
 ) -> None:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
     values["ssh"]["bastion"] = {"host": "gate", "host_key": "ssh-ed25519 AAAA"}
+    values["openstack"]["services"] = [one.name for one in CATALOGUE]
     given = {"kind": "Service", "namespace": "x", "name": "x", "field": "spec.x", "manager": "x"}
     values.setdefault("kubernetes", {})["owned_elsewhere"] = [given]
     for wrong in WRONG:
