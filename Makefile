@@ -100,7 +100,7 @@ bench: tools artifacts ## the figures of the documents, printed and written to .
 
 .PHONY: golden
 golden: bootstrap ## write the golden graphs anew; review the diff
-	@JARVIS_GOLDEN=write $(PY) -m pytest -q tests/golden
+	@JARVIS_GOLDEN=write $(PY) -m pytest -q tests/golden tests/unit/test_catalogue.py
 
 .PHONY: openapi
 openapi: tools ## write anew what the golden tests know of Kubernetes' API, by the pinned API server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ from jarvis.openstack.model import (
 )
 from jarvis.openstack.option_list import OptionList
 from jarvis.openstack.options import check_service
+from jarvis.openstack.table import service_table
 from jarvis.stateful import Database as Servers
 from jarvis.stateful import DatabaseArgs, LinkProxies, LinkProxiesArgs, QueueArgs
 from jarvis.stateful import Queue as Brokers
@@ -417,3 +419,17 @@ def test_no_environment_needs_more_than_its_services(tmp_path: Path) -> None:
     assert {name for name, _ in env.openstack if name not in ("region", "namespace", "services")} == {
         one.name for one in CATALOGUE
     }
+
+
+def test_the_documents_have_every_service() -> None:
+    """Written anew by `make golden`."""
+    file = PROJECT / "docs/architecture.md"
+    begin, end = "<!-- services -->\n", "<!-- end of services -->\n"
+    before, _, rest = file.read_text().partition(begin)
+    found, _, after = rest.partition(end)
+    if os.environ.get("JARVIS_GOLDEN") == "write":
+        found = service_table()
+        file.write_text(f"{before}{begin}{found}{end}{after}")
+    assert found == service_table(), "the table of services has changed: make golden"
+    operating = (PROJECT / "docs/operating.md").read_text()
+    assert [one.name for one in CATALOGUE if f"`openstack.{one.name}`" not in operating] == []
