@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from jarvis.config.types import Option, Secret, Section
+from jarvis.config.types import Options, Secret, Section
 
 RotationSchedule = Literal["daily", "weekly", "monthly"]
 
@@ -28,12 +28,12 @@ class ProcessSettings(Section):
     """Settings of one process of a service, such as a scheduler.
 
     ``options`` are keyed ``group.option`` as in the service's own reference, and are checked against the list
-    made from its code. Options that this list calls secret belong into ``secret_options``, which Pulumi
-    encrypts.
+    made from its code. An option that may be given more than once has a list of values. Options that the
+    service calls secret belong into ``secret_options``, which Pulumi encrypts.
     """
 
     replicas: int = Field(default=2, ge=1, le=64)
-    options: dict[str, Option] = Field(default_factory=dict)
+    options: dict[str, Options] = Field(default_factory=dict)
     secret_options: dict[str, Secret] = Field(
         default_factory=dict, description="options that hold a secret, encrypted by Pulumi"
     )

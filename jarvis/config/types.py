@@ -155,6 +155,16 @@ def _option(value: object) -> object:
     return value
 
 
+def _options(value: object) -> object:
+    if not isinstance(value, list):
+        return _option(value)
+    if not value:
+        raise ValueError(
+            "an empty list would leave the service with its default: remove the option, or name a value"
+        )
+    return [_text(_option(each)) for each in value]
+
+
 def _text(value: object) -> object:
     """Undoes Pulumi's conversion of texts that look like a number or a boolean."""
     if isinstance(value, bool):
@@ -213,6 +223,8 @@ def _host_key(value: str) -> str:
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 Option = Annotated[str | int | float | bool, BeforeValidator(_option)]
+# The same, or the values of an option that may be given more than once.
+Options = Annotated[str | int | float | bool | list[str], BeforeValidator(_options)]
 # A text that may look like a number. Editors accept both.
 Text = Annotated[
     str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer", "number", "boolean"]})

@@ -375,6 +375,15 @@ def test_a_wrong_option_is_known_before_there_is_any_resource(options: Any, expe
 LDAP = {"secret_options": {"ldap.password": "hunter2$x"}, "options": {"ldap.user": "cn=reader"}}
 
 
+def test_an_operators_list_is_in_a_file_of_the_service(graph: Graph) -> None:
+    then = _graph(options={"federation.trusted_dashboard": ["https://a", "https://b"]})
+    files = then.resources["kubernetes:core/v1:ConfigMap keystone-files"].inputs["data"]
+    assert files == {
+        "jarvis.conf": "[federation]\ntrusted_dashboard = https://a\ntrusted_dashboard = https://b\n"
+    }
+    assert "kubernetes:core/v1:ConfigMap keystone-files" not in graph.resources
+
+
 def test_a_secret_option_is_in_the_secret_alone(graph: Graph) -> None:
     then = _graph(**LDAP)
     secret = then.resources[f"{SECRET} keystone"]

@@ -126,7 +126,7 @@ REFUSED: list[tuple[tuple[str | int, ...], object, str, str]] = [
         ("openstack", "keystone", "options"),
         {"token.expiration": []},
         "token.expiration",
-        "a list is not a text",
+        "an empty list",
     ),
     (("database", "options"), {"max_connections": "5\ndatadir = /"}, "max_connections", "a line break"),
     (("storage", "options"), {"mon_lease": "5\r"}, "", ""),
