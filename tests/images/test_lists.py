@@ -1,4 +1,4 @@
-"""An option that may be given more than once reaches each service by its file, as its processes read options."""
+"""An option that may be given more than once reaches each service by its file, as its own start reads it."""
 
 from __future__ import annotations
 
