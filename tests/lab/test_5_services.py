@@ -92,7 +92,7 @@ def test_a_dump_has_every_services_data_and_what_nobody_needs_is_dropped(cloud: 
     [dump] = re.findall(r"^    own=.*\n    databases=.*\n    mariadb-dump .*\n", text, re.MULTILINE)
     server = cloud.servers[0]
     used = cloud.ssh(server, f"cd $(mktemp -d) && {dump.strip()} && gunzip <databases.sql.gz | grep ^USE")
-    assert used.splitlines() == [f"USE `{name}`;" for name in ("glance", "keystone", NAME)]
+    assert set(used.splitlines()) == {f"USE `{name}`;" for name in ("glance", "keystone", NAME)}
     [drop] = re.findall(r"`(mariadb -e 'DROP DATABASE placement')`", text)
     cloud.ssh(server, drop)
     assert NAME not in databases(cloud)
