@@ -14,8 +14,9 @@ ROLE = "service"
 # is heard, and services wait for ever by default. A validation takes a tenth of a second, and seconds where a
 # server has just come back and all its processes start at once.
 ANSWER_SECONDS = 10
-# The group by which tokens are checked (keystonemiddleware), and that by which limits are read (oslo.limit).
-_TOKENS, _LIMITS = "keystone_authtoken", "oslo_limit"
+# The group by which tokens are checked (keystonemiddleware), that by which limits are read (oslo.limit), and
+# that of a token which goes along with a user's (keystoneauth's ServiceTokenAuthWrapper).
+_TOKENS, _LIMITS, _ALONG = "keystone_authtoken", "oslo_limit", "service_user"
 
 
 def account(service: str, rotation: int) -> str:
@@ -50,6 +51,10 @@ def account_options(
     options: dict[str, Option] = {
         f"{group}.{name}": value for group in groups for name, value in login.items()
     }
+    if _ALONG in groups:
+        # It asks no endpoint but Keystone's, and has no region.
+        del options[f"{_ALONG}.region_name"]
+        options[f"{_ALONG}.send_service_user_token"] = True
     if _TOKENS in groups:
         options |= {
             f"{_TOKENS}.www_authenticate_uri": url,

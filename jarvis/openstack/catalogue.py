@@ -47,6 +47,16 @@ def named(name: str) -> AnyService:
     return {one.name: one for one in CATALOGUE}[name]
 
 
+def shared_secrets(env: Environment) -> dict[str, str]:
+    """The secrets that services of ``env`` share, by name; each with the name of its counter."""
+    return {
+        name: f"{name}-secret"
+        for one in enabled(env)
+        for process in one.processes.values()
+        for name in process.shared.values()
+    }
+
+
 def counters(env: Environment) -> Iterator[str]:
     """The names of the services' secrets that ``rotations`` may count."""
     for one in enabled(env):
@@ -59,3 +69,4 @@ def counters(env: Environment) -> Iterator[str]:
             yield f"{one.name}-admin"
         if one.cached is not None:
             yield from (f"{one.name}-cache", f"{one.name}-cache-certificate")
+    yield from shared_secrets(env).values()

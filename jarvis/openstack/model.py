@@ -67,10 +67,13 @@ class Database:
     Attributes:
         name: of the database and of its account, such as ``nova_api``.
         option: the option that has its URL; options of its pool are in the same group.
+        reaches: further databases of the service that its account may use, for a process that makes their
+            URLs from this one's.
     """
 
     name: str
     option: str = "database.connection"
+    reaches: Sequence[str] = ()
 
     @property
     def group(self) -> str:
@@ -90,10 +93,15 @@ class Queue:
     Attributes:
         name: of both, such as ``nova-cell1``.
         option: the option that has its URL.
+        reaches: further virtual hosts of the service that its account may use, likewise.
+        notified: whether processes publish notifications there. Those that nobody reads are dropped, the
+            oldest first.
     """
 
     name: str
     option: str = "DEFAULT.transport_url"
+    reaches: Sequence[str] = ()
+    notified: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,10 @@ class Process(Generic[S]):
         queues: likewise of its virtual hosts.
         ceph: likewise of its clients of the storage.
         options: what Jarvis tells this process alone.
-        addressed: options in which ``$(POD_ADDRESS)`` is the pod's own address.
+        addressed: options in which ``$(POD_ADDRESS)`` is the pod's own address, and ``$(SERVER_NAME)`` its
+            server's name.
+        shared: the secret that an option has, by the option: a generated one that has this name in each
+            service that knows it.
         scratch: GiB of space by the path of a folder for files that go with the pod, from the settings.
         memory: most memory of its containers.
         drain: seconds that work under way has when a pod ends.
@@ -155,6 +166,7 @@ class Process(Generic[S]):
     ceph: Sequence[str] | None = None
     options: Options = field(default_factory=dict)
     addressed: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
     scratch: Callable[[S], Mapping[str, int]] | None = None
     memory: Memory = field(default_factory=Memory)
     drain: int = DRAIN
@@ -191,17 +203,20 @@ class Worker(Process[S]):
     Attributes:
         command: what runs in its container, in the foreground, until SIGTERM.
         probe: a command in the container that ends with 0 while the process works.
+        period: seconds between two probes.
     """
 
     command: Sequence[str]
     probe: Sequence[str]
+    period: int = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Migration:
-    """Commands that migrate a service's schema; each is safe to run any number of times.
+    """Commands that migrate one schema of a service; each is safe to run any number of times.
 
     Attributes:
+        name: of the schema, where a service has several: of the Job ``<service>-<name>-expand``.
         expand: before the pods are replaced.
         fill: moves data after it.
         contract: after that.
@@ -211,6 +226,26 @@ class Migration:
     expand: Sequence[str]
     fill: Sequence[str] = ()
     contract: Sequence[str] = ()
+    process: str = ""
+    name: str = ""
+
+    def job(self, phase: str) -> str:
+        """The name of the Job of ``phase`` behind the service's."""
+        return f"{self.name}-{phase}" if self.name else phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Generic[S]):
+    """A command that runs again and again, as a CronJob.
+
+    Attributes:
+        at: when, as a line of cron in UTC.
+        command: what runs, from the settings; safe to be cut off.
+        process: whose options it has; the first one where it is empty.
+    """
+
+    at: str
+    command: Callable[[S], Sequence[str]]
     process: str = ""
 
 
@@ -253,8 +288,9 @@ class ServiceDefinition(Generic[S]):
         cached: groups of options whose ``cache_time`` is set beside the cache's own, for a service that has a
             cache; ``None`` for one that has none.
         keystone: how Keystone knows it.
-        migration: of its schema.
+        migrations: of its schemas, one after the other.
         tasks: commands by name that run once after the schema is there, and that nothing waits for.
+        schedules: commands by name that run again and again from then on.
         needs: services without which it is of no use.
         options: what Jarvis tells all its processes, where the operator says nothing else.
     """
@@ -271,8 +307,9 @@ class ServiceDefinition(Generic[S]):
     queues: Sequence[Queue] = ()
     ceph: Sequence[CephUse] = ()
     cached: Sequence[str] | None = None
-    migration: Migration | None = None
+    migrations: Sequence[Migration] = ()
     tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule[S]] = field(default_factory=dict)
     needs: Sequence[str] = ()
 
     def settings_in(self, env: Environment) -> S:
@@ -321,7 +358,8 @@ class ServiceDefinition(Generic[S]):
         """Holds what processes name against what the service has.
 
         Raises:
-            ValueError: a process names what there is not, or there is no process.
+            ValueError: a process names what there is not, or has two URLs for one option, or there is no
+                process.
         """
         if not self.processes:
             raise ValueError(f"{self.name} has no process")
@@ -334,6 +372,11 @@ class ServiceDefinition(Generic[S]):
                 for each in used or ():
                     if each not in known:
                         raise ValueError(f"{self.name}: its process {name} uses {each}, no {what} of it")
+            urls = [one.option for one in self.databases_of(process)]
+            urls += [one.option for one in self.queues_of(process)]
+            for option in urls:
+                if urls.count(option) > 1:
+                    raise ValueError(f"{self.name}: its process {name} has several URLs for {option}")
 
 
 AnyService = ServiceDefinition[Any]

@@ -81,11 +81,12 @@ def own_options(service: AnyService, process: str, env: Environment) -> dict[str
 
 
 def secret_names(service: AnyService, about: Process[Any]) -> list[str]:
-    """The options of a process of ``service`` that hold a secret of Jarvis', or the pod's own address."""
+    """The options of a process of ``service`` that hold a secret, or where the pod is."""
     return [
         *(one.option for one in service.databases_of(about)),
         *(one.option for one in service.queues_of(about)),
         *(f"{group}.password" for group in service.keystone.password_groups),
+        *about.shared,
         *about.addressed,
     ]
 
@@ -139,7 +140,7 @@ def check_service(service: AnyService, env: Environment, known: OptionList) -> N
 def _given(service: AnyService, process: str, settings: ServiceSettings) -> list[tuple[str, ProcessSettings]]:
     """The operator's settings for a process, by their field below the service's; those of all come first."""
     own = service.settings_of(process, settings)
-    return [("", settings), *([(f".{process}", own)] if own is not settings else [])]
+    return [("", settings), *([(f".{process.replace('-', '_')}", own)] if own is not settings else [])]
 
 
 def _refuse_taken(name: str, secret: Iterable[str], given: Iterable[str]) -> None:

@@ -35,8 +35,7 @@ def test_it_migrates_its_database_and_serves_and_takes_no_token_that_it_cannot_c
         "keystone_authtoken.password": "abc",
     }
     variables = {**rendered(options).variables, **environment(local)}
-    migration = PLACEMENT.migration
-    assert migration is not None
+    [migration] = PLACEMENT.migrations
     # The second time there is nothing to do.
     for _ in range(2):
         placement.run(*migration.expand, **variables)

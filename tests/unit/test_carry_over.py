@@ -67,10 +67,14 @@ class Server:
         assert shown.returncode == 0, shown.stdout + shown.stderr
         self.process = self._start()
 
+    def more(self) -> list[str]:
+        """Further options of its command line: by which others reach it than through its socket."""
+        return ["--skip-networking"]
+
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             ["/usr/sbin/mariadbd", f"--defaults-file={self.folder}/options", f"--datadir={self.folder}/data",
-             self.user, "--skip-networking", f"--socket={self.folder}/socket",
+             self.user, *self.more(), f"--socket={self.folder}/socket",
              f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log"],
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_SECONDS

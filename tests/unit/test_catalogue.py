@@ -192,7 +192,7 @@ EXAMPLE = Example(
     ],
     queues=[Queue(name="example")],
     keystone=KeystoneUse(kind="example", path="/v9", logins=["keystone_authtoken", "placement"]),
-    migration=Migration(expand=["example-manage", "sync"], contract=["example-manage", "shrink"]),
+    migrations=[Migration(expand=["example-manage", "sync"], contract=["example-manage", "shrink"])],
     tasks={"fill": ["example-manage", "fill"]},
     needs=["keystone"],
     options=_options,

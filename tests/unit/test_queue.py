@@ -19,6 +19,7 @@ from jarvis.core.component import Component
 from jarvis.remote import Target
 from jarvis.stateful.queue import Queue, QueueAccount, QueueAccountArgs, QueueArgs, queue_link
 from jarvis.stateful.queue.rabbitmq import (
+    NOTIFICATION_BYTES,
     configuration,
     definitions,
     distribution,
@@ -107,6 +108,30 @@ def test_an_account_reaches_its_own_vhost_and_no_other() -> None:
     [vhost] = found["vhosts"]
     assert vhost["metadata"]["default_queue_type"] == "quorum"
     assert "new" not in json.dumps(found["users"])
+
+
+def test_an_account_reaches_another_vhost_where_it_is_told_to_and_makes_none() -> None:
+    found = json.loads(definitions(service="nova", passwords={"nova-a": "new"}, reaches=["nova-cell1"]))
+    assert {one["vhost"] for one in found["permissions"]} == {"nova", "nova-cell1"}
+    assert [one["name"] for one in found["vhosts"]] == ["nova"]
+    with pytest.raises(ValueError, match="not a name"):
+        definitions(service="nova", passwords={}, reaches=["a b"])
+
+
+@pytest.mark.parametrize(
+    ("queue", "bounded"),
+    [
+        ("notifications.info", True),
+        ("versioned_notifications.error", True),
+        ("notifications", False),
+        ("reply_notifications.x", False),
+        ("conductor", False),
+    ],
+)
+def test_queues_of_notifications_alone_are_bounded(queue: str, bounded: bool) -> None:
+    [policy] = json.loads(definitions(service="nova", passwords={}, notified=True))["policies"]
+    assert bool(re.search(policy["pattern"], queue)) == bounded
+    assert policy["definition"] == {"max-length-bytes": NOTIFICATION_BYTES, "overflow": "drop-head"}
 
 
 @pytest.mark.parametrize("service", ["", "a b", "../x", "Glance", "a" * 33])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 
@@ -13,12 +13,13 @@ from jarvis.openstack.build.keystone import Keystone
 from jarvis.openstack.build.platform import Platform
 from jarvis.openstack.build.registration import RegistrationArgs, Unregistered
 from jarvis.openstack.build.service import Service, ServiceArgs
-from jarvis.openstack.catalogue import enabled, retired
+from jarvis.openstack.catalogue import enabled, retired, shared_secrets
 from jarvis.openstack.model import AnyService
 from jarvis.openstack.option_list import OptionList, read_option_list
 from jarvis.openstack.options import check_service
 from jarvis.openstack.services.keystone import KEYSTONE
 from jarvis.openstack.urls import service_url
+from jarvis.pki import Password, PasswordArgs
 from jarvis.stateful.ceph import CephClient, CephClientArgs, Pool, PoolArgs, Storage
 
 
@@ -88,13 +89,17 @@ def make_services(args: ServicesArgs) -> Services:
     )
     by_name: dict[str, Service] = {KEYSTONE.name: keystone}
     pools: dict[str, Pool] = {}
+    shared = {
+        name: Password(counter, PasswordArgs(rotation=env.rotations.get(counter, 0))).value
+        for name, counter in shared_secrets(env).items()
+    }
     for service in enabled(env):
         if service is KEYSTONE:
             continue
         clients = _clients(args, service, pools)
         by_name[service.name] = Service(
             service.name,
-            _service_args(args, service, keystone=keystone, clients=clients),
+            replace(_service_args(args, service, keystone=keystone, clients=clients), shared=shared),
             pulumi.ResourceOptions(depends_on=[*args.after, *clients.values()]),
         )
     for service in retired(env):

@@ -13,6 +13,9 @@ from jarvis.core.pods import labels
 from jarvis.openstack.build.platform import Platform
 from jarvis.openstack.build.pods import PATIENCE, PodArgs, job_template
 
+# Seconds that a run may be late, where the cluster was away at its time; beyond them it is left out.
+_LATE = 3600
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskArgs:
@@ -39,6 +42,49 @@ class TaskArgs:
     scripts: str | None = None
     revision: pulumi.Input[str] | None = None
     seen: Sequence[str] = ()
+
+
+class Scheduled(objects.CronJob):
+    """A CronJob, one run of which ends before the next one begins. A run that fails is tried again.
+
+    Args:
+        name: of the CronJob.
+        args: what is run.
+        at: when, as a line of cron in UTC.
+        opts: with the cluster's provider, and what is there before.
+    """
+
+    def __init__(self, name: str, args: TaskArgs, at: str, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(
+            name,
+            metadata={
+                "name": name,
+                "namespace": args.platform.namespace,
+                "labels": labels(args.pod.service, args.task, "openstack"),
+            },
+            spec={
+                "schedule": at,
+                "concurrencyPolicy": "Forbid",
+                "startingDeadlineSeconds": _LATE,
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {
+                    "spec": {
+                        "backoffLimit": 6,
+                        "template": job_template(
+                            args.pod,
+                            task=args.task,
+                            command=args.command,
+                            variables=args.variables,
+                            secrets=args.secrets,
+                            scripts=args.scripts,
+                            revision=args.revision,
+                        ),
+                    }
+                },
+            },
+            opts=opts,
+        )
 
 
 class Task(objects.Job):

@@ -171,7 +171,7 @@ class Keystone(Service):
             task,
             TaskArgs(
                 platform=platform,
-                pod=self.processes.pod,
+                pod=self.processes.pods[args.service.first],
                 task="bootstrap",
                 command=["keystone-manage", "bootstrap"],
                 variables=variables,

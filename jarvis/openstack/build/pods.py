@@ -25,8 +25,8 @@ from jarvis.openstack.model import AUTHORITIES, AUTHORITIES_FOLDER, DRAIN
 GOODBYE = 8
 # Seconds without a byte of a request's body after which it is given up, as in the gateway (timeout client).
 PAUSE = 60
-# The variable that has a pod's own address.
-ADDRESS = "POD_ADDRESS"
+# The variables that have a pod's own address, and the name of the server that it is on.
+ADDRESS, SERVER = "POD_ADDRESS", "SERVER_NAME"
 # Seconds until a Job or a roll-out counts as failed: an image may have to be pulled first.
 PATIENCE = 600
 SCRIPTS_FOLDER = "/etc/jarvis/scripts"
@@ -54,7 +54,8 @@ class PodArgs:
         files: names of ConfigMaps by the path of the folder where their keys are files.
         folders: names of Secrets, likewise.
         scratch: GiB of space by the path of a folder for files that go with the pod.
-        addressed: variables in which ``$(POD_ADDRESS)`` is the pod's address.
+        addressed: variables in which ``$(POD_ADDRESS)`` is the pod's address, and ``$(SERVER_NAME)`` its
+            server's name.
         memory_mib: most memory of a container; half of it is set aside.
         account: the service account by whose token it speaks to Kubernetes; most have none.
     """
@@ -174,6 +175,7 @@ def worker_template(
     component: str,
     command: Sequence[str],
     probe: Sequence[str],
+    period: int,
     revision: pulumi.Input[str],
     drain: int = DRAIN,
     patience: int = 1,
@@ -185,6 +187,7 @@ def worker_template(
         component: the process's name in their labels.
         command: what runs.
         probe: a command that ends with 0 while it works.
+        period: seconds between two probes.
         revision: a new value replaces the pods, one by one.
         drain: seconds that work under way has.
         patience: of the environment.
@@ -198,7 +201,7 @@ def worker_template(
             "timeoutSeconds": 10,
         }
 
-    working = {"startupProbe": execute(2, 120), "livenessProbe": execute(20, 6)}
+    working = {"startupProbe": execute(2, 120), "livenessProbe": execute(period, 6)}
     return _lasting(args, component, command, working, revision, drain + 5, patience)
 
 
@@ -325,9 +328,10 @@ def _container(args: PodArgs, name: str, command: Sequence[str]) -> dict[str, An
     variables: list[dict[str, Any]] = [
         {"name": name, "value": text} for name, text in sorted(args.addressed.items())
     ]
-    if variables:
-        # Before those that name it: only then they have its value.
-        variables.insert(0, {"name": ADDRESS, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
+    for own, path in ((SERVER, "spec.nodeName"), (ADDRESS, "status.podIP")):
+        if any(f"$({own})" in text for text in args.addressed.values()):
+            # Before those that name it: only then they have its value.
+            variables.insert(0, {"name": own, "valueFrom": {"fieldRef": {"fieldPath": path}}})
     return {
         "name": name,
         "image": args.image,

@@ -248,6 +248,7 @@ def _template(args: ProcessArgs, configured: Configured, settings: ProcessSettin
             component=args.component,
             command=about.command,
             probe=about.probe,
+            period=about.period,
             revision=configured.revision,
             drain=about.drain,
             patience=patience,

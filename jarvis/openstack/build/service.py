@@ -10,7 +10,7 @@ import pulumi
 
 from jarvis.core.component import Component
 from jarvis.openstack.build.cache import Cache, CacheArgs
-from jarvis.openstack.build.jobs import Task, TaskArgs
+from jarvis.openstack.build.jobs import Scheduled, Task, TaskArgs
 from jarvis.openstack.build.keys import KeyRing
 from jarvis.openstack.build.platform import Platform
 from jarvis.openstack.build.pods import PodArgs
@@ -49,6 +49,7 @@ class ServiceArgs:
         ceph: its clients of the storage, by name.
         rings: of keys, by the path of their folder.
         folders: further secret files.
+        shared: secrets by their name that this service has in common with others.
     """
 
     service: AnyService
@@ -60,6 +61,7 @@ class ServiceArgs:
     ceph: Mapping[str, RbdClient] = field(default_factory=dict)
     rings: Mapping[str, KeyRing] = field(default_factory=dict)
     folders: Folders = field(default_factory=dict)
+    shared: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
 
 class Processes(Component, token="openstack:Service"):
@@ -69,12 +71,12 @@ class Processes(Component, token="openstack:Service"):
     An option of one process replaces the pods of no other.
 
     Attributes:
-        pod: of Jobs that have the first process's configuration.
+        pods: of Jobs that have a process's configuration, by process.
         migrated: the resources after which the schema is there.
         ready: the Deployments, by process.
     """
 
-    pod: PodArgs
+    pods: dict[str, PodArgs]
     migrated: list[pulumi.Resource]
     ready: dict[str, pulumi.Resource]
 
@@ -87,7 +89,7 @@ class Processes(Component, token="openstack:Service"):
             process: self._process_args(args, process, state, registration) for process in service.processes
         }
         configured = {process: configure(self, one) for process, one in parts.items()}
-        self.pod = configured[service.first].pod
+        self.pods = {process: one.pod for process, one in configured.items()}
         self.migrated = self._migrate(args, state, configured)
         registered = [registration.ready] if registration is not None else []
         self.ready = {
@@ -138,6 +140,7 @@ class Processes(Component, token="openstack:Service"):
         if registration is not None:
             groups = service.keystone.password_groups
             secrets |= {f"{group}.password": registration.password for group in groups}
+        secrets |= {option: args.shared[name] for option, name in about.shared.items()}
         told = operator_secrets(service, process, platform.env)
         secrets |= {option: pulumi.Output.secret(text) for option, text in told.items()}
         folders = dict(args.folders)
@@ -164,36 +167,37 @@ class Processes(Component, token="openstack:Service"):
     def _migrate(
         self, args: ServiceArgs, state: State, configured: Mapping[str, Configured]
     ) -> list[pulumi.Resource]:
-        service, migration = args.service, args.service.migration
-        if migration is None:
-            return []
-        process = migration.process or service.first
-        own = configured[process]
-        about = service.processes[process]
-        return [
-            Task(
-                f"{service.name}-expand",
-                TaskArgs(platform=args.platform, pod=own.pod, task="expand", command=migration.expand),
+        service = args.service
+        done: list[pulumi.Resource] = []
+        for migration in service.migrations:
+            process = migration.process or service.first
+            about, own = service.processes[process], configured[process]
+            phase = migration.job("expand")
+            task = Task(
+                f"{service.name}-{phase}",
+                TaskArgs(platform=args.platform, pod=own.pod, task=phase, command=migration.expand),
                 self.in_cluster(
                     args.platform.provider,
                     depends_on=[
-                        *(state.grants[each.name] for each in service.databases_of(about)),
+                        *(grant for each in service.databases_of(about) for grant in state.grants[each.name]),
                         *own.resources,
                         *(ring.secret for ring in args.rings.values()),
+                        *done[-1:],
                     ],
                 ),
             )
-        ]
+            done.append(task)
+        return done
 
     def _contract(self, args: ServiceArgs, configured: Mapping[str, Configured]) -> None:
-        """Moves data to the new schema once no pod of before is left, and ends the former one."""
-        service, migration = args.service, args.service.migration
-        if migration is None:
-            return
-        before = list(self.ready.values())
-        for task, command in (("fill", migration.fill), ("contract", migration.contract)):
-            if command:
+        """Moves data to the new schemas once no pod of before is left, and ends the former ones."""
+        service, before = args.service, list(self.ready.values())
+        for migration in service.migrations:
+            for phase, command in (("fill", migration.fill), ("contract", migration.contract)):
+                if not command:
+                    continue
                 pod = configured[migration.process or service.first].pod
+                task = migration.job(phase)
                 before = [
                     Task(
                         f"{service.name}-{task}",
@@ -224,10 +228,19 @@ class Service(Component):
         self.url = service_url(platform.env, service)
         self.processes = Processes(name, self.completed(args), self.child())
         self.ready = list(self.processes.ready.values())
+        pods, settings = self.processes.pods, service.settings_in(platform.env)
         for task, command in service.tasks.items():
             Task(
                 f"{name}-{task}",
-                TaskArgs(platform=platform, pod=self.processes.pod, task=task, command=command),
+                TaskArgs(platform=platform, pod=pods[service.first], task=task, command=command),
+                self.in_cluster(platform.provider, depends_on=self.processes.migrated),
+            )
+        for task, schedule in service.schedules.items():
+            pod, command = pods[schedule.process or service.first], schedule.command(settings)
+            Scheduled(
+                f"{name}-{task}",
+                TaskArgs(platform=platform, pod=pod, task=task, command=command),
+                schedule.at,
                 self.in_cluster(platform.provider, depends_on=self.processes.migrated),
             )
         self.finish(args)

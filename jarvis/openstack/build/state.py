@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,13 +32,13 @@ class State:
     Attributes:
         service: the service.
         accounts: in the database, by the database's name; each sees that one database.
-        grants: likewise; after a grant the account may use its database.
+        grants: likewise; after them the account may use its database, and those that it reaches.
         queues: by the virtual host's name.
     """
 
     service: AnyService
     accounts: Mapping[str, Account]
-    grants: Mapping[str, Grant]
+    grants: Mapping[str, Sequence[Grant]]
     queues: Mapping[str, QueueAccount]
 
     def secrets(self, process: Process[Any], platform: Platform) -> dict[str, pulumi.Output[str]]:
@@ -68,28 +68,39 @@ def make_state(owner: Component, service: AnyService, platform: Platform) -> Sta
     """Makes the databases and virtual hosts of ``service`` as children of ``owner``."""
     env, database = platform.env, platform.database
     accounts: dict[str, Account] = {}
-    grants: dict[str, Grant] = {}
-    for one in service.databases:
-        schema = Schema(
+    grants: dict[str, list[Grant]] = {}
+    schemas = {
+        one.name: Schema(
             f"{one.resource}-schema", SchemaArgs(database=database, schema=one.name), owner.child()
         )
+        for one in service.databases
+    }
+    for one in service.databases:
         counter = f"{one.resource}-database"
         accounts[one.name] = Account(
             counter,
             AccountArgs(database=database, user=one.name, rotation=env.rotations.get(counter, 0)),
             owner.child(),
         )
-        grants[one.name] = Grant(
-            f"{one.resource}-grant", GrantArgs(account=accounts[one.name], schema=schema), owner.child()
-        )
-    queues = {
-        one.name: QueueAccount(
-            f"{one.name}-queue",
+        grants[one.name] = [
+            Grant(name, GrantArgs(account=accounts[one.name], schema=schemas[schema]), owner.child())
+            for name, schema in (
+                (f"{one.resource}-grant", one.name),
+                *((f"{one.resource}-{each.replace('_', '-')}-grant", each) for each in one.reaches),
+            )
+        ]
+    queues: dict[str, QueueAccount] = {}
+    # Those that others reach come first.
+    for queue in sorted(service.queues, key=lambda each: bool(each.reaches)):
+        queues[queue.name] = QueueAccount(
+            f"{queue.name}-queue",
             QueueAccountArgs(
-                queue=platform.queue, service=one.name, rotation=env.rotations.get(f"{one.name}-queue", 0)
+                queue=platform.queue,
+                service=queue.name,
+                rotation=env.rotations.get(f"{queue.name}-queue", 0),
+                reaches=[queues[each] for each in queue.reaches],
+                notified=queue.notified,
             ),
             owner.child(),
         )
-        for one in service.queues
-    }
     return State(service=service, accounts=accounts, grants=grants, queues=queues)

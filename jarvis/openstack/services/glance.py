@@ -103,11 +103,13 @@ GLANCE = ServiceDefinition(
     queues=[Queue(name="glance")],
     ceph=[CephUse(client="glance", pools=[_POOL])],
     keystone=KeystoneUse(kind="image", limits=lambda settings: settings.quotas.model_dump()),
-    migration=Migration(
-        expand=["glance-manage", "db", "expand"],
-        fill=["glance-manage", "db", "migrate"],
-        contract=["glance-manage", "db", "contract"],
-    ),
+    migrations=[
+        Migration(
+            expand=["glance-manage", "db", "expand"],
+            fill=["glance-manage", "db", "migrate"],
+            contract=["glance-manage", "db", "contract"],
+        )
+    ],
     # Definitions of images' properties, which come with Glance. What is missing is added, so that a run that
     # was cut off is finished by the next; what is there stays as it is.
     tasks={"metadefs": ["glance-manage", "db", "load_metadefs", "--merge"]},

@@ -109,9 +109,11 @@ KEYSTONE = ServiceDefinition(
     queues=[Queue(name="keystone")],
     cached=CACHED,
     keystone=KeystoneUse(kind="identity", path="/v3", account=False),
-    migration=Migration(
-        expand=["keystone-manage", "db_sync", "--expand"],
-        contract=["keystone-manage", "db_sync", "--contract"],
-    ),
+    migrations=[
+        Migration(
+            expand=["keystone-manage", "db_sync", "--expand"],
+            contract=["keystone-manage", "db_sync", "--contract"],
+        )
+    ],
     options=_options,
 )

@@ -31,10 +31,12 @@ PLACEMENT = ServiceDefinition(
     },
     databases=[Database(name="placement", option="placement_database.connection")],
     keystone=KeystoneUse(kind="placement"),
-    migration=Migration(
-        expand=["placement-manage", "db", "sync"],
-        fill=["placement-manage", "db", "online_data_migrations"],
-    ),
+    migrations=[
+        Migration(
+            expand=["placement-manage", "db", "sync"],
+            fill=["placement-manage", "db", "online_data_migrations"],
+        )
+    ],
     needs=["keystone"],
     options=_options,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -21,29 +22,36 @@ class QueueAccountArgs:
         queue: the cluster.
         service: name of the vhost, and first part of its users' names.
         rotation: counter of the password; raised by one, never by more, to make it anew.
+        reaches: accounts in whose vhosts its users have all rights too.
+        notified: whether notifications are published in the vhost (see ``definitions``).
     """
 
     queue: Queue
     service: str
     rotation: int = 0
+    reaches: Sequence[QueueAccount] = ()
+    notified: bool = False
 
 
 class QueueAccount(Component, token="stateful:QueueAccount"):
-    """A vhost, and a user with all rights in it and none elsewhere.
+    """A vhost, and a user with all rights in it and, but for vhosts that it reaches, none elsewhere.
 
     Two users take turns, one for each rotation, and the former stays valid: clients change one by one, and
     none is refused. After a theft rotate twice. Deleting the resource deletes the users and keeps the vhost.
 
     Attributes:
+        vhost: its name.
         url: oslo.messaging's ``transport_url``, secret.
         ready: the role after which the account can be used.
     """
 
+    vhost: str
     url: pulumi.Output[str]
     ready: HostService
 
     def __init__(self, name: str, args: QueueAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
+        self.vhost = args.service
         turns = users(args.service, args.rotation)
         passwords = {
             user: Password(f"{name}-{number}", PasswordArgs(rotation=number), self.child()).value
@@ -56,7 +64,12 @@ class QueueAccount(Component, token="stateful:QueueAccount"):
             )
         )
         text = pulumi.Output.all(**passwords).apply(
-            lambda words: definitions(service=args.service, passwords=words)
+            lambda words: definitions(
+                service=args.service,
+                passwords=words,
+                reaches=[each.vhost for each in args.reaches],
+                notified=args.notified,
+            )
         )
         file = f"{FOLDER}/{args.service}.json"
         self.ready = HostService(
@@ -73,6 +86,6 @@ class QueueAccount(Component, token="stateful:QueueAccount"):
                     for user in users(args.service, 1).values()
                 ],
             ),
-            self.child(depends_on=[args.queue]),
+            self.child(depends_on=[args.queue, *(each.ready for each in args.reaches)]),
         )
         self.register_outputs({})

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jarvis.core.tls import OPENSSL_SUITES
 from jarvis.pki.rotation import accepted
@@ -22,6 +22,8 @@ AUTHORITY, CERTIFICATE, KEY = (
 FOLDER = "/var/lib/jarvis/queue"
 DATA = "/var/lib/rabbitmq"
 TOOL = "/var/lib/jarvis/bin/rabbitmq-member"
+# Most bytes of a queue of notifications that nobody reads: some thousands of a few KiB each.
+NOTIFICATION_BYTES = 16 * 1024**2
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 # Erlang has the suites of TLS 1.3, the first three, in the same list.
@@ -142,20 +144,25 @@ def users(service: str, rotation: int) -> dict[int, str]:
     return {number: f"{service}-{'ab'[number % 2]}" for number in accepted(rotation)}
 
 
-def definitions(*, service: str, passwords: Mapping[str, str]) -> str:
+def definitions(
+    *, service: str, passwords: Mapping[str, str], reaches: Sequence[str] = (), notified: bool = False
+) -> str:
     """The definitions of a vhost and its users, which RabbitMQ imports idempotently.
 
-    A user has all rights in the vhost, and none elsewhere. A queue that is declared there without a type
-    becomes a quorum queue where it can: a durable one that is not exclusive.
+    A user has all rights in the vhost and in those that it ``reaches``, and none elsewhere. A queue that is
+    declared there without a type becomes a quorum queue where it can: a durable one that is not exclusive.
 
     Args:
         service: name of the vhost.
         passwords: passwords by user.
+        reaches: further vhosts, which are there.
+        notified: whether notifications are published in the vhost. Where nobody reads them, the oldest beyond
+            ``NOTIFICATION_BYTES`` are dropped.
 
     Raises:
         ValueError: a name is not of lower-case letters, digits, ``_`` and ``-``.
     """
-    for name in (service, *passwords):
+    for name in (service, *passwords, *reaches):
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of 1 to 32 lower-case letters, digits, _ and -")
     return json.dumps(
@@ -172,12 +179,26 @@ def definitions(*, service: str, passwords: Mapping[str, str]) -> str:
                 for user, password in passwords.items()
             ],
             "permissions": [
-                {"user": user, "vhost": service, "configure": ".*", "write": ".*", "read": ".*"}
+                {"user": user, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"}
                 for user in passwords
+                for vhost in (service, *reaches)
             ],
+            **({"policies": [_notifications(service)]} if notified else {}),
         },
         indent=1,
     )
+
+
+def _notifications(vhost: str) -> dict[str, object]:
+    """The policy of the queues of notifications (oslo.messaging's topics, and Nova's versioned ones)."""
+    return {
+        "vhost": vhost,
+        "name": "notifications",
+        "pattern": r"^(versioned_)?notifications\.",
+        "apply-to": "queues",
+        "definition": {"max-length-bytes": NOTIFICATION_BYTES, "overflow": "drop-head"},
+        "priority": 0,
+    }
 
 
 def _metadata(service: str) -> dict[str, object]:
