@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from jarvis.openstack.model import AnyService
 from jarvis.openstack.services.glance import GLANCE
 from jarvis.openstack.services.keystone import KEYSTONE
+from jarvis.openstack.services.nova import NOVA
 from jarvis.openstack.services.placement import PLACEMENT
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
 
 # In the order in which they need each other.
-CATALOGUE: tuple[AnyService, ...] = (KEYSTONE, GLANCE, PLACEMENT)
+CATALOGUE: tuple[AnyService, ...] = (KEYSTONE, GLANCE, PLACEMENT, NOVA)
 # What an environment has that says nothing of services.
 DEFAULT = ("keystone", "glance")
 # TCP port of memcached in its pods.
