@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -293,12 +292,18 @@ def test_a_worker_starts_and_its_probe_knows_whether_it_has_the_queue(
     assert isinstance(worker, Worker)
     variables = migrated.variables(process)
     command, inside = migrated.image.words(*worker.probe, **variables)
-    # Outside of a pod the image has no /proc: the same file looks at it from here.
     [file] = (migrated.image.root / "opt/openstack").rglob("working.py")
-    outside = [sys.executable, "-I", str(file)]
 
-    def probe(words: list[str]) -> int:
-        return subprocess.run(words, env=inside, check=False, timeout=PATIENCE_SECONDS).returncode
+    def probe() -> int:
+        return subprocess.run(command, env=inside, check=False, timeout=PATIENCE_SECONDS).returncode
+
+    def probe_outside() -> int:
+        """Outside of a pod the image has no /proc: the same user looks at that of this machine."""
+        words = [*command[:2], "/", "/usr/bin/python3", "-I", "-"]
+        done = subprocess.run(
+            words, input=file.read_bytes(), env=inside, check=False, timeout=PATIENCE_SECONDS
+        )
+        return done.returncode
 
     schema = "nova_cell1" if "nova_cell1" in (worker.databases or ()) else "nova_cell0"
     binary = worker.command[0]
@@ -309,15 +314,14 @@ def test_a_worker_starts_and_its_probe_knows_whether_it_has_the_queue(
         )
 
     # Without a queue another start would mend nothing.
-    assert probe(command) == 0
+    assert (probe(), probe_outside()) == (0, 0)
     with listening(migrated) as held:
-        assert probe(command) == 1
-        assert probe(outside) == 1
+        assert (probe(), probe_outside()) == (1, 1)
         before, log = len(held), tmp_path / "log"
         with migrated.running(process, log) as running:
             until(known, running, log)
             until(lambda: len(held) > before, running, log)
-            assert probe(outside) == 0
+            assert probe_outside() == 0
 
 
 def test_what_was_deleted_is_moved_and_later_removed(migrated: Deployed) -> None:
@@ -336,3 +340,17 @@ def test_what_was_deleted_is_moved_and_later_removed(migrated: Deployed) -> None
         left = database.ask("SELECT host FROM services WHERE `binary` = 'x'", "nova_cell1")
         moved = database.ask("SELECT host FROM shadow_services", "nova_cell1")
         assert (left, moved) == (["new"], ["aside"])
+
+
+@pytest.mark.parametrize("files", [None, ["/etc/nova/api-paste.ini", "/etc/nova/nova.conf"]])
+def test_lists_of_values_are_read_by_commands_and_by_the_api(
+    deployed: Deployed, files: list[str] | None
+) -> None:
+    """The API names its files itself (nova.api.openstack.wsgi_app), and reads the folder beside them."""
+    program = (
+        "from nova import config; from nova.conf import CONF;"
+        f" config.parse_args(['x'], default_config_files={files}, prog='nova-api-os-compute');"
+        " print(CONF.oslo_messaging_notifications.driver, CONF.host, CONF.upgrade_levels.compute)"
+    )
+    told = deployed.run("api", "python3", "-c", program)
+    assert "['messagingv2'] server-1 auto" in told

@@ -64,6 +64,8 @@ class Scheduled(objects.CronJob):
             },
             spec={
                 "schedule": at,
+                # Else it would be the time of the server that has the controllers.
+                "timeZone": "Etc/UTC",
                 "concurrencyPolicy": "Forbid",
                 "startingDeadlineSeconds": _LATE,
                 "successfulJobsHistoryLimit": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jarvis.openstack.model import (
     Database,
     KeystoneUse,
+    Memory,
     Migration,
     Queue,
     Schedule,
@@ -22,6 +23,8 @@ _QUEUE, _QUEUE1 = "nova", "nova-cell1"
 _ABOVE, _WITHIN = [_API, _CELL0], [_API, _CELL1]
 # By this name Nova knows the process, in each cell: the same after a roll-out, and another on each server.
 _HOST = {"DEFAULT.host": "$(SERVER_NAME)"}
+# A process of its API has 167 MB before its first request.
+_MEMORY = Memory(process=224)
 # Programs of its image beside nova-manage (images/openstack).
 _PROBE, _CELLS = (["python3", "-I", "-m", name] for name in ("working", "nova_cells"))
 
@@ -52,6 +55,7 @@ NOVA = ServiceDefinition(
             databases=_ABOVE,
             queues=[_QUEUE],
             addressed=_HOST,
+            memory=_MEMORY,
         ),
         # Servers ask it through Neutron's agents alone, which prove themselves by the shared secret.
         "metadata": Web(
@@ -62,6 +66,7 @@ NOVA = ServiceDefinition(
             queues=[_QUEUE],
             options={"neutron.service_metadata_proxy": True},
             addressed=_HOST,
+            memory=_MEMORY,
             shared={"neutron.metadata_proxy_shared_secret": "metadata-proxy"},
         ),
         **{

@@ -150,6 +150,8 @@ def test_workers_are_probed_three_times_before_nova_takes_them_for_lost(graph: G
 
 def test_what_was_deleted_is_tidied_up_each_night_by_the_settings(graph: Graph, folder: Path) -> None:
     label = f"{CRON_JOB} nova-tidy"
+    spec = graph.resources[label].inputs["spec"]
+    assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
     container = _container(graph, label)
     assert container["command"][-3:] == ["tidy", "30", "90"]
     assert {"configMapRef": {"name": "nova"}} in container["envFrom"]
