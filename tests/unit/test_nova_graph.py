@@ -64,6 +64,13 @@ def test_schemas_are_migrated_one_after_the_other_before_any_pod(graph: Graph) -
         assert f"{JOB} {STEPS[-1]}" in graph.before(f"{DEPLOYMENT} {name}")
 
 
+def test_pods_start_after_the_rights_of_their_accounts(graph: Graph) -> None:
+    for name in ALL:
+        own = "cell1" if name == "nova-conductor" else "cell0"
+        rights = {f"{COMMAND} nova-{each}-grant" for each in ("api", own)}
+        assert rights <= graph.before(f"{DEPLOYMENT} {name}")
+
+
 def test_data_is_moved_after_all_pods(graph: Graph) -> None:
     assert f"{JOB} {FILLS[0]}" in graph.before(f"{JOB} {FILLS[1]}")
     for name in ALL:

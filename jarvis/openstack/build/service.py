@@ -99,6 +99,7 @@ class Processes(Component, token="openstack:Service"):
                 configured[process],
                 [
                     *self.migrated,
+                    *self._unmigrated(args, state, one),
                     *(state.queues[each.name] for each in service.queues_of(one.about)),
                     *registered,
                     *(ring.ready for ring in args.rings.values()),
@@ -188,6 +189,18 @@ class Processes(Component, token="openstack:Service"):
             )
             done.append(task)
         return done
+
+    def _unmigrated(self, args: ServiceArgs, state: State, process: ProcessArgs) -> list[pulumi.Resource]:
+        """Rights of ``process`` that no migration has waited for: in databases that others migrate."""
+        service = args.service
+        migrating = [service.processes[each.process or service.first] for each in service.migrations]
+        waited = {each.name for about in migrating for each in service.databases_of(about)}
+        return [
+            grant
+            for each in service.databases_of(process.about)
+            if each.name not in waited
+            for grant in state.grants[each.name]
+        ]
 
     def _contract(self, args: ServiceArgs, configured: Mapping[str, Configured]) -> None:
         """Moves data to the new schemas once no pod of before is left, and ends the former ones."""

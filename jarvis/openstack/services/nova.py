@@ -82,7 +82,7 @@ NOVA = ServiceDefinition(
             )
             for name, command, group, databases, queue in (
                 ("super-conductor", "nova-conductor", "conductor", _ABOVE, _QUEUE),
-                # Of the cell. It asks the API's database which rules a server was made by, when it moves it.
+                # The cell's own, which reads in the API's database what a server asked for, to move it.
                 ("conductor", "nova-conductor", "conductor", _WITHIN, _QUEUE1),
                 ("scheduler", "nova-scheduler", "scheduler", _ABOVE, _QUEUE),
             )
