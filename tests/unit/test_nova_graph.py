@@ -148,6 +148,12 @@ def test_a_process_is_known_by_its_server(graph: Graph) -> None:
         assert "OS_DEFAULT__HOST" not in data
 
 
+def test_hosts_are_discovered_by_the_scheduler(graph: Graph) -> None:
+    variable = "OS_SCHEDULER__DISCOVER_HOSTS_IN_CELLS_INTERVAL"
+    told = {name: graph.resources[f"{CONFIG_MAP} {name}"].inputs["data"].get(variable) for name in ALL}
+    assert told == {**dict.fromkeys(ALL), "nova-scheduler": "30"}
+
+
 def test_workers_are_probed_three_times_before_nova_takes_them_for_lost(graph: Graph) -> None:
     for name in ALL[2:]:
         data = graph.resources[f"{CONFIG_MAP} {name}"].inputs["data"]

@@ -13,7 +13,7 @@ from jarvis.openstack.model import (
     Web,
     Worker,
 )
-from jarvis.openstack.services.nova_options import DOWN, DRAIN, NovaSettings, options
+from jarvis.openstack.services.nova_options import CONDUCTOR, DOWN, DRAIN, SCHEDULER, NovaSettings, options
 
 # What is of all cells, and what is of the one cell that has hosts. Where a cell is, Nova knows by a template,
 # which each process fills in with its own account: so the account of the first reaches the second
@@ -77,14 +77,14 @@ NOVA = ServiceDefinition(
                 drain=DRAIN,
                 databases=databases,
                 queues=[queue],
-                options={f"{group}.workers": 1},
+                options=told,
                 addressed=_HOST,
             )
-            for name, command, group, databases, queue in (
-                ("super-conductor", "nova-conductor", "conductor", _ABOVE, _QUEUE),
+            for name, command, told, databases, queue in (
+                ("super-conductor", "nova-conductor", CONDUCTOR, _ABOVE, _QUEUE),
                 # The cell's own, which reads in the API's database what a server asked for, to move it.
-                ("conductor", "nova-conductor", "conductor", _WITHIN, _QUEUE1),
-                ("scheduler", "nova-scheduler", "scheduler", _ABOVE, _QUEUE),
+                ("conductor", "nova-conductor", CONDUCTOR, _WITHIN, _QUEUE1),
+                ("scheduler", "nova-scheduler", SCHEDULER, _ABOVE, _QUEUE),
             )
         },
     },

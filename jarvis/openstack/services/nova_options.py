@@ -11,6 +11,10 @@ from jarvis.openstack.model import Context, Options, authority_file
 DOWN = 60
 # Seconds that its workers have to end what they are at, by its own default (graceful_shutdown_timeout).
 DRAIN = 180
+# One worker in each pod, not one for each processor of the server: replicas are what there is more of.
+CONDUCTOR: Options = {"conductor.workers": 1}
+# New hosts are looked for by themselves, every so many seconds.
+SCHEDULER: Options = {"scheduler.workers": 1, "scheduler.discover_hosts_in_cells_interval": 30}
 # Seconds of silence of another service, beyond those that the gateway waits for it.
 _SILENCE = {"placement": 70, "neutron": 70, "glance": 610}
 
