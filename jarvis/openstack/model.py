@@ -355,14 +355,19 @@ class ServiceDefinition(Generic[S]):
         return [one for one in self.ceph if process.ceph is None or one.client in process.ceph]
 
     def __post_init__(self) -> None:
-        """Holds what processes name against what the service has.
+        """Holds what processes and accounts name against what the service has.
 
         Raises:
-            ValueError: a process names what there is not, or has two URLs for one option, or there is no
+            ValueError: one names what there is not, a process has two URLs for one option, or there is no
                 process.
         """
         if not self.processes:
             raise ValueError(f"{self.name} has no process")
+        for kind in (self.databases, self.queues):
+            for one in kind:
+                for each in one.reaches:
+                    if each == one.name or each not in [other.name for other in kind]:
+                        raise ValueError(f"{self.name}: {one.name} reaches {each}, no other one of it")
         for name, process in self.processes.items():
             for what, used, known in (
                 ("database", process.databases, [one.name for one in self.databases]),

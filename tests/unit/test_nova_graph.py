@@ -12,6 +12,7 @@ import pytest
 
 from jarvis.config import Environment
 from jarvis.config.rotations import secret_names
+from jarvis.openstack.model import Database, Queue
 from jarvis.openstack.services.nova import NOVA
 from jarvis.openstack.urls import routes
 from tests.golden.test_golden import environment_of
@@ -187,6 +188,14 @@ def test_a_process_has_one_url_for_an_option() -> None:
     api = replace(NOVA.processes["api"], databases=["nova_cell0", "nova_cell1"])
     with pytest.raises(ValueError, match=r"process api has several URLs for database\.connection"):
         replace(NOVA, processes={"api": api})
+
+
+@pytest.mark.parametrize(
+    "what", [{"databases": [Database(name="a", reaches=["b"])]}, {"queues": [Queue(name="a", reaches=["a"])]}]
+)
+def test_an_account_reaches_what_the_service_has(what: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"nova: a reaches [ab], no other one of it"):
+        replace(NOVA, **what)
 
 
 def test_no_secret_is_in_a_config_map(graph: Graph) -> None:
