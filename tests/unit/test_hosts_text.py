@@ -57,7 +57,9 @@ def test_every_server_is_known_by_name(env: Environment) -> None:
     lines = base.hosts_lines(env, env.servers[0]).splitlines()
     assert lines[:3] == ["192.0.2.11 s1", "192.0.2.12 s2", "192.0.2.13 s3"]
     assert "192.0.2.12 registry.jarvis.internal" in lines
-    names = " ".join(f"{name}.jarvis.internal" for name in ("api", "identity", "image", "placement"))
+    names = " ".join(
+        f"{name}.jarvis.internal" for name in ("api", "identity", "image", "placement", "compute")
+    )
     assert f"192.0.2.100 {names}" in lines
     assert "192.0.2.11 database.jarvis.internal queue.jarvis.internal" in lines
     assert "192.0.2.12 registry.jarvis.internal" in base.hosts_lines(env, env.servers[1])

@@ -279,7 +279,10 @@ def test_pods_are_judged_on_their_own_server() -> None:
     env = environment()
     text = access_rules(env, env.servers[2])
     assert "ip saddr != 10.244.2.0/24 accept\n" in text
-    assert "@openstack ip daddr 10.244.0.0/16 tcp dport { 5000, 9292, 8778, 11211 } counter reject" in text
+    assert (
+        "@openstack ip daddr 10.244.0.0/16 tcp dport { 5000, 9292, 8778, 8774, 8775, 11211 } counter reject"
+        in text
+    )
     # What is known of the pods that are there stays when the rules are written anew.
     assert "delete table" not in text
     assert "add set inet jarvis-access openstack " in text

@@ -167,7 +167,10 @@ def test_an_api_server_waits_for_what_answers_by_then(first: Graph, second: Grap
 
 
 def test_names_lead_to_what_answers(first: Graph, second: Graph) -> None:
-    hosts = "".join(f" {name}.cloud.example.org" for name in ("api", "identity", "image", "placement")) + "\n"
+    hosts = (
+        "".join(f" {name}.cloud.example.org" for name in ("api", "identity", "image", "placement", "compute"))
+        + "\n"
+    )
     assert f"|{OLD}{hosts}" in text(first, f"{REMOTE} rack1-b-base")
     assert f"|{NEW}{hosts}" in text(second, f"{REMOTE} rack1-b-base")
     # Pods are told once the address is held.
