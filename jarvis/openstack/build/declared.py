@@ -1,0 +1,171 @@
+"""OpenStack's objects that an environment declares, each as one resource."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from pulumi_command.remote import Command, Logging
+
+from jarvis.core.component import Component, merged
+from jarvis.core.pods import fingerprint
+from jarvis.core.safety import guard
+from jarvis.hosts.base import STAGING
+from jarvis.openstack.build.keystone import Keystone
+from jarvis.openstack.build.platform import Platform
+from jarvis.openstack.build.service import Service
+from jarvis.openstack.declared.catalogue import KINDS
+from jarvis.openstack.declared.content import Contents
+from jarvis.openstack.declared.model import Declaration, Kind, program_text
+from jarvis.openstack.services.keystone import KEYSTONE
+from jarvis.remote import Directory, File, HostService, HostServiceArgs, Target, Transfer, TransferArgs
+from jarvis.remote.script import command_options, quote
+from jarvis.remote.tools import SCRIPTS
+
+FOLDER = "/var/lib/jarvis/openstack"
+PROGRAM = f"{FOLDER}/objects.py"
+_ROLE = "openstack-objects"
+# Seconds that one request may take, and for which a service that does not answer is asked again: right after
+# a first deployment gateways still look for pods.
+_ANSWER_SECONDS, _WAIT_SECONDS = 60, 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectsArgs:
+    """The objects of an environment.
+
+    Attributes:
+        platform: what services share.
+        declarations: the objects; not empty.
+        services: the environment's services, by name.
+        server: the server through which they are made.
+        contents: where the content of images is on the operator's machine.
+        seen: what was found of each (``jarvis.drift.declared``), as lines by key.
+        sent: how often the content of an image was to be sent anew, by key.
+    """
+
+    platform: Platform
+    declarations: Sequence[Declaration]
+    services: Mapping[str, Service]
+    server: Target
+    contents: Contents
+    seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sent: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def keystone(self) -> Keystone:
+        """The identity service, which every environment has."""
+        found = self.services[KEYSTONE.name]
+        assert isinstance(found, Keystone)
+        return found
+
+    def ready(self, kind: Kind) -> list[pulumi.Resource]:
+        """The resources after which the service of ``kind`` can be asked by the administrator."""
+        return [*dict.fromkeys([*self.keystone.ready, *self.services[kind.service].ready])]
+
+
+class DeclaredObjects(Component, token="openstack:Objects"):
+    """Objects by a program on a server with the database, which asks the APIs through the gateway.
+
+    Each object is one resource, named by its key: made, or adopted where it is there and equal; changed in
+    place; removed with its resource, which is protected. An object waits for those that it names. Destroying
+    the environment removes none of them: they end with it.
+
+    Attributes:
+        ready: the objects, by key.
+    """
+
+    ready: dict[str, pulumi.Resource]
+
+    def __init__(self, name: str, args: ObjectsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        program = HostService(
+            f"{name}-program",
+            _ROLE,
+            HostServiceArgs(
+                target=args.server,
+                files=[
+                    Directory(path=FOLDER, mode="0755"),
+                    File(path=PROGRAM, content=program_text(KINDS), mode="0644"),
+                ],
+            ),
+            self.child(),
+        )
+        who = _question(args)
+        # As with the host release: a user who is not root may copy to its own folder alone.
+        staging = SCRIPTS if args.server.sudo else STAGING
+        self.ready = {}
+        # Kinds are in the order in which they need each other.
+        for one in args.declarations:
+            before = [self.ready[each.key] for each in one.settings.references() if each.key in self.ready]
+            after = [program, *args.ready(one.kind), *before]
+            told = one.wanted.told()
+            source = one.settings.source()
+            if source is not None:
+                # Two images may have the same content, and each removes its own copy.
+                path = f"{staging}/image-{fingerprint([one.key, source.sha256])}"
+                sent = args.sent.get(one.key, 0)
+                after.append(
+                    Transfer(
+                        one.key,
+                        TransferArgs(
+                            target=args.server,
+                            source=str(args.contents.path(source)),
+                            sha256=source.sha256,
+                            path=path,
+                            again=[sent] if sent else (),
+                        ),
+                        self.child(depends_on=args.ready(one.kind)),
+                    )
+                )
+                told["source"] = {"path": path, "sha256": source.sha256}
+            self.ready[one.key] = Command(
+                one.key,
+                connection=args.server.connection(),
+                create=_line(args, "adopt", told),
+                update=_line(args, "keep", told),
+                delete=_line(args, "remove", {each: told[each] for each in ("kind", "key", "where")}),
+                stdin=who,
+                logging=Logging.NONE,
+                add_previous_output_in_env=False,
+                opts=merged(
+                    self.child(
+                        depends_on=after,
+                        protect=guard(one.key, f"{one.key}, {one.kind.loses}"),
+                    ),
+                    **command_options(args.server),
+                ),
+            )
+        self.register_outputs({})
+
+
+def _line(args: ObjectsArgs, action: str, told: Mapping[str, Any]) -> str:
+    """The command line that does ``action`` with an object: each of its fields is a line of a preview."""
+    text = f"exec python3 {PROGRAM} {action} {quote(json.dumps(told, indent=1, ensure_ascii=False))}"
+    seen = args.seen.get(str(told["key"]), ()) if action == "keep" else ()
+    return args.server.as_root("".join([text, *(f"\n# seen {line}" for line in seen)]))
+
+
+def _question(args: ObjectsArgs) -> pulumi.Output[str]:
+    """What the program is told by standard input: whom to ask, and as whom. Secret."""
+    platform, who = args.platform, args.keystone.administrator
+
+    def text(values: Sequence[Any]) -> str:
+        password, trust = values
+        asked = {
+            "url": who.url,
+            "authority": trust["gateway.pem"],
+            "user": who.user,
+            "password": password,
+            "project": who.project,
+            "endpoints": {one.definition.keystone.kind: one.url for _, one in sorted(args.services.items())},
+            "seconds": _ANSWER_SECONDS * platform.env.patience,
+            "wait": _WAIT_SECONDS * platform.env.patience,
+        }
+        return f"{json.dumps(asked)}\n"
+
+    told = pulumi.Output.all(args.keystone.admin_password, platform.trust).apply(text)
+    return pulumi.Output.secret(told)
