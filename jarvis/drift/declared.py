@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pulumi
+
 from jarvis.config import ConfigurationError, Environment
 from jarvis.config.access import wait_seconds
 from jarvis.config.load import PROJECT, field_path
@@ -20,7 +22,7 @@ from jarvis.drift.seen import bounded, one_line
 from jarvis.drift.source import Source
 from jarvis.openstack.declared.catalogue import KINDS, declared, kind_of
 from jarvis.openstack.declared.content import Contents
-from jarvis.openstack.declared.model import Wanted, program_text
+from jarvis.openstack.declared.model import Declaration, Wanted, program_text
 from jarvis.openstack.declared.program import UNFINISHED
 
 NAME = "OpenStack"
@@ -172,6 +174,13 @@ def question(registered: Registered, objects: Sequence[Wanted], seconds: int) ->
     }
 
 
+async def _checked(contents: Contents, images: Sequence[Declaration]) -> dict[str, dict[str, Any]]:
+    """As ``Contents.check``, and says what is fetched: that may take minutes."""
+    for url in contents.missing(images):
+        pulumi.log.info(f"fetching {url}")
+    return await asyncio.to_thread(contents.check, images)
+
+
 class Objects:
     """The objects that an environment declares: as they were left, as they are, and as they shall be.
 
@@ -225,7 +234,7 @@ class Objects:
         self._check_fixed()
         if self._contents is not None:
             new = [one for one in self.declarations if one.wanted.sha256 and one.key not in self._before]
-            self._content |= await asyncio.to_thread(self._contents.check, new)
+            self._content |= await _checked(self._contents, new)
 
     async def look(self) -> Looked:
         """Asks for all objects that are declared.
@@ -315,6 +324,8 @@ class Objects:
             was, now = former.wanted, one.wanted
             changed = [name for name in one.kind.fixed if was.fields.get(name) != now.fields.get(name)]
             changed += ["sha256"] if was.sha256 != now.sha256 else []
+            # Of an image without a project, where openstack.keystone.admin_project has changed.
+            changed += ["project"] if was.where != now.where else []
             mistakes += [f"  {field_path(one.place)}.{name}: of {one.key}" for name in changed]
         if mistakes:
             text = "\n".join(mistakes)
@@ -335,7 +346,7 @@ class Objects:
             self._sent[one.key] = self.sent(one.key) + 1
         if gone and self._contents is not None:
             try:
-                await asyncio.to_thread(self._contents.check, gone)
+                await _checked(self._contents, gone)
             except ConfigurationError as error:
                 self._mistake = error
 

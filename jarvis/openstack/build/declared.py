@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-from pulumi_command.remote import Command, Logging
+from pulumi_command.remote import Command
 
 from jarvis.core.component import Component, merged
 from jarvis.core.pods import fingerprint
@@ -20,6 +20,7 @@ from jarvis.openstack.build.service import Service
 from jarvis.openstack.declared.catalogue import KINDS
 from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.declared.model import Declaration, Kind, program_text
+from jarvis.openstack.declared.program import ADMINISTRATOR
 from jarvis.openstack.services.keystone import KEYSTONE
 from jarvis.remote import Directory, File, HostService, HostServiceArgs, Target, Transfer, TransferArgs
 from jarvis.remote.script import command_options, quote
@@ -74,6 +75,10 @@ class DeclaredObjects(Component, token="openstack:Objects"):
     place; removed with its resource, which is protected. An object waits for those that it names. Destroying
     the environment removes none of them: they end with it.
 
+    The administrator's password is in one secret file beside the program, which root alone reads: so it is in
+    the state once, a rotation changes one resource, and an object that is removed later is removed by the
+    password of that time.
+
     Attributes:
         ready: the objects, by key.
     """
@@ -91,10 +96,13 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                     Directory(path=FOLDER, mode="0755"),
                     File(path=PROGRAM, content=program_text(KINDS), mode="0644"),
                 ],
+                secret_files=[
+                    File(path=f"{FOLDER}/{ADMINISTRATOR}", content=_administrator(args), mode="0600")
+                ],
             ),
-            self.child(),
+            # The server has its base, and Keystone the administrator, whose password this is.
+            self.child(depends_on=args.keystone.ready),
         )
-        who = _question(args)
         # As with the host release: a user who is not root may copy to its own folder alone.
         staging = SCRIPTS if args.server.sudo else STAGING
         self.ready = {}
@@ -128,8 +136,6 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                 create=_line(args, "adopt", told),
                 update=_line(args, "keep", told),
                 delete=_line(args, "remove", {each: told[each] for each in ("kind", "key", "where")}),
-                stdin=who,
-                logging=Logging.NONE,
                 add_previous_output_in_env=False,
                 opts=merged(
                     self.child(
@@ -149,8 +155,8 @@ def _line(args: ObjectsArgs, action: str, told: Mapping[str, Any]) -> str:
     return args.server.as_root("".join([text, *(f"\n# seen {line}" for line in seen)]))
 
 
-def _question(args: ObjectsArgs) -> pulumi.Output[str]:
-    """What the program is told by standard input: whom to ask, and as whom. Secret."""
+def _administrator(args: ObjectsArgs) -> pulumi.Output[str]:
+    """Whom the program asks, and as whom. Secret."""
     platform, who = args.platform, args.keystone.administrator
 
     def text(values: Sequence[Any]) -> str:
@@ -165,7 +171,7 @@ def _question(args: ObjectsArgs) -> pulumi.Output[str]:
             "seconds": _ANSWER_SECONDS * platform.env.patience,
             "wait": _WAIT_SECONDS * platform.env.patience,
         }
-        return f"{json.dumps(asked)}\n"
+        return json.dumps(asked)
 
     told = pulumi.Output.all(args.keystone.admin_password, platform.trust).apply(text)
     return pulumi.Output.secret(told)

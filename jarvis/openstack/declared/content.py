@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pulumi
-
 from jarvis.config.errors import ConfigurationError
 from jarvis.config.load import PROJECT, field_path
 from jarvis.openstack.declared.model import Declaration, Source
@@ -41,6 +39,11 @@ class Contents:
     def path(self, source: Source) -> Path:
         """Where the content of an image is on this machine, or will be."""
         return self.folder / source.file if source.file is not None else self.fetched / source.sha256
+
+    def missing(self, images: Sequence[Declaration]) -> list[str]:
+        """The URLs that ``check`` of ``images`` fetches."""
+        sources = [one.settings.source() for one in images]
+        return [each.url for each in sources if each and each.url and not self.path(each).exists()]
 
     def check(self, images: Sequence[Declaration]) -> dict[str, dict[str, Any]]:
         """Fetches what is not there yet, and compares digests and formats.
@@ -73,7 +76,6 @@ class Contents:
     def _checked(self, source: Source) -> dict[str, Any]:
         path = self.path(source)
         if source.url is not None and not path.exists():
-            pulumi.log.info(f"fetching {source.url}")
             self._fetch(source.url, path, source.sha256)
         try:
             content: dict[str, Any] = {**digests(str(path), "sha256", "sha512")}

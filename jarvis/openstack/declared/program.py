@@ -3,7 +3,8 @@
 Classes of kinds (``jarvis.openstack.declared.catalogue``) are added to this text, and a last line that calls
 ``main`` with them. So this module, and each such class, uses nothing that is not imported here.
 
-The program reads one line of JSON from standard input, which has
+The program is told one JSON document, by standard input or, where it has a command line, by the file
+``administrator.json`` beside it. That has
 
 - ``url``: of Keystone's API, including ``/v3``
 - ``authority``: the certificates to trust, in PEM
@@ -40,6 +41,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, ClassVar
 
 Json = dict[str, Any]
+# The file with whom to ask, and as whom. Root alone reads it.
+ADMINISTRATOR = "administrator.json"
 # Name of the domain whose id is ``default``. A key does not name it.
 DEFAULT_DOMAIN = "Default"
 # What stands for a field of an object that was begun and not finished, which is nobody's work.
@@ -427,8 +430,8 @@ def said(error: Exception) -> str:
 
 def main(kinds: dict[str, type[Items]]) -> int:
     """Runs the program; returns its exit status."""
-    asked = json.loads(sys.stdin.readline())
     if len(sys.argv) < 2:
+        asked = json.loads(sys.stdin.readline())
         # An error is an answer as well, and so is one that is no JSON: a gateway's page.
         try:
             print(json.dumps({"found": look_at_all(asked, kinds)}))
@@ -436,7 +439,10 @@ def main(kinds: dict[str, type[Items]]) -> int:
             print(json.dumps({"error": said(error)}))
         return 0
     action, wanted = sys.argv[1], json.loads(sys.argv[2])
+    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     try:
+        with open(os.path.join(folder, ADMINISTRATOR), encoding="utf-8") as file:
+            asked = json.load(file)
         print(f"{wanted['key']}: {act(action, asked, wanted, kinds)}")
     except (Refusal, OSError, ValueError, KeyError, TypeError) as error:
         print(f"{wanted['key']}: {said(error)}", file=sys.stderr)
