@@ -8,6 +8,7 @@ import builtins
 import hashlib
 import io
 import json
+import re
 import shlex
 import urllib.error
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from jarvis.config import ConfigurationError, Environment
 from jarvis.config.safety import Safety
@@ -126,6 +128,16 @@ def test_a_mistake_is_named_at_its_field(objects: dict[str, Any], expected: str)
         with_objects(objects)
     assert expected in str(caught.value)
     assert "nothing has been changed" in str(caught.value)
+
+
+def test_the_example_in_the_documents_is_taken() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/operating.md").read_text()
+    section = text.partition("\n## Objects of OpenStack\n")[2].partition("\n    + command")[0]
+    lines = [line for line in section.splitlines() if line.startswith("    ")]
+    example = yaml.safe_load(re.sub(r"sha256: \w+…", f"sha256: {SHA256}", "\n".join(lines)))
+    found = declared(environment(1, **example))
+    assert {one.kind for one in found} == set(KINDS)
+    assert "image/research/golden" in [one.key for one in found]
 
 
 def test_images_need_the_service_that_has_them() -> None:
