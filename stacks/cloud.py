@@ -206,9 +206,13 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         DeclaredObjects(
             "objects",
             ObjectsArgs(
-                platform=platform,
                 declarations=declarations,
-                services=services.by_name,
+                administrator=keystone.administrator,
+                password=keystone.admin_password,
+                authority=gateway.authority.certificate,
+                urls={one.keystone.kind: services.by_name[one.name].url for one in enabled(env)},
+                ready={name: one.ready for name, one in services.by_name.items()},
+                patience=env.patience,
                 server=database.writer,
                 contents=Contents(),
                 seen={key: one.lines for key, one in seen.get(SEEN_IN_OPENSTACK, {}).items()},

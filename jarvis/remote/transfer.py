@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -26,14 +25,12 @@ class TransferArgs:
         source: path on the operator's machine.
         sha256: digest of that file, 64 hexadecimal digits.
         path: absolute path on the server, in a directory that exists.
-        again: copies the file once more when this changes.
     """
 
     target: Target
     source: str
     sha256: str
     path: str
-    again: Sequence[int] = ()
 
 
 class Transfer(CopyToRemote):
@@ -45,6 +42,5 @@ class Transfer(CopyToRemote):
             connection=args.target.connection(),
             source=file_asset(args.source, args.sha256),
             remote_path=args.path,
-            triggers=list(args.again) or None,
             opts=merged(opts, **command_options(args.target)),
         )

@@ -12,7 +12,6 @@ import re
 import shlex
 import urllib.error
 from collections.abc import Mapping
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.declared.model import Declaration, Wanted, program_text
 from jarvis.openstack.declared.program import Cloud, Items, Refusal, compare, put, remove
 from tests.golden.test_golden import environment_of
-from tests.unit.fake_keystone import FakeKeystone
+from tests.unit.fake_openstack import Keystone
 from tests.unit.harness import Graph
 from tests.unit.runs import graph_of
 from tests.unit.test_drift import WELL, went
@@ -186,36 +185,6 @@ def test_fields_are_compared_one_by_one() -> None:
     assert compare({"m": {"p": "1"}}, {}) == {"m.p": 'm.p is missing, not "1"'}
 
 
-class Keystone(FakeKeystone):
-    """As Keystone's registration needs it, and assignments that can be read and taken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passwords = {"admin": "s3cret"}
-        self.items["domains"] = [{"id": "default", "name": "Default"}, {"id": "d2", "name": "Sales"}]
-        self.items["roles"] = [{"id": name, "name": name} for name in ("member", "reader", "admin")]
-        self.items["users"] = [{"id": "u1", "name": "alice", "domain_id": "d2"}]
-        # How many more requests are refused with a status.
-        self.failures: list[int] = []
-
-    def cloud_call(self, _: Cloud, service: str, method: str, path: str, body: Any = None, **__: Any) -> Any:
-        assert service == ("network" if path.startswith("/networks") else "identity")
-        if self.failures and path != "/auth/tokens":
-            raise refused(self.failures.pop())
-        if method == "HEAD":
-            if path not in self.grants:
-                raise refused(404)
-            return {}, None
-        if method == "DELETE" and "/roles/" in path:
-            self.grants.remove(path)
-            return {}, None
-        return self.call("PATCH" if method == "PUT" and service == "network" else method, path, body)
-
-
-def refused(status: int) -> urllib.error.HTTPError:
-    return urllib.error.HTTPError("https://x/v3/projects", status, "no", Message(), io.BytesIO(b"why"))
-
-
 ASKED: dict[str, Any] = {
     "url": "http://x/v3",
     "authority": "",
@@ -232,7 +201,12 @@ CLASSES = {kind.name: kind.api for kind in KINDS}
 @pytest.fixture
 def keystone(monkeypatch: pytest.MonkeyPatch) -> Keystone:
     fake = Keystone()
-    monkeypatch.setattr(Cloud, "call", lambda self, *words, **named: fake.cloud_call(self, *words, **named))
+
+    def call(_: Cloud, service: str, method: str, path: str, body: Any = None, **__: Any) -> Any:
+        assert service == ("network" if path.startswith("/networks") else "identity")
+        return fake.ask("PATCH" if (service, method) == ("network", "PUT") else method, path, body)
+
+    monkeypatch.setattr(Cloud, "call", call)
     monkeypatch.setattr(program, "_AGAIN_SECONDS", 0)
     return fake
 
@@ -653,7 +627,6 @@ def test_each_object_is_one_resource_and_nothing_else_changes(without: Graph, wh
         assert json.loads(told(whole, key, "delete")[4]).keys() == {"kind", "key", "where"}
     copied = whole.resources[f"command:remote:CopyToRemote {image_key}"].inputs
     assert json.loads(told(whole, image_key)[4])["source"] == {"path": copied["remotePath"], "sha256": SHA256}
-    assert "triggers" not in copied
 
 
 def test_an_object_waits_for_its_service_and_for_those_that_it_names(whole: Graph) -> None:
@@ -702,8 +675,8 @@ def test_what_somebody_changed_shows_on_the_object_alone(production: Environment
     # A deleted image is copied to the server once more.
     there["image/research/debian"] = {"missing": True}
     gone = seen_graph(env, {}, there)
-    copied = gone.resources["command:remote:CopyToRemote image/research/debian"].inputs
-    assert copied["triggers"] == [1]
+    label = "command:remote:CopyToRemote image/research/debian"
+    assert gone.resources[label].inputs["remotePath"] != well.resources[label].inputs["remotePath"]
 
 
 def test_an_object_that_differs_ends_a_preview(production: Environment) -> None:

@@ -14,14 +14,11 @@ from jarvis.core.component import Component, merged
 from jarvis.core.pods import fingerprint
 from jarvis.core.safety import guard
 from jarvis.hosts.base import STAGING
-from jarvis.openstack.build.keystone import Keystone
-from jarvis.openstack.build.platform import Platform
-from jarvis.openstack.build.service import Service
+from jarvis.openstack.build.registration import Administrator
 from jarvis.openstack.declared.catalogue import KINDS
 from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.declared.model import Declaration, Kind, program_text
 from jarvis.openstack.declared.program import ADMINISTRATOR
-from jarvis.openstack.services.keystone import KEYSTONE
 from jarvis.remote import Directory, File, HostService, HostServiceArgs, Target, Transfer, TransferArgs
 from jarvis.remote.script import command_options, quote
 from jarvis.remote.tools import SCRIPTS
@@ -39,33 +36,34 @@ class ObjectsArgs:
     """The objects of an environment.
 
     Attributes:
-        platform: what services share.
         declarations: the objects; not empty.
-        services: the environment's services, by name.
+        administrator: who makes them.
+        password: of the administrator.
+        authority: certificate of the gateway's authority, in PEM.
+        urls: of all services, by type in Keystone's catalogue.
+        ready: the resources after which each service can be asked, by its name.
         server: the server through which they are made.
         contents: where the content of images is on the operator's machine.
+        patience: of the environment.
         seen: what was found of each (``jarvis.drift.declared``), as lines by key.
         sent: how often the content of an image was to be sent anew, by key.
     """
 
-    platform: Platform
     declarations: Sequence[Declaration]
-    services: Mapping[str, Service]
+    administrator: Administrator
+    password: pulumi.Input[str]
+    authority: pulumi.Input[str]
+    urls: Mapping[str, str]
+    ready: Mapping[str, Sequence[pulumi.Resource]]
     server: Target
     contents: Contents
+    patience: int = 1
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sent: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def keystone(self) -> Keystone:
-        """The identity service, which every environment has."""
-        found = self.services[KEYSTONE.name]
-        assert isinstance(found, Keystone)
-        return found
-
-    def ready(self, kind: Kind) -> list[pulumi.Resource]:
-        """The resources after which the service of ``kind`` can be asked by the administrator."""
-        return [*dict.fromkeys([*self.keystone.ready, *self.services[kind.service].ready])]
+    def after(self, kind: Kind) -> list[pulumi.Resource]:
+        """The resources after which the administrator can ask for objects of ``kind``."""
+        return [*dict.fromkeys([*self.administrator.ready, *self.ready[kind.service]])]
 
 
 class DeclaredObjects(Component, token="openstack:Objects"):
@@ -101,7 +99,7 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                 ],
             ),
             # The server has its base, and Keystone the administrator, whose password this is.
-            self.child(depends_on=args.keystone.ready),
+            self.child(depends_on=args.administrator.ready),
         )
         # As with the host release: a user who is not root may copy to its own folder alone.
         staging = SCRIPTS if args.server.sudo else STAGING
@@ -109,13 +107,14 @@ class DeclaredObjects(Component, token="openstack:Objects"):
         # Kinds are in the order in which they need each other.
         for one in args.declarations:
             before = [self.ready[each.key] for each in one.settings.references() if each.key in self.ready]
-            after = [program, *args.ready(one.kind), *before]
+            after = [program, *args.after(one.kind), *before]
             told = one.wanted.told()
             source = one.settings.source()
             if source is not None:
-                # Two images may have the same content, and each removes its own copy.
-                path = f"{staging}/image-{fingerprint([one.key, source.sha256])}"
-                sent = args.sent.get(one.key, 0)
+                # Two images may have the same content, and each removes its own copy. The plugin copies once
+                # more where the path is another.
+                parts = [one.key, source.sha256, str(args.sent.get(one.key, 0))]
+                path = f"{staging}/image-{fingerprint(parts)}"
                 after.append(
                     Transfer(
                         one.key,
@@ -124,9 +123,8 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                             source=str(args.contents.path(source)),
                             sha256=source.sha256,
                             path=path,
-                            again=[sent] if sent else (),
                         ),
-                        self.child(depends_on=args.ready(one.kind)),
+                        self.child(depends_on=args.after(one.kind)),
                     )
                 )
                 told["source"] = {"path": path, "sha256": source.sha256}
@@ -157,21 +155,20 @@ def _line(args: ObjectsArgs, action: str, told: Mapping[str, Any]) -> str:
 
 def _administrator(args: ObjectsArgs) -> pulumi.Output[str]:
     """Whom the program asks, and as whom. Secret."""
-    platform, who = args.platform, args.keystone.administrator
+    who = args.administrator
 
-    def text(values: Sequence[Any]) -> str:
-        password, trust = values
+    def text(values: Sequence[str]) -> str:
+        password, authority = values
         asked = {
             "url": who.url,
-            "authority": trust["gateway.pem"],
+            "authority": authority,
             "user": who.user,
             "password": password,
             "project": who.project,
-            "endpoints": {one.definition.keystone.kind: one.url for _, one in sorted(args.services.items())},
-            "seconds": _ANSWER_SECONDS * platform.env.patience,
-            "wait": _WAIT_SECONDS * platform.env.patience,
+            "endpoints": dict(sorted(args.urls.items())),
+            "seconds": _ANSWER_SECONDS * args.patience,
+            "wait": _WAIT_SECONDS * args.patience,
         }
         return json.dumps(asked)
 
-    told = pulumi.Output.all(args.keystone.admin_password, platform.trust).apply(text)
-    return pulumi.Output.secret(told)
+    return pulumi.Output.secret(pulumi.Output.all(args.password, args.authority).apply(text))

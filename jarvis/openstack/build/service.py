@@ -209,13 +209,11 @@ class Service(Component):
     Its type is ``jarvis:openstack:<Title>``. A service that has more than its definition says is a subclass.
 
     Attributes:
-        definition: what it is.
         url: where clients find it.
         processes: its pods.
         ready: the resources after which it serves.
     """
 
-    definition: AnyService
     url: str
     processes: Processes
     ready: list[pulumi.Resource]
@@ -223,7 +221,7 @@ class Service(Component):
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts, own_token=f"openstack:{args.service.title}")
         service, platform = args.service, args.platform
-        self.definition, self.url = service, service_url(platform.env, service)
+        self.url = service_url(platform.env, service)
         self.processes = Processes(name, self.completed(args), self.child())
         self.ready = list(self.processes.ready.values())
         for task, command in service.tasks.items():
