@@ -219,6 +219,7 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
                 sent={one.key: drift.declared.sent(one.key) for one in declarations}
                 if drift and drift.declared
                 else {},
+                sending=drift.declared.sending if drift and drift.declared else (),
             ),
         )
     endpoints = {

@@ -224,6 +224,11 @@ class Objects:
         """How often the content of the image ``key`` was to be sent anew, since it was found missing."""
         return self._sent.get(key, 0)
 
+    @property
+    def sending(self) -> list[str]:
+        """The images that this run is to send anew, by key."""
+        return [key for key, one in self._before.items() if self.sent(key) > one.sent]
+
     async def prepare(self) -> None:
         """Has the content of images that are new on this machine.
 

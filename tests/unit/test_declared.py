@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import builtins
 import hashlib
 import io
@@ -19,11 +20,13 @@ import pytest
 import yaml
 
 from jarvis.config import ConfigurationError, Environment
+from jarvis.config.before import to_record
 from jarvis.config.safety import Safety
 from jarvis.core import safety
 from jarvis.drift import DeclaredObjects as Looked
 from jarvis.drift import Drift, Kept, Seen, Watch, read_declared, read_registered
 from jarvis.drift import declared as subject
+from jarvis.drift.__main__ import read_stack
 from jarvis.drift.ask import Looked as Answered
 from jarvis.drift.declared import NAME, Former, judge, question
 from jarvis.openstack.build.declared import FOLDER, PROGRAM
@@ -512,13 +515,13 @@ def test_an_image_that_is_gone_is_sent_once_more(tmp_path: Path) -> None:
     }
     objects, _, _ = looked(env, before, {"image/debian": {"is": fields}}, Contents(folder=tmp_path))
     objects.check()
-    assert objects.sent("image/debian") == 0
+    assert (objects.sent("image/debian"), objects.sending) == (0, [])
     objects, _, _ = looked(env, before, said, Contents(folder=tmp_path))
     with pytest.raises(ConfigurationError, match=r"there is no file disk\.raw"):
         objects.check()
     objects, _, _ = looked(env, before, said, contents(tmp_path))
     objects.check()
-    assert objects.sent("image/debian") == 1
+    assert (objects.sent("image/debian"), objects.sending) == (1, ["image/debian"])
     again = read_declared(json.loads(json.dumps(objects.left())))
     assert again["image/debian"].sent == 1
 
@@ -546,6 +549,23 @@ def test_a_run_ends_before_anything_is_read_where_an_image_is_another(
     with pytest.raises(ConfigurationError, match=r"image/debian: there is no file /nowhere/disk\.raw"):
         stack.run()
     assert not stack.read
+
+
+def test_a_look_without_a_preview_asks_for_them_too() -> None:
+    env = with_objects()
+    values = json.loads(env.model_dump_json(exclude_unset=True))
+    blob = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + b"k" * 32).decode()
+    for server in values["servers"]:
+        server["host_key"] = f"ssh-ed25519 {blob}"
+    config = {"jarvis:environment": {"value": json.dumps(values)}}
+    record = {**to_record(env), "registered": RECORD, **subject.to_record([*formers(env).values()])}
+
+    def sources(record: dict[str, Any]) -> list[str]:
+        return [one.name for one in read_stack(config, {"deployed": record}, "x")[2]]
+
+    assert sources(record) == ["Kubernetes", "Keystone", NAME]
+    del record["declared"]
+    assert sources(record) == ["Kubernetes", "Keystone"]
 
 
 def test_passwords_are_in_no_argument_and_secret_in_the_state(whole: Graph) -> None:

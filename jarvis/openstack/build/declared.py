@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class ObjectsArgs:
         patience: of the environment.
         seen: what was found of each (``jarvis.drift.declared``), as lines by key.
         sent: how often the content of an image was to be sent anew, by key.
+        sending: the images of which this run sends it anew, by key.
     """
 
     declarations: Sequence[Declaration]
@@ -60,6 +61,7 @@ class ObjectsArgs:
     patience: int = 1
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sent: Mapping[str, int] = field(default_factory=dict)
+    sending: Collection[str] = ()
 
     def after(self, kind: Kind) -> list[pulumi.Resource]:
         """The resources after which the administrator can ask for objects of ``kind``."""
@@ -124,7 +126,12 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                             sha256=source.sha256,
                             path=path,
                         ),
-                        self.child(depends_on=args.after(one.kind)),
+                        self.child(
+                            depends_on=args.after(one.kind),
+                            # Where another server is asked from now on, what is uploaded is not sent there:
+                            # its file may be gone from this machine.
+                            ignore_changes=[] if one.key in args.sending else ["connection"],
+                        ),
                     )
                 )
                 told["source"] = {"path": path, "sha256": source.sha256}

@@ -69,6 +69,7 @@ async def program():
             contents=contents,
             seen={key: one.lines for key, one in known.get("OpenStack", {}).items()},
             sent={one.key: looked.sent(one.key) for one in looked.declarations},
+            sending=looked.sending,
         ))
     safety.check(before.get("kept", {}))
     registered = {
@@ -187,7 +188,9 @@ def the(keystone: Keystone, kind: str, name: str) -> dict[str, Any]:
     return one
 
 
-def test_objects_live_as_resources_do(deployment: Deployment, keystone: Keystone, glance: Glance) -> None:
+def test_objects_live_as_resources_do(
+    deployment: Deployment, keystone: Keystone, glance: Glance, make_server: Callable[..., Server]
+) -> None:
     stack = deployment.stack
     # One is there already, and is taken over.
     made = {"id": "by-hand", "name": "researchers", "domain_id": "default", "description": ""}
@@ -245,6 +248,20 @@ def test_objects_live_as_resources_do(deployment: Deployment, keystone: Keystone
     assert set(steps) == {"image/debian"}
     assert glance.uploads == [len(DISK)] * 2
     deployment.disk.unlink()
+    stack.preview("--expect-no-changes")
+
+    # Another server is asked from now on, to which no file is sent.
+    deployment.server.stop()
+    deployment.server = make_server()
+    deployment.write(other)
+    stack.up()
+    assert glance.uploads == [len(DISK)] * 2
+    stack.preview("--expect-no-changes")
+    # Until an image is to be uploaded again.
+    glance.images.clear()
+    deployment.disk.write_bytes(DISK)
+    stack.up()
+    assert glance.uploads == [len(DISK)] * 3
     stack.preview("--expect-no-changes")
 
 
