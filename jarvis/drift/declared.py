@@ -226,8 +226,13 @@ class Objects:
 
     @property
     def sending(self) -> list[str]:
-        """The images that this run is to send anew, by key."""
-        return [key for key, one in self._before.items() if self.sent(key) > one.sent]
+        """The images whose content this run sends, or sends anew, by key."""
+        return [
+            one.key
+            for one in self.declarations
+            if one.wanted.sha256
+            and (one.key not in self._before or self.sent(one.key) > self._before[one.key].sent)
+        ]
 
     async def prepare(self) -> None:
         """Has the content of images that are new on this machine.

@@ -356,7 +356,10 @@ def test_an_image_is_made_of_the_right_file_or_not_at_all(
     assert status == 1
     assert f"not {content['sha256']}" in text
     path.unlink()
-    assert "is missing, and so is its file" in openstack.run("keep", one)[1]
+    told = (
+        f"image/fresh: its file {path} is not there; type: pulumi up --replace '**CopyToRemote::image/fresh'"
+    )
+    assert openstack.run("keep", one) == (1, told)
     assert openstack.judged([], [one]) == Judged()
     # What Glance refuses leaves nothing half made.
     wrong = replace(one, fields={**one.fields, "format": "qcow2"})

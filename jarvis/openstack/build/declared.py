@@ -47,7 +47,7 @@ class ObjectsArgs:
         patience: of the environment.
         seen: what was found of each (``jarvis.drift.declared``), as lines by key.
         sent: how often the content of an image was to be sent anew, by key.
-        sending: the images of which this run sends it anew, by key.
+        sending: the images whose content this run sends, by key.
     """
 
     declarations: Sequence[Declaration]
@@ -128,8 +128,8 @@ class DeclaredObjects(Component, token="openstack:Objects"):
                         ),
                         self.child(
                             depends_on=args.after(one.kind),
-                            # Where another server is asked from now on, what is uploaded is not sent there:
-                            # its file may be gone from this machine.
+                            # Where another server is asked from now on, what is uploaded already is not sent
+                            # there: its file may be gone from this machine.
                             ignore_changes=[] if one.key in args.sending else ["connection"],
                         ),
                     )

@@ -264,9 +264,11 @@ class Images(Items):
         try:
             found = digests(path, "sha256")["sha256"]
         except FileNotFoundError:
-            raise Refusal(f"is missing, and so is its file {path}; type: pulumi up") from None
+            found = ""
         if found != right:
-            raise Refusal(f"the file {path} has the sha256 {found}, not {right}; type: pulumi up")
+            what = f"has the sha256 {found}, not {right}" if found else "is not there"
+            again = f"pulumi up --replace '**CopyToRemote::{wanted['key']}'"
+            raise Refusal(f"its file {path} {what}; type: {again}")
 
     def _upload(self, item: Json, wanted: Json) -> None:
         file, size = open_file(wanted["source"]["path"])

@@ -117,8 +117,9 @@ EVERY = {"project/research", "group/researchers", MEMBER, "image/debian"}
 class Deployment:
     """The program above on a stack and a server, whose /var/lib is below ``base``."""
 
-    def __init__(self, stack: Stack, server: Server, base: Path, url: str) -> None:
-        self.stack, self.server, self.base, self.url = stack, server, base, url
+    def __init__(self, stack: Stack, start: Callable[[], Server], base: Path, url: str) -> None:
+        self.stack, self.start, self.base, self.url = stack, start, base, url
+        self.server = start()
         code = stack.folder / "jarvis"
         shutil.copytree(ROOT / "jarvis", code, ignore=shutil.ignore_patterns("__pycache__"))
         for file in PATHS:
@@ -174,9 +175,18 @@ def deployment(
 ) -> Iterator[Deployment]:
     if os.getuid() != 0:
         pytest.skip("files are given to owners by root alone")
-    (tmp_path / "var").mkdir()
+    for name in ("var", "tools"):
+        (tmp_path / name).mkdir()
+    # A role has no units here; systemd is told of that at its end.
+    (tmp_path / "tools" / "systemctl").write_text("#!/bin/sh\n")
+    (tmp_path / "tools" / "enter").write_text(
+        f'#!/bin/sh\nPATH={tmp_path}/tools:$PATH exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    for file in (tmp_path / "tools").iterdir():
+        file.chmod(0o755)
+    options = f"ForceCommand {tmp_path}/tools/enter"
     with served(keystone, glance) as url:
-        yield Deployment(stack, make_server(), tmp_path / "var", url)
+        yield Deployment(stack, lambda: make_server(options), tmp_path / "var", url)
 
 
 def changed(run: Run) -> dict[str, str]:
@@ -188,9 +198,7 @@ def the(keystone: Keystone, kind: str, name: str) -> dict[str, Any]:
     return one
 
 
-def test_objects_live_as_resources_do(
-    deployment: Deployment, keystone: Keystone, glance: Glance, make_server: Callable[..., Server]
-) -> None:
+def test_objects_live_as_resources_do(deployment: Deployment, keystone: Keystone, glance: Glance) -> None:
     stack = deployment.stack
     # One is there already, and is taken over.
     made = {"id": "by-hand", "name": "researchers", "domain_id": "default", "description": ""}
@@ -252,7 +260,7 @@ def test_objects_live_as_resources_do(
 
     # Another server is asked from now on, to which no file is sent.
     deployment.server.stop()
-    deployment.server = make_server()
+    deployment.server = deployment.start()
     deployment.write(other)
     stack.up()
     assert glance.uploads == [len(DISK)] * 2
@@ -304,3 +312,12 @@ def test_what_differs_ends_a_preview_and_what_leaves_is_named(
     assert {name for name, op in steps.items() if op == "delete"} == EVERY - {"project/research"}
     assert (keystone.items["groups"], keystone.grants, glance.images) == ([], set(), {})
     assert the(keystone, "projects", "research") == theirs
+
+    # What is to stay in OpenStack is forgotten first. With the last one nothing is left on the server.
+    urn = stack.resources()["project/research"]["urn"]
+    stack.run("state", "delete", "--force", "--yes", urn)
+    deployment.write({}, "project/research")
+    stack.up()
+    assert the(keystone, "projects", "research") == theirs
+    assert set(stack.resources()) == {"tools"}
+    assert not (deployment.base / "jarvis/openstack/administrator.json").exists()
