@@ -13,17 +13,21 @@ from jarvis.config.settings import check_settings
 from jarvis.core import objects
 from jarvis.core.safety import begin
 from jarvis.drift import KEYSTONE as SEEN_IN_KEYSTONE
+from jarvis.drift import OPENSTACK as SEEN_IN_OPENSTACK
 from jarvis.drift import Drift
 from jarvis.etcd import EtcdCluster, EtcdClusterArgs
 from jarvis.gateway import HttpGateway, HttpGatewayArgs, in_cluster_names
 from jarvis.hosts import Host, HostArgs, LostServer, LostServerArgs, Preflight, PreflightArgs
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.kubernetes import KubernetesCluster, KubernetesClusterArgs
+from jarvis.openstack.build.declared import DeclaredObjects, ObjectsArgs
 from jarvis.openstack.build.deploy import ServicesArgs, check_services, image_names, make_services
 from jarvis.openstack.build.platform import Platform, PlatformArgs
 from jarvis.openstack.caching import cache_tcp_routes
 from jarvis.openstack.catalogue import enabled
 from jarvis.openstack.clouds import clouds_yaml
+from jarvis.openstack.declared.catalogue import declared
+from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.services.keystone import KEYSTONE
 from jarvis.openstack.urls import route_names, routes
 from jarvis.stateful import (
@@ -98,6 +102,8 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
 
     preflight = Preflight("preflight", PreflightArgs(env=env))
     seen = await drift.known() if drift else {}
+    if drift and drift.declared:
+        drift.declared.check()
     objects.begin(drift.objects if drift else None)
     hosts: dict[str, Host] = {}
     for server in env.present:
@@ -195,6 +201,27 @@ async def build(env: Environment, artifacts: Artifacts, drift: Drift | None = No
         )
     )
     keystone, settings = services.keystone, KEYSTONE.settings_in(env)
+    declarations = declared(env)
+    if declarations:
+        DeclaredObjects(
+            "objects",
+            ObjectsArgs(
+                declarations=declarations,
+                administrator=keystone.administrator,
+                password=keystone.admin_password,
+                authority=gateway.authority.certificate,
+                urls={one.keystone.kind: services.by_name[one.name].url for one in enabled(env)},
+                ready={name: one.ready for name, one in services.by_name.items()},
+                patience=env.patience,
+                server=database.writer,
+                contents=Contents(),
+                seen={key: one.lines for key, one in seen.get(SEEN_IN_OPENSTACK, {}).items()},
+                sent={one.key: drift.declared.sent(one.key) for one in declarations}
+                if drift and drift.declared
+                else {},
+                sending=drift.declared.sending if drift and drift.declared else (),
+            ),
+        )
     endpoints = {
         one.keystone.kind: f"{gateway.address_urls[one.name]}{one.keystone.path}" for one in enabled(env)
     }

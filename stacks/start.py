@@ -19,10 +19,12 @@ from jarvis.config.rotations import check_counters, counters
 from jarvis.core import safety
 from jarvis.core.deployed import OUTPUT, last_deployed
 from jarvis.drift import (
+    DeclaredObjects,
     Drift,
     Kept,
     Objects,
     keystone_source,
+    read_declared,
     read_kept,
     read_objects,
     read_registered,
@@ -30,6 +32,7 @@ from jarvis.drift import (
 )
 from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
+from jarvis.openstack.declared.content import Contents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,18 @@ async def begun() -> AsyncIterator[Begun]:
         moved = told(env.networks.virtual_address, env.before)
         if moved:
             pulumi.log.warn(moved)
-        sources = [keystone_source(env, read_registered(deployed))]
+        registered = read_registered(deployed)
+        declared = DeclaredObjects(env, read_declared(deployed), registered, Contents())
+        await declared.prepare()
         objects = Objects(env, watch, read_objects(deployed))
-        drift = Drift(env, watch, read_kept(deployed), sources=sources, objects=objects)
+        drift = Drift(
+            env,
+            watch,
+            read_kept(deployed),
+            sources=[keystone_source(env, registered)],
+            objects=objects,
+            declared=declared if declared.declarations else None,
+        )
         artifacts = await asyncio.to_thread(load_artifacts)
         await clock
         yield Begun(env=env, artifacts=artifacts, drift=drift)
@@ -84,10 +96,12 @@ def record(
     known: Kept,
     registered: pulumi.Input[Mapping[str, Any]],
     objects: Mapping[str, Any] | None = None,
+    declared: Mapping[str, Any] | None = None,
 ) -> Mapping[str, pulumi.Output[Any]]:
     """The output that tells the next run what ``env`` has deployed, once all of it is done, and what is
     ``known`` of its drift; what is ``registered`` in Keystone, with the passwords by which that is looked at;
-    and what is Jarvis' of ``objects`` (``Objects.left``)."""
+    what is Jarvis' of ``objects`` (``Objects.left``); and the ``declared`` objects of OpenStack
+    (``DeclaredObjects.left``)."""
     deployed = {
         "rotations": counters(env),
         "kept": safety.kept(),
@@ -95,11 +109,18 @@ def record(
         **seen_record(known),
         "registered": registered,
         **(objects or {}),
+        **(declared or {}),
     }
     return {OUTPUT: pulumi.Output.secret(deployed)}
 
 
 async def left(run: Begun, registered: pulumi.Input[Mapping[str, Any]]) -> Mapping[str, pulumi.Output[Any]]:
     """The record of ``run``, which has done all that it declared, and ``registered`` that in Keystone."""
-    objects = run.drift.objects
-    return record(run.env, await run.drift.known(), registered, await objects.left() if objects else None)
+    objects, declared = run.drift.objects, run.drift.declared
+    return record(
+        run.env,
+        await run.drift.known(),
+        registered,
+        await objects.left() if objects else None,
+        declared.left() if declared else None,
+    )

@@ -36,6 +36,7 @@ from jarvis.config.safety import Safety
 from jarvis.config.server import PreflightSettings, Server, Ssh, map_mistakes
 from jarvis.config.sizes import sizes
 from jarvis.config.types import DnsLabel, Place, RotationCounter, Section, refusal
+from jarvis.openstack.declared.catalogue import object_mistakes
 from jarvis.roles import ROLES, ServerRole
 from jarvis.roles.model import Setting
 
@@ -177,6 +178,7 @@ class Environment(Section):
             *_rotations(self),
             *names(self),
             *service_mistakes(self),
+            *object_mistakes(self),
             *ports(self),
             *map_mistakes(self.servers, "labels", lambda _, key, value: label_mistake(key, value)),
             *map_mistakes(

@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from jarvis.config.types import DnsLabel, Place, Section, Spelled
 from jarvis.openstack.catalogue import CATALOGUE, DEFAULT, named
+from jarvis.openstack.declared.catalogue import KINDS
 
 if TYPE_CHECKING:
     from jarvis.config.environment import Environment
@@ -24,6 +25,22 @@ class Gateway(Section):
     https_port: int = Field(default=443, ge=1, le=65535)
 
 
+class _Objects(Section):
+    """Objects of OpenStack that Jarvis makes and keeps, each known by names."""
+
+
+if TYPE_CHECKING:
+    Objects = _Objects
+else:
+    # One list for each kind; read them by ``jarvis.openstack.declared.catalogue.declared``.
+    Objects = create_model(
+        "Objects",
+        __base__=_Objects,
+        __doc__=_Objects.__doc__,
+        **{each.section: (list[each.settings], Field(default_factory=list)) for each in KINDS},
+    )
+
+
 class _OpenStack(Section):
     """The services of OpenStack, and what they share."""
 
@@ -37,6 +54,9 @@ class _OpenStack(Section):
     namespace: DnsLabel = "openstack"
     services: list[ServiceName] = Field(
         default_factory=lambda: list(DEFAULT), description="the services that the environment has"
+    )
+    objects: Objects = Field(
+        default_factory=Objects, description="projects, groups, role assignments and images that there are"
     )
 
 

@@ -1,4 +1,4 @@
-"""Drift: what on servers, in Kubernetes and in Keystone differs from what was deployed.
+"""Drift: what on servers, in Kubernetes and in OpenStack differs from what was deployed.
 
 A command's resource has no Read. Nor has a Job one of what it made, and Pulumi's Kubernetes provider does not
 see what other managers write. So the program itself asks: the servers for their state, Kubernetes' API who
@@ -8,6 +8,9 @@ into an annotation of the object or of the Job's pods. A preview shows them as a
 """
 
 from jarvis.drift.ask import SilentError, Watch, look, read_watch
+from jarvis.drift.declared import NAME as OPENSTACK
+from jarvis.drift.declared import Objects as DeclaredObjects
+from jarvis.drift.declared import read_declared
 from jarvis.drift.keystone import NAME as KEYSTONE
 from jarvis.drift.keystone import keystone_source
 from jarvis.drift.objects import Objects, ObjectsBefore, read_objects
@@ -18,6 +21,8 @@ from jarvis.drift.source import Source
 
 __all__ = [
     "KEYSTONE",
+    "OPENSTACK",
+    "DeclaredObjects",
     "Drift",
     "Kept",
     "Objects",
@@ -29,6 +34,7 @@ __all__ = [
     "Watch",
     "keystone_source",
     "look",
+    "read_declared",
     "read_kept",
     "read_objects",
     "read_registered",

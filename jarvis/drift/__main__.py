@@ -21,6 +21,8 @@ from jarvis.config.before import read_before
 from jarvis.config.load import PROJECT, with_host_keys
 from jarvis.core.deployed import OUTPUT
 from jarvis.drift.ask import Looked, Watch, deployed, look, read_watch
+from jarvis.drift.declared import Objects as DeclaredObjects
+from jarvis.drift.declared import read_declared
 from jarvis.drift.keystone import keystone_source
 from jarvis.drift.objects import kubernetes_source, read_objects
 from jarvis.drift.registered import read_registered
@@ -93,6 +95,9 @@ def read_stack(
         kubernetes_source(env, read_objects(record)),
         keystone_source(env, read_registered(record)),
     ]
+    objects = read_declared(record)
+    if objects:
+        sources.append(DeclaredObjects(env, objects, read_registered(record)).source)
     return env, watch, sources
 
 

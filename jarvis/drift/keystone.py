@@ -84,7 +84,7 @@ async def look(env: Environment, registered: Registered | None, folder: Path = P
         async def ask(*, brief: bool) -> dict[str, Any] | str:
             asked = question(registered, ANSWER_SECONDS * env.patience, brief=brief)
             text = f"{json.dumps(asked)}\n{program()}".encode()
-            return await _first(client, askers(env), text, seconds + _ALL_SECONDS * env.patience)
+            return await first(client, askers(env), text, seconds + _ALL_SECONDS * env.patience)
 
         answer = await ask(brief=True)
         if isinstance(answer, str):
@@ -109,7 +109,7 @@ async def look(env: Environment, registered: Registered | None, folder: Path = P
         return Looked(silent={NAME: str(error)})
 
 
-async def _first(
+async def first(
     client: Client, servers: Sequence[Server], text: bytes, seconds: float
 ) -> dict[str, Any] | str:
     """Asks Keystone through the first of ``servers`` that can be asked.

@@ -10,6 +10,7 @@ import pulumi
 
 from jarvis.config import Environment, Server
 from jarvis.drift.ask import Looked, SilentError, Watch, deployed, look
+from jarvis.drift.declared import Objects as DeclaredObjects
 from jarvis.drift.objects import Objects
 from jarvis.drift.seen import Kept, after
 from jarvis.drift.source import Source, ends_run, look_at, not_looked_at, silence
@@ -27,9 +28,11 @@ class Drift:
         ask: asks the servers; by default ``look``.
         sources: what else is asked.
         objects: the objects of Kubernetes, which is one source more; ``None`` where it is not asked.
+        declared: OpenStack's objects that the environment declares, likewise.
 
     Attributes:
         objects: as given.
+        declared: as given.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Drift:
         ask: Look | None = None,
         sources: Sequence[Source] = (),
         objects: Objects | None = None,
+        declared: DeclaredObjects | None = None,
     ) -> None:
         self._watch = watch
-        self.objects = objects
-        self._sources = [*([objects.source] if objects else []), *sources]
+        self.objects, self.declared = objects, declared
+        self._sources = [one.source for one in (objects, declared) if one is not None]
+        self._sources += sources
         # A server that left has no roles any more; one of its name that comes has new ones.
         here = {server.name for server in env.present} | {source.name for source in self._sources}
         self._known: Kept = {name: roles for name, roles in kept.items() if name in here}

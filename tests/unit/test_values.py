@@ -300,7 +300,16 @@ WRONG: list[object] = [
 
 
 # Of sections.
-LISTS = ("servers", "owned_elsewhere")
+LISTS = ("servers", "owned_elsewhere", "groups", "images", "projects", "role_assignments")
+# One of each that an environment may declare.
+OBJECTS = {
+    "groups": [{"name": "staff"}],
+    "images": [
+        {"name": "i", "url": "https://example.org/i", "sha256": "0" * 64, "format": "raw", "project": "web"}
+    ],
+    "projects": [{"name": "web"}],
+    "role_assignments": [{"role": "member", "group": "staff", "project": "web"}],
+}
 
 
 def fields(model: type[BaseModel], at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -356,6 +365,14 @@ ACROSS = {
     "kubernetes.owned_elsewhere[0].namespace": ("kubernetes.owned_elsewhere[0]",),
     "ssh.bastion.host_key": ("ssh.bastion",),
     "ssh.bastion.host_key_file": ("ssh.bastion",),
+    "openstack.objects.images[0].file": ("openstack.objects.images[0].url",),
+    **{
+        f"openstack.objects.{each}": ("openstack.objects.role_assignments[0]", "openstack.objects.images[0]")
+        for each in (
+            *(f"{kind}{part}" for kind in ("groups", "projects") for part in ("", "[0].name", "[0].domain")),
+            *(f"role_assignments[0].{part}" for part in ("domain", "system", "user")),
+        )
+    },
 }
 
 
@@ -376,6 +393,7 @@ def test_a_wrong_value_is_an_error_of_its_field_and_never_another(
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
     values["ssh"]["bastion"] = {"host": "gate", "host_key": "ssh-ed25519 AAAA"}
     values["openstack"]["services"] = [one.name for one in CATALOGUE]
+    values["openstack"]["objects"] = copy.deepcopy(OBJECTS)
     given = {"kind": "Service", "namespace": "x", "name": "x", "field": "spec.x", "manager": "x"}
     values.setdefault("kubernetes", {})["owned_elsewhere"] = [given]
     for wrong in WRONG:

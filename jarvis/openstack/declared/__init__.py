@@ -1,0 +1,1 @@
+"""Objects of OpenStack that an environment declares: one file for each kind."""
