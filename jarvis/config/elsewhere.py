@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -67,7 +67,7 @@ class OwnedElsewhere(Section):
 
     @model_validator(mode="after")
     def _in_its_place(self) -> Self:
-        of_the_cluster = self.kind in ("ClusterRole", "ClusterRoleBinding", "Namespace")
+        of_the_cluster = self.kind in get_args(_OF_THE_CLUSTER)
         if of_the_cluster and self.namespace:
             raise ValueError(f"a {self.kind} is in no namespace: remove namespace: {self.namespace}")
         if not of_the_cluster and not self.namespace:

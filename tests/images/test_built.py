@@ -218,9 +218,8 @@ def test_the_option_list_is_that_of_the_code(keystone: Unpacked) -> None:
     assert "max_active_keyz" not in listing["groups"]["fernet_tokens"]
 
 
-@pytest.fixture(scope="module")
-def deployed(keystone: Unpacked) -> dict[str, str]:
-    """The environment of a Keystone with a database of its own, whose administrator is ``ADMIN``."""
+def migrated_keystone(keystone: Unpacked) -> dict[str, str]:
+    """The environment of a Keystone with a database and keys of its own, and nothing in it yet."""
     for folder in ("volume/keys", "volume/credentials", "volume/data"):
         keystone.writable(folder)
     environment = {
@@ -231,9 +230,21 @@ def deployed(keystone: Unpacked) -> dict[str, str]:
     }
     for words in (["db_sync"], ["fernet_setup"], ["credential_setup"]):
         keystone.run("keystone-manage", *words, **environment)
+    return environment
+
+
+def deployed_keystone(keystone: Unpacked) -> dict[str, str]:
+    """The environment of a Keystone with a database of its own, whose administrator is ``ADMIN``."""
+    environment = migrated_keystone(keystone)
     where = ("--bootstrap-region-id", "one", "--bootstrap-public-url", "http://127.0.0.1:5000/v3")
     keystone.run("keystone-manage", "bootstrap", *where, **environment, OS_BOOTSTRAP_PASSWORD="abc")
     return environment
+
+
+@pytest.fixture(scope="module")
+def deployed(keystone: Unpacked) -> dict[str, str]:
+    """The environment of the module's Keystone, once it is deployed."""
+    return deployed_keystone(keystone)
 
 
 ADMIN = {"name": "admin", "domain": {"id": "default"}, "password": "abc"}

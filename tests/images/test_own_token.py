@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jarvis.openstack.build.pods import uwsgi_command
-from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, unpack
+from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, deployed_keystone, free_ports, unpack
 from tests.lab.own_token import Found, Keystone, escalations, mixtures
 
 # With four threads a process the first wrong answers come after some seconds.
@@ -22,19 +22,7 @@ def deployed(tmp_path: Path) -> tuple[Unpacked, dict[str, str]]:
     removed to new ones, and keeps what named them: so each test has a database that is new."""
     tmp_path.chmod(0o755)
     keystone = unpack("keystone", tmp_path)
-    for folder in ("volume/keys", "volume/credentials", "volume/data"):
-        keystone.writable(folder)
-    environment = {
-        "OS_DATABASE__CONNECTION": "sqlite:////volume/data/keystone.db",
-        "OS_FERNET_TOKENS__KEY_REPOSITORY": "/volume/keys",
-        "OS_FERNET_RECEIPTS__KEY_REPOSITORY": "/volume/keys",
-        "OS_CREDENTIAL__KEY_REPOSITORY": "/volume/credentials",
-    }
-    for words in (["db_sync"], ["fernet_setup"], ["credential_setup"]):
-        keystone.run("keystone-manage", *words, **environment)
-    where = ("--bootstrap-region-id", "one", "--bootstrap-public-url", "http://127.0.0.1:5000/v3")
-    keystone.run("keystone-manage", "bootstrap", *where, **environment, OS_BOOTSTRAP_PASSWORD="abc")
-    return keystone, environment
+    return keystone, deployed_keystone(keystone)
 
 
 @pytest.fixture

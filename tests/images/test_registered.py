@@ -26,7 +26,7 @@ from jarvis.drift.registered import (
 )
 from jarvis.openstack.build.pods import uwsgi_command
 from jarvis.openstack.build.tasks import register as script
-from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, unpack
+from tests.images.test_built import PATIENCE_SECONDS, Unpacked, ask, free_ports, migrated_keystone, unpack
 
 BOOTSTRAP, OWN, GLANCE = "keystone-bootstrap", "keystone-register", "glance-register"
 PASSWORD, GLANCES = "the-administrators-password", "glances-password"
@@ -138,16 +138,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     root = tmp_path_factory.mktemp("keystone")
     root.chmod(0o755)
     image = unpack("keystone", root)
-    for folder in ("volume/keys", "volume/credentials", "volume/data"):
-        image.writable(folder)
-    environment = {
-        "OS_DATABASE__CONNECTION": "sqlite:////volume/data/keystone.db",
-        "OS_FERNET_TOKENS__KEY_REPOSITORY": "/volume/keys",
-        "OS_FERNET_RECEIPTS__KEY_REPOSITORY": "/volume/keys",
-        "OS_CREDENTIAL__KEY_REPOSITORY": "/volume/credentials",
-    }
-    for words in (["db_sync"], ["fernet_setup"], ["credential_setup"]):
-        image.run("keystone-manage", *words, **environment)
+    environment = migrated_keystone(image)
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}/v3"
     registered = Registered(

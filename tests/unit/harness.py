@@ -82,6 +82,17 @@ class Graph:
         return seen
 
 
+def differing(one: Graph, other: Graph) -> set[str]:
+    """The labels of the resources that have other inputs, or are in one of the graphs alone."""
+    return {
+        label
+        for label in one.resources.keys() | other.resources.keys()
+        if label not in one.resources
+        or label not in other.resources
+        or one.resources[label].inputs != other.resources[label].inputs
+    }
+
+
 def label_of(urn: str) -> str:
     """``<type> <name>`` of a URN; an empty string for none and for the stack."""
     if not urn:

@@ -44,7 +44,7 @@ from jarvis.stateful import Database as Servers
 from jarvis.stateful import DatabaseArgs, LinkProxies, LinkProxiesArgs, QueueArgs
 from jarvis.stateful import Queue as Brokers
 from tests.golden.test_golden import environment_of
-from tests.unit.harness import Graph, record
+from tests.unit.harness import Graph, differing, record
 from tests.unit.runs import graph_of as stack_of
 from tests.unit.test_openstack_graph import Host, _environment
 
@@ -272,17 +272,6 @@ DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 
 
-def _changed(one: Graph, other: Graph) -> set[str]:
-    labels = one.resources.keys() | other.resources.keys()
-    return {
-        label
-        for label in labels
-        if label not in one.resources
-        or label not in other.resources
-        or one.resources[label].inputs != other.resources[label].inputs
-    }
-
-
 def test_each_process_has_what_it_declares_and_nothing_else(graph: Graph) -> None:
     assert _urls(graph, "example") == {"mysql": {"example_api"}, "rabbit": set()}
     assert _urls(graph, "example-conductor") == {"mysql": {"example_cell1"}, "rabbit": {"example"}}
@@ -342,7 +331,7 @@ def test_all_processes_start_after_the_schema_and_its_end_comes_after_all(graph:
 
 def test_an_option_of_one_process_rolls_no_other(graph: Graph) -> None:
     settings = ExampleSettings(conductor=ProcessSettings(options={"DEFAULT.debug": True}))
-    assert _changed(graph, _graph(replace(EXAMPLE, given=settings))) == {
+    assert differing(graph, _graph(replace(EXAMPLE, given=settings))) == {
         f"{CONFIG_MAP} example-conductor",
         f"{DEPLOYMENT} example-conductor",
     }
@@ -350,7 +339,7 @@ def test_an_option_of_one_process_rolls_no_other(graph: Graph) -> None:
 
 def test_an_option_of_the_service_rolls_all_its_processes(graph: Graph) -> None:
     settings = ExampleSettings(options={"DEFAULT.debug": True})
-    changed = _changed(graph, _graph(replace(EXAMPLE, given=settings)))
+    changed = differing(graph, _graph(replace(EXAMPLE, given=settings)))
     assert {label for label in changed if label.startswith(DEPLOYMENT)} == {
         f"{DEPLOYMENT} example",
         f"{DEPLOYMENT} example-conductor",
@@ -361,7 +350,7 @@ def test_a_value_of_a_list_rolls_the_pods(graph: Graph) -> None:
     def options(context: Context[ExampleSettings]) -> Options:
         return {**_options(context), "oslo_messaging_notifications.driver": ["log"]}
 
-    changed = _changed(graph, _graph(replace(EXAMPLE, options=options)))
+    changed = differing(graph, _graph(replace(EXAMPLE, options=options)))
     assert changed == {
         *(f"{CONFIG_MAP} {name}-files" for name in ("example", "example-conductor")),
         *(f"{DEPLOYMENT} {name}" for name in ("example", "example-conductor")),
@@ -369,7 +358,7 @@ def test_a_value_of_a_list_rolls_the_pods(graph: Graph) -> None:
 
 
 def test_a_rotated_password_of_a_database_rolls_the_processes_that_use_it(graph: Graph) -> None:
-    changed = _changed(graph, _graph(example_api_database=1))
+    changed = differing(graph, _graph(example_api_database=1))
     assert f"{DEPLOYMENT} example" in changed
     assert f"{DEPLOYMENT} example-conductor" not in changed
 

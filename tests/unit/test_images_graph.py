@@ -13,7 +13,7 @@ from jarvis.core.component import Component
 from jarvis.images import PublishedImages, PublishedImagesArgs, Registry, RegistryArgs
 from jarvis.images.registry import registry_config
 from jarvis.remote import LocalCheck, LocalCheckArgs, Target
-from tests.unit.harness import PRIVATE, Graph, record
+from tests.unit.harness import PRIVATE, Graph, differing, record
 
 SERVERS = ("one", "two", "three")
 DIGEST = f"sha256:{'1' * 64}"
@@ -68,16 +68,6 @@ def _graph(digest: str = DIGEST, path: str = "/cache/a", **more: Any) -> tuple[G
     return record(program), references
 
 
-def _changed(one: Graph, other: Graph) -> set[str]:
-    return {
-        label
-        for label in one.resources.keys() | other.resources.keys()
-        if label not in one.resources
-        or label not in other.resources
-        or one.resources[label].inputs != other.resources[label].inputs
-    }
-
-
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return _graph()[0]
@@ -109,17 +99,17 @@ def test_a_reference_names_the_digest_and_no_server() -> None:
 
 
 def test_an_image_that_was_built_elsewhere_with_the_same_digest_is_no_change(graph: Graph) -> None:
-    assert _changed(graph, _graph(path="/other/b")[0]) == set()
+    assert differing(graph, _graph(path="/other/b")[0]) == set()
 
 
 def test_another_digest_is_pushed_to_every_server_and_restarts_no_registry(graph: Graph) -> None:
     expected = {f"command:local:Command images-{server}" for server in SERVERS}
-    assert _changed(graph, _graph(digest=f"sha256:{'2' * 64}")[0]) == expected
+    assert differing(graph, _graph(digest=f"sha256:{'2' * 64}")[0]) == expected
 
 
 def test_rotating_one_servers_certificate_touches_that_registry_alone(graph: Graph) -> None:
     # The generator of the certificate, and the registry to which goes what it makes.
-    assert _changed(graph, _graph(rotations={"registry-two": 1})[0]) == {
+    assert differing(graph, _graph(rotations={"registry-two": 1})[0]) == {
         "command:local:Command registry-two",
         "command:remote:Command registry-two",
     }

@@ -34,7 +34,7 @@ from jarvis.stateful import (
     QueueArgs,
     database_link,
 )
-from tests.unit.harness import Graph, record
+from tests.unit.harness import Graph, differing, record
 
 KNOWN = read_option_list("keystone", str(Path(__file__).parent / "layout"))
 DEPLOYMENT = "kubernetes:apps/v1:Deployment keystone"
@@ -143,17 +143,6 @@ def graph() -> Graph:
     return _graph()
 
 
-def _changed(one: Graph, other: Graph) -> set[str]:
-    """The labels of what is not the same in both."""
-    return {
-        label
-        for label in one.resources.keys() | other.resources.keys()
-        if label not in one.resources
-        or label not in other.resources
-        or one.resources[label].inputs != other.resources[label].inputs
-    }
-
-
 def test_pods_start_after_the_schema_and_the_schema_after_the_account(graph: Graph) -> None:
     expand = "kubernetes:batch/v1:Job keystone-expand"
     assert expand in graph.before(DEPLOYMENT)
@@ -252,11 +241,11 @@ def test_no_secret_is_in_the_open(graph: Graph) -> None:
 
 
 def test_replicas_change_the_deployment_alone(graph: Graph) -> None:
-    assert _changed(graph, _graph(replicas=3)) == {DEPLOYMENT}
+    assert differing(graph, _graph(replicas=3)) == {DEPLOYMENT}
 
 
 def test_an_option_changes_its_map_and_rolls_the_pods(graph: Graph) -> None:
-    assert _changed(graph, _graph(options={"token.expiration": 3601})) == {
+    assert differing(graph, _graph(options={"token.expiration": 3601})) == {
         "kubernetes:core/v1:ConfigMap keystone",
         DEPLOYMENT,
         # Keys are kept for as long as tokens live.
@@ -266,7 +255,7 @@ def test_an_option_changes_its_map_and_rolls_the_pods(graph: Graph) -> None:
 
 def test_a_rotated_password_rolls_the_pods_while_both_are_accepted(graph: Graph) -> None:
     then = _graph(rotations={"keystone-database": 1})
-    changed = _changed(graph, then)
+    changed = differing(graph, then)
     assert {label for label in changed if label.startswith("kubernetes:")} == {
         f"{SECRET} keystone",
         DEPLOYMENT,
@@ -318,7 +307,7 @@ def test_how_many_keys_there_are_follows_from_how_often_they_rotate(graph: Graph
 
 
 def test_a_rotated_administrator_is_bootstrapped_again(graph: Graph) -> None:
-    changed = _changed(graph, _graph(rotations={"keystone-admin": 1}))
+    changed = differing(graph, _graph(rotations={"keystone-admin": 1}))
     assert {label for label in changed if label.startswith("kubernetes:")} == {
         f"{SECRET} keystone-bootstrap",
         "kubernetes:batch/v1:Job keystone-bootstrap",
@@ -349,7 +338,7 @@ def test_the_cache_is_keystones_alone_and_nobody_waits_for_it(graph: Graph) -> N
 
 
 def test_a_new_certificate_of_the_cache_is_a_change_of_those_who_have_one(graph: Graph) -> None:
-    changed = _changed(graph, _graph(rotations={"keystone-cache-certificate": 1}))
+    changed = differing(graph, _graph(rotations={"keystone-cache-certificate": 1}))
     assert {label for label in changed if label.startswith("kubernetes:")} == {
         f"{SECRET} keystone-cache",
         f"{SECRET} keystone-cache-server",
@@ -402,7 +391,7 @@ def test_a_secret_option_is_in_the_secret_alone(graph: Graph) -> None:
 def test_a_changed_secret_option_rolls_the_pods() -> None:
     other = {**LDAP, "secret_options": {"ldap.password": "another"}}
     changed = {
-        label for label in _changed(_graph(**LDAP), _graph(**other)) if label.startswith("kubernetes:")
+        label for label in differing(_graph(**LDAP), _graph(**other)) if label.startswith("kubernetes:")
     }
     assert changed == {f"{SECRET} keystone", DEPLOYMENT}
 
@@ -479,7 +468,7 @@ def test_the_schema_of_glance_does_not_wait_for_keystone(graph: Graph) -> None:
 
 def test_a_rotated_account_is_another_and_that_of_running_pods_stays(graph: Graph) -> None:
     then = _graph(rotations={"glance-register": 1})
-    objects = {label for label in _changed(graph, then) if label.startswith("kubernetes:")}
+    objects = {label for label in differing(graph, then) if label.startswith("kubernetes:")}
     job = "kubernetes:batch/v1:Job glance-register"
     assert objects == {
         job, f"{SECRET} glance-register", f"{SECRET} glance", "kubernetes:core/v1:ConfigMap glance", GLANCE,
@@ -492,7 +481,7 @@ def test_a_rotated_account_is_another_and_that_of_running_pods_stays(graph: Grap
 
 def test_quotas_change_what_is_registered_alone(graph: Graph) -> None:
     then = _graph(glance={"quotas": {"image_count_total": 5}})
-    assert _changed(graph, then) == {"kubernetes:batch/v1:Job glance-register"}
+    assert differing(graph, then) == {"kubernetes:batch/v1:Job glance-register"}
 
 
 def test_the_job_that_registers_has_nothing_of_the_service_but_its_image(graph: Graph) -> None:
@@ -558,4 +547,4 @@ def test_memory_follows_from_processes_and_the_jobs_are_as_they_were(graph: Grap
     assert resources(then, DEPLOYMENT) == ("896Mi", "1792Mi")
     assert resources(then, GLANCE) == ("640Mi", "1280Mi")
     # A Job cannot be changed: it would be replaced, and run again.
-    assert not [name for name in _changed(graph, then) if ":Job " in name]
+    assert not [name for name in differing(graph, then) if ":Job " in name]

@@ -48,12 +48,10 @@ class Services:
 
     Attributes:
         keystone: the identity service, by which all others are found.
-        by_name: all of them.
         pools: of the storage, by name.
     """
 
     keystone: Keystone
-    by_name: Mapping[str, Service]
     pools: Mapping[str, Pool]
 
 
@@ -87,7 +85,6 @@ def make_services(args: ServicesArgs) -> Services:
     keystone = Keystone(
         KEYSTONE.name, _service_args(args, KEYSTONE), pulumi.ResourceOptions(depends_on=args.after)
     )
-    by_name: dict[str, Service] = {KEYSTONE.name: keystone}
     pools: dict[str, Pool] = {}
     shared = {
         name: Password(counter, PasswordArgs(rotation=env.rotations.get(counter, 0))).value
@@ -97,7 +94,7 @@ def make_services(args: ServicesArgs) -> Services:
         if service is KEYSTONE:
             continue
         clients = _clients(args, service, pools)
-        by_name[service.name] = Service(
+        Service(
             service.name,
             replace(_service_args(args, service, keystone=keystone, clients=clients), shared=shared),
             pulumi.ResourceOptions(depends_on=[*args.after, *clients.values()]),
@@ -116,7 +113,7 @@ def make_services(args: ServicesArgs) -> Services:
                 url=service_url(env, service),
             ),
         )
-    return Services(keystone=keystone, by_name=by_name, pools=pools)
+    return Services(keystone=keystone, pools=pools)
 
 
 def _service_args(

@@ -121,47 +121,19 @@ class Unregistered(Component, token="openstack:Unregistered"):
 
     def __init__(self, name: str, args: RegistrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
-        platform, who = args.platform, args.administrator
         texts = {each: read_beside(__file__, f"tasks/{each}") for each in (_SCRIPT, _OUT)}
-        scripts = objects.ConfigMap(
+        accounts = " ".join(account(args.service, number) for number in (0, 1))
+        _task(
+            self,
             name,
-            metadata=_metadata(name, platform, args.service),
-            data=texts,
-            opts=self.in_cluster(platform.provider, depends_on=[platform]),
-        )
-        Task(
-            name,
-            TaskArgs(
-                platform=platform,
-                pod=PodArgs(service=args.service, user=args.user, image=args.image, memory_mib=128),
-                task="unregister",
-                command=["python3", f"{SCRIPTS_FOLDER}/{_OUT}"],
-                variables={
-                    **_variables(args),
-                    "REGISTER_ACCOUNTS": " ".join(account(args.service, number) for number in (0, 1)),
-                },
-                secrets={"OS_PASSWORD": (who.secret, who.key)},
-                scripts=name,
-                revision=fingerprint(list(texts.values())),
-            ),
-            self.in_cluster(platform.provider, depends_on=[*who.ready, scripts]),
+            args,
+            texts=texts,
+            task="unregister",
+            script=_OUT,
+            variables={"REGISTER_ACCOUNTS": accounts},
+            revision=fingerprint(list(texts.values())),
         )
         self.register_outputs({})
-
-
-def _variables(args: RegistrationArgs) -> dict[str, str]:
-    """The environment by which a script finds Keystone, and the service there."""
-    who = args.administrator
-    return {
-        "OS_AUTH_URL": who.url,
-        "OS_CACERT": authority_file("gateway"),
-        "OS_USERNAME": who.user,
-        "OS_PROJECT_NAME": who.project,
-        "REGISTER_NAME": args.service,
-        "REGISTER_TYPE": args.kind,
-        "REGISTER_URL": args.url,
-        "REGISTER_REGION": args.platform.env.openstack.region,
-    }
 
 
 class Mended(Component, token="openstack:Mended"):
@@ -220,30 +192,76 @@ def _register(
         key: the account's password, where it has one.
         after: what is there before.
     """
+    text = read_beside(__file__, f"tasks/{_SCRIPT}")
+    limits = json.dumps(dict(sorted(args.limits.items())))
+    revision = pulumi.Output.unsecret(
+        pulumi.Output.from_input(key).apply(lambda password: fingerprint([text, limits], key=password))
+    )
+    return _task(
+        component,
+        name,
+        args,
+        texts={_SCRIPT: text},
+        task="register",
+        script=_SCRIPT,
+        variables={"REGISTER_PROJECT": project, "REGISTER_LIMITS": limits, **(variables or {})},
+        secrets=secrets,
+        revision=revision,
+        after=after,
+    )
+
+
+def _task(
+    component: Component,
+    name: str,
+    args: RegistrationArgs,
+    *,
+    texts: Mapping[str, str],
+    task: str,
+    script: str,
+    variables: Mapping[str, str],
+    secrets: Mapping[str, tuple[str, str]] | None = None,
+    revision: pulumi.Input[str],
+    after: Sequence[pulumi.Resource] = (),
+) -> Task:
+    """A Job that asks Keystone for something as its administrator, as a child of ``component``.
+
+    Args:
+        component: the parent.
+        name: of the Job, and of the ConfigMap of its scripts.
+        args: of which service.
+        texts: scripts by name.
+        task: its name in labels.
+        script: which of them it runs.
+        variables: plain environment beyond the administrator's, Keystone's and the service's.
+        secrets: secret environment: a Secret and a key in it, by variable.
+        revision: a new value runs it again.
+        after: what is there before.
+    """
     platform, who = args.platform, args.administrator
-    script = read_beside(__file__, f"tasks/{_SCRIPT}")
     scripts = objects.ConfigMap(
         name,
         metadata=_metadata(name, platform, args.service),
-        data={_SCRIPT: script},
+        data=texts,
         opts=component.in_cluster(platform.provider, depends_on=[platform]),
-    )
-    limits = json.dumps(dict(sorted(args.limits.items())))
-    revision = pulumi.Output.unsecret(
-        pulumi.Output.from_input(key).apply(lambda password: fingerprint([script, limits], key=password))
     )
     return Task(
         name,
         TaskArgs(
             platform=platform,
             pod=PodArgs(service=args.service, user=args.user, image=args.image, memory_mib=128),
-            task="register",
-            command=["python3", f"{SCRIPTS_FOLDER}/{_SCRIPT}"],
+            task=task,
+            command=["python3", f"{SCRIPTS_FOLDER}/{script}"],
             variables={
-                **_variables(args),
-                "REGISTER_PROJECT": project,
-                "REGISTER_LIMITS": limits,
-                **(variables or {}),
+                "OS_AUTH_URL": who.url,
+                "OS_CACERT": authority_file("gateway"),
+                "OS_USERNAME": who.user,
+                "OS_PROJECT_NAME": who.project,
+                "REGISTER_NAME": args.service,
+                "REGISTER_TYPE": args.kind,
+                "REGISTER_URL": args.url,
+                "REGISTER_REGION": platform.env.openstack.region,
+                **variables,
             },
             secrets={"OS_PASSWORD": (who.secret, who.key), **(secrets or {})},
             scripts=name,
