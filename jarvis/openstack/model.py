@@ -336,11 +336,15 @@ class ServiceDefinition(Generic[S]):
         found: ProcessSettings = getattr(settings, process.replace("-", "_"))
         return found
 
+    def scale_of(self, process: str, settings: S) -> ServiceSettings:
+        """The part of ``settings`` that is about ``process``, which serves HTTP."""
+        return cast(ServiceSettings, self.settings_of(process, settings))
+
     def webs(self) -> Iterator[tuple[str, Web[S]]]:
-        """Its processes that serve HTTP, by the name of their objects."""
+        """Its processes that serve HTTP, by their names."""
         for name, process in self.processes.items():
             if isinstance(process, Web):
-                yield self.known_as(name), process
+                yield name, process
 
     def databases_of(self, process: Process[S]) -> list[Database]:
         """The databases that ``process`` uses."""
@@ -354,12 +358,19 @@ class ServiceDefinition(Generic[S]):
         """The clients of the storage that ``process`` uses."""
         return [one for one in self.ceph if process.ceph is None or one.client in process.ceph]
 
+    def _settings_type(self, process: str) -> type[Any]:
+        if process == self.first:
+            return self.settings
+        found = self.settings.model_fields.get(process.replace("-", "_"))
+        annotation = found.annotation if found else None
+        return annotation if isinstance(annotation, type) else type(None)
+
     def __post_init__(self) -> None:
         """Holds what processes and accounts name against what the service has.
 
         Raises:
-            ValueError: one names what there is not, a process has two URLs for one option, or there is no
-                process.
+            ValueError: one names what there is not, a process has two URLs for one option or no settings that
+                fit it, or there is no process.
         """
         if not self.processes:
             raise ValueError(f"{self.name} has no process")
@@ -369,6 +380,9 @@ class ServiceDefinition(Generic[S]):
                     if each == one.name or each not in [other.name for other in kind]:
                         raise ValueError(f"{self.name}: {one.name} reaches {each}, no other one of it")
         for name, process in self.processes.items():
+            scale = ServiceSettings if isinstance(process, Web) else ProcessSettings
+            if not issubclass(self._settings_type(name), scale):
+                raise ValueError(f"{self.name}: settings of its process {name} are no {scale.__name__}")
             for what, used, known in (
                 ("database", process.databases, [one.name for one in self.databases]),
                 ("queue", process.queues, [one.name for one in self.queues]),

@@ -23,21 +23,22 @@ def keystone_url(env: Environment) -> str:
     return service_url(env, KEYSTONE)
 
 
-def route(env: Environment, service: AnyService, known_as: str, web: Web[Any]) -> Route:
+def route(env: Environment, service: AnyService, process: str, web: Web[Any]) -> Route:
     """The gateway's route to a process.
 
     Args:
         env: the environment.
         service: its service.
-        known_as: the name of its objects.
+        process: the name of the process.
         web: the process.
     """
+    known_as = service.known_as(process)
     return Route(
         name=known_as,
         host=_host(env, web.host),
         service=f"{known_as}.{env.openstack.namespace}",
         health=web.health,
-        requests=service.settings_in(env).at_once,
+        requests=service.scale_of(process, service.settings_in(env)).at_once,
         patience=web.patience,
         whole=web.whole,
         self_links=web.self_links,
@@ -47,9 +48,9 @@ def route(env: Environment, service: AnyService, known_as: str, web: Web[Any]) -
 def routes(env: Environment) -> list[Route]:
     """The gateway's routes to all services of ``env``."""
     return [
-        route(env, service, known_as, web)
+        route(env, service, process, web)
         for service in enabled(env)
-        for known_as, web in service.webs()
+        for process, web in service.webs()
         if web.host
     ]
 

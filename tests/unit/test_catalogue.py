@@ -394,6 +394,13 @@ def test_a_process_uses_only_what_its_service_has(what: str) -> None:
         replace(EXAMPLE, processes={"api": process})
 
 
+@pytest.mark.parametrize("name", ["conductor", "metadata"])
+def test_a_process_that_serves_http_has_settings_to_be_scaled_by(name: str) -> None:
+    process = Web[ExampleSettings](module="x", port=1)
+    with pytest.raises(ValueError, match=f"settings of its process {name} are no ServiceSettings"):
+        replace(EXAMPLE, processes={**EXAMPLE.processes, name: process})
+
+
 def test_a_unit_of_a_server_reads_what_a_pod_does() -> None:
     options: Options = {"DEFAULT.debug": True, "a.b": 'x"$y\\z`', "a.c": ["1", "2$"], "d.e": ["3"]}
     found = configuration.rendered(options)

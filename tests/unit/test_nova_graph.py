@@ -14,11 +14,11 @@ from jarvis.config import Environment
 from jarvis.config.rotations import secret_names
 from jarvis.openstack.model import Database, Queue
 from jarvis.openstack.services.nova import NOVA
-from jarvis.openstack.urls import routes
+from jarvis.openstack.urls import route, routes
 from tests.golden.test_golden import environment_of
-from tests.unit.harness import Graph
+from tests.unit.harness import Graph, differing
 from tests.unit.runs import graph_of
-from tests.unit.test_catalogue import _changed, _secret, _urls
+from tests.unit.test_catalogue import _secret, _urls
 from tests.unit.test_services import GATEWAY
 
 DEPLOYMENT, JOB, CRON_JOB = (
@@ -125,7 +125,7 @@ def test_what_nova_knows_of_its_cells_has_no_password(graph: Graph) -> None:
 
 def test_an_option_of_the_scheduler_rolls_nothing_else(graph: Graph, folder: Path) -> None:
     env = _environment(folder, scheduler={"options": {"scheduler.max_attempts": 5}})
-    assert _changed(graph, graph_of(env)) == {f"{kind} nova-scheduler" for kind in (CONFIG_MAP, DEPLOYMENT)}
+    assert differing(graph, graph_of(env)) == {f"{kind} nova-scheduler" for kind in (CONFIG_MAP, DEPLOYMENT)}
 
 
 def test_metadata_alone_knows_the_secret_that_it_shares_and_has_no_name_outside(
@@ -136,9 +136,17 @@ def test_metadata_alone_knows_the_secret_that_it_shares_and_has_no_name_outside(
     assert _secret(graph, "nova-metadata")[option]
     env = _environment(folder, rotations={COUNTER: 1})
     assert COUNTER in secret_names(env)
-    changed = {label for label in _changed(graph, graph_of(env)) if label.startswith("kubernetes:")}
+    changed = {label for label in differing(graph, graph_of(env)) if label.startswith("kubernetes:")}
     assert changed == {f"{SECRET} nova-metadata", f"{DEPLOYMENT} nova-metadata"}
     assert [route.name for route in routes(env)] == ["keystone", "glance", "placement", "nova"]
+
+
+def test_a_further_process_that_serves_http_is_scaled_by_its_own_settings(graph: Graph, folder: Path) -> None:
+    env = _environment(folder, metadata={"processes": 6})
+    changed = graph_of(env)
+    assert differing(graph, changed) == {f"{DEPLOYMENT} nova-metadata"}
+    [metadata] = [web for name, web in NOVA.webs() if name == "metadata"]
+    assert [route(env, NOVA, name, metadata).requests for name in ("api", "metadata")] == [3, 5]
 
 
 def test_a_process_is_known_by_its_server(graph: Graph) -> None:
@@ -171,7 +179,7 @@ def test_what_was_deleted_is_tidied_up_each_night_by_the_settings(graph: Graph, 
     assert {"configMapRef": {"name": "nova"}} in container["envFrom"]
     assert f"{JOB} {STEPS[-1]}" in graph.before(label)
     changed = graph_of(_environment(folder, archive_days=7))
-    assert _changed(graph, changed) == {label}
+    assert differing(graph, changed) == {label}
     assert _container(changed, label)["command"][-3:] == ["tidy", "7", "90"]
 
 
@@ -179,7 +187,7 @@ def test_turning_it_on_changes_the_gateways_routes_alone(graph: Graph, folder: P
     env = _environment(folder)
     before = env.openstack.model_copy(update={"services": ["keystone", "glance", "placement"]})
     without = graph_of(env.model_copy(update={"openstack": before}))
-    changed = _changed(without, graph)
+    changed = differing(without, graph)
     assert {label for label in changed if label in without.resources} == GATEWAY
     assert [label for label in without.resources if label not in graph.resources] == []
 

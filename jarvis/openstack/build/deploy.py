@@ -48,10 +48,12 @@ class Services:
 
     Attributes:
         keystone: the identity service, by which all others are found.
+        by_name: all of them.
         pools: of the storage, by name.
     """
 
     keystone: Keystone
+    by_name: Mapping[str, Service]
     pools: Mapping[str, Pool]
 
 
@@ -85,6 +87,7 @@ def make_services(args: ServicesArgs) -> Services:
     keystone = Keystone(
         KEYSTONE.name, _service_args(args, KEYSTONE), pulumi.ResourceOptions(depends_on=args.after)
     )
+    by_name: dict[str, Service] = {KEYSTONE.name: keystone}
     pools: dict[str, Pool] = {}
     shared = {
         name: Password(counter, PasswordArgs(rotation=env.rotations.get(counter, 0))).value
@@ -94,7 +97,7 @@ def make_services(args: ServicesArgs) -> Services:
         if service is KEYSTONE:
             continue
         clients = _clients(args, service, pools)
-        Service(
+        by_name[service.name] = Service(
             service.name,
             replace(_service_args(args, service, keystone=keystone, clients=clients), shared=shared),
             pulumi.ResourceOptions(depends_on=[*args.after, *clients.values()]),
@@ -113,7 +116,7 @@ def make_services(args: ServicesArgs) -> Services:
                 url=service_url(env, service),
             ),
         )
-    return Services(keystone=keystone, pools=pools)
+    return Services(keystone=keystone, by_name=by_name, pools=pools)
 
 
 def _service_args(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pulumi
 
-from jarvis.config.service import ProcessSettings, ServiceSettings
 from jarvis.core import objects
 from jarvis.core.component import Component
 from jarvis.core.pods import fingerprint, labels, selector
@@ -204,7 +203,7 @@ def roll_out(
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "selector": {"matchLabels": match},
-            "template": _template(args, configured, settings),
+            "template": _template(args, configured),
         },
         opts=owner.in_cluster(platform.provider, depends_on=[*after, *configured.resources]),
     )
@@ -221,10 +220,10 @@ def roll_out(
     return deployment
 
 
-def _template(args: ProcessArgs, configured: Configured, settings: ProcessSettings) -> dict[str, Any]:
+def _template(args: ProcessArgs, configured: Configured) -> dict[str, Any]:
     about, patience = args.about, args.platform.env.patience
     if isinstance(about, Web):
-        scale = settings if isinstance(settings, ServiceSettings) else ServiceSettings()
+        scale = args.service.scale_of(args.process, args.service.settings_in(args.platform.env))
         memory = about.memory.serving(processes=scale.processes, threads=scale.threads)
         return web_template(
             replace(configured.pod, memory_mib=memory),
