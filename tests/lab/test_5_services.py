@@ -1,19 +1,28 @@
-"""A service is turned on beside those that run, and off again: only what is its own comes and goes."""
+"""Services are turned on beside those that run, and off again: only what is their own comes and goes."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from deployment import ROOT, Cloud
+from deployment import ROOT, Cloud, wait_until
 
 OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 GATEWAY = {"kubernetes:core/v1:ConfigMap gateway": "update", "kubernetes:apps/v1:DaemonSet gateway": "update"}
-NAME = "placement"
+NAMES = ("placement", "nova")
+# Nova's secret for metadata, which Neutron's agents will share, belongs to neither alone.
+SHARED = "metadata-proxy-secret"
+# Each process of a web service loads its program by itself, which takes seconds of a processor.
+SMALL = {"processes": 2, "metadata": {"processes": 1}}
+WORKERS = ("nova-conductor", "nova-scheduler")
+DATABASES = {"placement", "nova_api", "nova_cell0", "nova_cell1"}
+VHOSTS = {"nova", "nova-cell1"}
 # By the ordinary SDK, whose client for the command line has no commands for this service.
 CLASSES = """
 import openstack
@@ -22,16 +31,50 @@ found = openstack.connect("jarvis").placement.get("/resource_classes", headers=v
 found.raise_for_status()
 print(*(one["name"] for one in found.json()["resource_classes"]))
 """
+# A server is shown with its security groups, and deleted with its ports, for which Nova asks Neutron: there
+# is none, so its actions are asked for.
+REFUSED = """
+import sys, time
+import openstack
+cloud = openstack.connect("jarvis")
+flavor, image = cloud.get_flavor(sys.argv[1]).id, cloud.get_image(sys.argv[2]).id
+
+def ask(method, path, **more):
+    answer = cloud.compute.request(path, method, headers={"OpenStack-API-Version": "compute 2.90"}, **more)
+    answer.raise_for_status()
+    return answer
+
+wanted = {"name": "refused", "imageRef": image, "flavorRef": flavor, "networks": "none"}
+server = ask("POST", "/servers", json={"server": wanted}).json()["server"]["id"]
+
+def events():
+    actions = ask("GET", f"/servers/{server}/os-instance-actions").json()["instanceActions"]
+    one = [ask("GET", f"/servers/{server}/os-instance-actions/{a['request_id']}").json() for a in actions]
+    return [event for each in one for event in each["instanceAction"]["events"]]
+
+deadline = time.monotonic() + 60
+while not (found := [event for event in events() if event["result"]]):
+    assert time.monotonic() < deadline, "nothing came of it"
+    time.sleep(0.5)
+print(found)
+"""
 
 
-def pods(cloud: Cloud, service: str) -> set[str]:
-    selector = f"app.kubernetes.io/name={service},app.kubernetes.io/component=api"
+def pods(cloud: Cloud, service: str, *components: str) -> set[str]:
+    selector = (
+        f"app.kubernetes.io/name={service},app.kubernetes.io/component in ({','.join(components or ['api'])})"
+    )
     found = cloud.objects("pods", "--namespace", "openstack", "--selector", selector)
     return {one["metadata"]["uid"] for one in found}
 
 
 def listed(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
     return list(json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout))
+
+
+def vhosts(cloud: Cloud) -> set[str]:
+    found = json.loads(cloud.ssh(cloud.servers[0], "rabbitmqctl list_vhosts --formatter json"))
+    return {one["name"] for one in found}
 
 
 def databases(cloud: Cloud) -> set[str]:
@@ -46,44 +89,104 @@ def others(cloud: Cloud) -> Iterator[set[str]]:
     assert pods(cloud, "keystone") | pods(cloud, "glance") == before
 
 
-def test_a_service_is_turned_on(cloud: Cloud, others: set[str]) -> None:
+def names_one(label: str) -> bool:
+    return any(name in label for name in (*NAMES, SHARED))
+
+
+def workers(cloud: Cloud) -> dict[str, list[str]]:
+    """The states of Nova's workers, as Nova says, by their program."""
+    found: dict[str, list[str]] = {}
+    for one in listed(cloud, "compute", "service", "list"):
+        found.setdefault(one["Binary"], []).append(one["State"])
+    return found
+
+
+def test_services_are_turned_on(cloud: Cloud, others: set[str]) -> None:
     stack = cloud.stack
-    stack.configure(stack.changed(openstack={"services": ["keystone", "glance", NAME]}))
+    stack.configure(stack.changed(openstack={"services": ["keystone", "glance", *NAMES], "nova": SMALL}))
     preview = stack.run("preview").steps()
-    assert {label: step for label, step in preview.items() if step != "create"} == GATEWAY
-    assert all(NAME in label for label, step in preview.items() if step == "create")
+    # Where they were on before, what took them out of Keystone goes.
+    other = {
+        label: step
+        for label, step in preview.items()
+        if step != "create" and not (step == "delete" and label.endswith("-unregister"))
+    }
+    assert other == GATEWAY
+    assert [label for label, step in preview.items() if step == "create" and not names_one(label)] == []
     assert stack.up().steps() == preview
     assert stack.run("preview", "--expect-no-changes").steps() == {}
 
     assert {"VCPU", "MEMORY_MB"} <= set(cloud.tool(sys.executable, "-c", CLASSES).stdout.split())
-    [service] = [one for one in listed(cloud, "service", "list") if one["Name"] == NAME]
-    assert service["Type"] == NAME
-    assert len(listed(cloud, "endpoint", "list", "--service", NAME)) == 3
-    assert NAME in databases(cloud)
-    assert pods(cloud, NAME)
+    kinds = {one["Name"]: one["Type"] for one in listed(cloud, "service", "list")}
+    assert [kinds[name] for name in NAMES] == ["placement", "compute"]
+    for name in NAMES:
+        assert len(listed(cloud, "endpoint", "list", "--service", name)) == 3
+        assert pods(cloud, name)
+    assert databases(cloud) >= DATABASES
 
 
-def test_turned_off_it_leaves_its_data_and_nothing_else(cloud: Cloud, others: set[str]) -> None:
+def test_a_server_without_a_host_is_refused_by_the_scheduler(cloud: Cloud, others: set[str]) -> None:
+    """From the API by the queue to the super conductor and the scheduler, to Placement, and into cell0."""
+    up = {name: ["up", "up"] for name in WORKERS}
+    # The conductors of a cell and those above it are one program to Nova.
+    up["nova-conductor"] *= 2
+    wait_until("Nova's workers are up", lambda: workers(cloud) == up, 120, instead=lambda: workers(cloud))
+    image, flavor = "nothing-boots-this", "tiny"
+    openstack = partial(cloud.tool, *OPENSTACK)
+    openstack("flavor", "create", "--ram", "64", "--disk", "1", "--vcpus", "1", flavor)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        openstack("image", "create", "--disk-format", "raw", "--file", file.name, image)
+    try:
+        told = cloud.tool(sys.executable, "-c", REFUSED, flavor, image).stdout
+        assert "No valid host was found" in told
+    finally:
+        openstack("image", "delete", image)
+        openstack("flavor", "delete", flavor)
+
+
+def test_deleted_servers_are_tidied_up_by_the_schedule(cloud: Cloud, others: set[str]) -> None:
+    cloud.kubectl("--namespace=openstack", "create", "job", "tidy-now", "--from=cronjob/nova-tidy")
+    try:
+        cloud.kubectl(
+            "--namespace=openstack", "wait", "--for=condition=complete", "--timeout=120s", "job/tidy-now"
+        )
+        assert "Traceback" not in cloud.kubectl("--namespace=openstack", "logs", "job/tidy-now")
+    finally:
+        cloud.kubectl("--namespace=openstack", "delete", "job", "tidy-now")
+
+
+def test_turned_off_they_leave_their_data_and_nothing_else(cloud: Cloud, others: set[str]) -> None:
     stack = cloud.stack
     try:
         stack.configure(stack.environment)
         preview = stack.run("preview").steps()
         kept = {label for label, step in preview.items() if step not in ("delete", "update")}
-        assert {label.rpartition(" ")[2] for label in kept} == {f"{NAME}-unregister"}
+        assert {label.rpartition(" ")[2] for label in kept} == {f"{name}-unregister" for name in NAMES}
         assert {label: step for label, step in preview.items() if step == "update"} == GATEWAY
         assert stack.up().steps() == preview
     finally:
         stack.configure(stack.environment)
     assert stack.run("preview", "--expect-no-changes").steps() == {}
 
-    assert not [one for one in listed(cloud, "endpoint", "list") if one["Service Name"] == NAME]
-    assert NAME not in {one["Name"] for one in listed(cloud, "user", "list")}
-    assert pods(cloud, NAME) == set()
-    assert NAME in databases(cloud)
+    assert {one["Service Name"] for one in listed(cloud, "endpoint", "list")}.isdisjoint(NAMES)
+    assert {one["Name"] for one in listed(cloud, "user", "list")}.isdisjoint(NAMES)
+    for name in NAMES:
+        selector = f"app.kubernetes.io/name={name}"
+        kinds = "deployments,cronjobs,configmaps,secrets,services,pods"
+        assert (
+            cloud.kubectl("--namespace=openstack", "get", kinds, "--selector", selector, "-o", "name") == ""
+        )
+    assert databases(cloud) >= DATABASES
+    assert vhosts(cloud) >= VHOSTS
     accounts = cloud.ssh(
         cloud.servers[0], "mariadb --batch --skip-column-names -e 'SELECT User FROM mysql.global_priv'"
     )
-    assert NAME not in accounts.split()
+    assert DATABASES.isdisjoint(accounts.split())
+    listing = "rabbitmqctl list_users --formatter json"
+    users = {one["user"] for one in json.loads(cloud.ssh(cloud.servers[0], listing))}
+    assert not [user for user in users if user.startswith("nova")], users
 
 
 def test_a_dump_has_every_services_data_and_what_nobody_needs_is_dropped(cloud: Cloud) -> None:
@@ -92,8 +195,13 @@ def test_a_dump_has_every_services_data_and_what_nobody_needs_is_dropped(cloud: 
     [dump] = re.findall(r"^    own=.*\n    databases=.*\n    mariadb-dump .*\n", text, re.MULTILINE)
     server = cloud.servers[0]
     used = cloud.ssh(server, f"cd $(mktemp -d) && {dump.strip()} && gunzip <databases.sql.gz | grep ^USE")
-    assert set(used.splitlines()) == {f"USE `{name}`;" for name in ("glance", "keystone", NAME)}
+    assert set(used.splitlines()) == {f"USE `{name}`;" for name in {"glance", "keystone"} | DATABASES}
     [drop] = re.findall(r"`(mariadb -e 'DROP DATABASE placement')`", text)
-    cloud.ssh(server, drop)
-    assert NAME not in databases(cloud)
+    for name in DATABASES:
+        cloud.ssh(server, drop.replace("placement", name))
+    assert databases(cloud).isdisjoint(DATABASES)
+    [delete] = re.findall(r"`(rabbitmqctl delete_vhost nova)`", text)
+    for name in VHOSTS:
+        cloud.ssh(server, f"{delete.removesuffix('nova')}{name}")
+    assert vhosts(cloud).isdisjoint(VHOSTS)
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
