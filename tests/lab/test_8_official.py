@@ -12,6 +12,7 @@ import pytest
 from deployment import Cloud, Run, counters, turn
 from known_secrets import known_secrets, seen_in_files
 from official import VARIABLE, official_plugins
+from test_5_declared import CONTENT, KEYS, objects_of
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +60,25 @@ def test_the_switch_changes_nothing(official: Cloud) -> None:
     assert used(run, dict(official.stack.variables))
 
 
-def test_one_option_changes_what_heeds_it(official: Cloud) -> None:
+def test_one_option_changes_what_heeds_it_and_objects_are_declared(official: Cloud, tmp_path: Path) -> None:
     stack = official.stack
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(CONTENT)
+    glance = {"options": {"DEFAULT.limit_param_default": 24}}
     try:
-        stack.configure(stack.changed(openstack={"glance": {"options": {"DEFAULT.limit_param_default": 24}}}))
+        stack.configure(stack.changed(openstack={"glance": glance, "objects": objects_of(disk)}))
         steps = stack.up().steps()
+        assert stack.run("preview", "--expect-no-changes").steps() == {}
     finally:
         stack.configure(stack.environment)
+    option = {name for label in steps if (name := label.split(" ")[1]).partition("-")[0] == "glance"}
     assert "kubernetes:apps/v1:Deployment glance" in steps
-    assert {label.split(" ")[1] for label in steps} <= {
-        "glance",
-        "glance-contract",
-        "glance-expand",
-        "glance-fill",
-    }
+    assert option <= {"glance", "glance-contract", "glance-expand", "glance-fill"}
+    others = {label.split(" ")[1] for label in steps} - option
+    assert others >= KEYS
+    assert {name for name in others - KEYS if not name.startswith("objects")} == set()
     stack.up()
+    assert {one["urn"].split("::")[-1] for one in stack.state()}.isdisjoint(KEYS)
 
 
 def test_what_somebody_scaled_by_hand_is_put_right(official: Cloud) -> None:
