@@ -2,7 +2,8 @@
 
     nova_cells map CELL0 CELL1 VHOST1    tells Nova of its cells: both databases, and the second one's vhost
     nova_cells within CELL1 COMMAND...   runs a command with that cell's database instead of its own
-    nova_cells tidy ARCHIVE PURGE        moves aside what was deleted so many days ago, and later removes it
+    nova_cells tidy ARCHIVE PURGE        moves aside what was deleted so many days ago, and later removes it;
+                                         forgets workers that are no more
 
 Where a cell is, Nova is told by templates, which each process fills in from its own URLs: no password is in
 the database, and one that is rotated changes nothing there. ``nova-manage cell_v2 create_cell`` compares the
@@ -15,6 +16,7 @@ import datetime
 import os
 import subprocess
 import sys
+from typing import Any
 from urllib.parse import urlsplit
 
 # The cell that has no hosts, for servers that found none: Nova knows it by this id. The other one has a fixed
@@ -26,6 +28,8 @@ _QUEUE = "{scheme}://{username}:{password}@{hostname}:{port}/NAME"
 _URL = "OS_DATABASE__CONNECTION"
 # Nova never speaks to the first cell by a queue.
 _NO_QUEUE = "none:///"
+# Workers are known by their servers, and a roll-out moves them: one that has not spoken for so long is gone.
+_SILENT, _WORKERS = datetime.timedelta(days=1), ("nova-conductor", "nova-scheduler")
 # What nova-manage ends with where all went well: whether it found nothing, or something.
 _ARCHIVED, _PURGED = (0, 1), (0, 3)
 
@@ -39,12 +43,13 @@ def main(words: list[str]) -> int:
         return within(*rest)
     if command == "tidy":
         archive, purge = map(int, rest)
+        forget_lost(datetime.datetime.now(datetime.UTC) - _SILENT)
         return tidy(archive, purge, datetime.datetime.now(datetime.UTC).date())
     raise SystemExit(f"{command} is not map, within or tidy")
 
 
-def map_cells(database0: str, database1: str, vhost1: str) -> int:
-    """Makes both cells known, or puts right what is known of them."""
+def _nova() -> tuple[Any, Any]:
+    """A context of Nova's administrator, and Nova's objects."""
     # They change how Python's own modules work, and come first.
     from nova import monkey_patch  # type: ignore[import-not-found]
 
@@ -53,7 +58,12 @@ def map_cells(database0: str, database1: str, vhost1: str) -> int:
 
     config.parse_args([sys.argv[0]])
     objects.register_all()
-    ctxt = context.get_admin_context()
+    return context.get_admin_context(), objects
+
+
+def map_cells(database0: str, database1: str, vhost1: str) -> int:
+    """Makes both cells known, or puts right what is known of them."""
+    ctxt, objects = _nova()
     known = {cell.uuid: cell for cell in objects.CellMappingList.get_all(ctxt)}
     for uuid, name, database, queue in (
         (CELL0, "cell0", database0, _NO_QUEUE),
@@ -79,6 +89,24 @@ def within(database: str, *words: str) -> int:
     return subprocess.run(
         words, env={**os.environ, _URL: url._replace(path=f"/{database}").geturl()}, check=False
     ).returncode
+
+
+def forget_lost(before: datetime.datetime) -> None:
+    """Forgets conductors and schedulers that spoke last ``before``, in all cells. Hosts are left alone."""
+    ctxt, objects = _nova()
+    from nova import context
+    from nova.db.main import api  # type: ignore[import-not-found]
+
+    for cell in objects.CellMappingList.get_all(ctxt):
+        with context.target_cell(ctxt, cell) as within_cell:
+            for service in objects.ServiceList.get_all(within_cell):
+                spoke = service.last_seen_up or service.created_at
+                if service.binary in _WORKERS and spoke and spoke < before:
+                    # Not by the object, which would tell it to a queue that this Job does not speak to.
+                    api.service_destroy(within_cell, service.id)
+                    print(
+                        f"{cell.name}: {service.binary} on {service.host} is forgotten: last heard of {spoke}"
+                    )
 
 
 def tidy(archive: int, purge: int, today: datetime.date) -> int:

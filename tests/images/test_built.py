@@ -165,14 +165,11 @@ def test_glance_reaches_rbd_converts_images_and_is_nobody_special(tmp_path: Path
         assert (tmp_path / "etc/glance" / each).is_file()
 
 
-def test_glance_says_so_where_keystone_cannot_be_asked(tmp_path: Path) -> None:
-    """And takes no token for a wrong one, which a client would not try again."""
-    tmp_path.chmod(0o755)
-    image = unpack("glance", tmp_path)
+def glance_of_files(image: Unpacked) -> dict[str, str]:
+    """The environment of a Glance with files of its own in place of a storage, and no Keystone yet."""
     for folder in ("volume/images", "volume/staging", "volume/tasks"):
         image.writable(folder)
-    port, nobody = free_ports(2)
-    environment = {
+    return {
         "OS_DEFAULT__ENABLED_BACKENDS": "local:file",
         "OS_GLANCE_STORE__DEFAULT_BACKEND": "local",
         "OS_LOCAL__FILESYSTEM_STORE_DATADIR": "/volume/images",
@@ -180,11 +177,21 @@ def test_glance_says_so_where_keystone_cannot_be_asked(tmp_path: Path) -> None:
         "OS_OS_GLANCE_TASKS_STORE__FILESYSTEM_STORE_DATADIR": "/volume/tasks",
         "OS_DATABASE__CONNECTION": "sqlite:////volume/images/glance.db",
         "OS_PASTE_DEPLOY__FLAVOR": "keystone",
+        "OS_WSGI__PYTHON_INTERPRETER": "/opt/openstack/bin/python3",
+    }
+
+
+def test_glance_says_so_where_keystone_cannot_be_asked(tmp_path: Path) -> None:
+    """And takes no token for a wrong one, which a client would not try again."""
+    tmp_path.chmod(0o755)
+    image = unpack("glance", tmp_path)
+    port, nobody = free_ports(2)
+    environment = {
+        **glance_of_files(image),
         "OS_KEYSTONE_AUTHTOKEN__AUTH_TYPE": "password",
         "OS_KEYSTONE_AUTHTOKEN__AUTH_URL": f"http://127.0.0.1:{nobody}/v3",
         "OS_KEYSTONE_AUTHTOKEN__USERNAME": "glance",
         "OS_KEYSTONE_AUTHTOKEN__PASSWORD": "abc",
-        "OS_WSGI__PYTHON_INTERPRETER": "/opt/openstack/bin/python3",
     }
     with serving(image, port, environment) as server:
         asked = [

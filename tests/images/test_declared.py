@@ -22,7 +22,7 @@ from jarvis.openstack.declared.catalogue import KINDS, declared
 from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.declared.model import Declaration, Wanted, program_text
 from jarvis.openstack.declared.program import ADMINISTRATOR, digests
-from tests.images.test_built import ask, free_ports, serving, unpack
+from tests.images.test_built import ask, free_ports, glance_of_files, serving, unpack
 from tests.images.test_registered import GLANCES, PASSWORD, Admin, Cloud, cloud
 from tests.unit.test_drift import went
 from tests.unit.test_hosts_clock import environment
@@ -85,8 +85,6 @@ def openstack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     root = tmp_path_factory.mktemp("glance")
     root.chmod(0o755)
     image = unpack("glance", root)
-    for folder in ("volume/images", "volume/staging", "volume/tasks"):
-        image.writable(folder)
     (port,) = free_ports(1)
     login = {
         "AUTH_TYPE": "password",
@@ -98,14 +96,7 @@ def openstack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "PROJECT_DOMAIN_NAME": "Default",
     }
     variables = {
-        "OS_DEFAULT__ENABLED_BACKENDS": "local:file",
-        "OS_GLANCE_STORE__DEFAULT_BACKEND": "local",
-        "OS_LOCAL__FILESYSTEM_STORE_DATADIR": "/volume/images",
-        "OS_OS_GLANCE_STAGING_STORE__FILESYSTEM_STORE_DATADIR": "/volume/staging",
-        "OS_OS_GLANCE_TASKS_STORE__FILESYSTEM_STORE_DATADIR": "/volume/tasks",
-        "OS_DATABASE__CONNECTION": "sqlite:////volume/images/glance.db",
-        "OS_PASTE_DEPLOY__FLAVOR": "keystone",
-        "OS_WSGI__PYTHON_INTERPRETER": "/opt/openstack/bin/python3",
+        **glance_of_files(image),
         **{f"OS_KEYSTONE_AUTHTOKEN__{name}": value for name, value in login.items()},
     }
     image.run("glance-manage", "db", "sync", **variables)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.images.test_built import PATIENCE_SECONDS, Unpacked, unpack
+from tests.images.test_built import PATIENCE_SECONDS, Unpacked, glance_of_files, unpack
 
 PROGRAM = Path(__file__).with_name("left_behind.py")
 # Words that are nowhere else in a service.
@@ -158,18 +158,7 @@ def test_glance_leaves_nothing_but_what_keystone_said_of_a_token(tmp_path: Path)
     """By the token's digest: who has another token does not find it."""
     tmp_path.chmod(0o755)
     image = unpack("glance", tmp_path)
-    for folder in ("volume/images", "volume/staging", "volume/tasks"):
-        image.writable(folder)
-    environment = {
-        "OS_DEFAULT__ENABLED_BACKENDS": "local:file",
-        "OS_GLANCE_STORE__DEFAULT_BACKEND": "local",
-        "OS_LOCAL__FILESYSTEM_STORE_DATADIR": "/volume/images",
-        "OS_OS_GLANCE_STAGING_STORE__FILESYSTEM_STORE_DATADIR": "/volume/staging",
-        "OS_OS_GLANCE_TASKS_STORE__FILESYSTEM_STORE_DATADIR": "/volume/tasks",
-        "OS_DATABASE__CONNECTION": "sqlite:////volume/images/glance.db",
-        "OS_PASTE_DEPLOY__FLAVOR": "keystone",
-        "OS_WSGI__PYTHON_INTERPRETER": "/opt/openstack/bin/python3",
-    }
+    environment = glance_of_files(image)
     image.run("glance-manage", "db", "sync", **environment)
     given = {
         "module": "glance.wsgi.api",

@@ -342,6 +342,29 @@ def test_what_was_deleted_is_moved_and_later_removed(migrated: Deployed) -> None
         assert (left, moved) == (["new"], ["aside"])
 
 
+def test_workers_that_are_no_more_are_forgotten_and_hosts_never(migrated: Deployed) -> None:
+    database = migrated.database
+    for schema in CELLS.values():
+        database.ask("DELETE FROM services", schema)
+        for host, binary, hours in (
+            ("moved", "nova-conductor", 25),
+            ("moved", "nova-scheduler", 25),
+            ("late", "nova-conductor", 23),
+            ("lost", "nova-compute", 1000),
+        ):
+            database.ask(
+                "INSERT INTO services SET report_count = 1, deleted = 0, disabled = 0, forced_down = 0,"
+                f" uuid = UUID(), version = 1, host = '{host}', `binary` = '{binary}', topic = '{binary}',"
+                f" last_seen_up = UTC_TIMESTAMP() - INTERVAL {hours} HOUR",
+                schema,
+            )
+    [schedule] = NOVA.schedules.values()
+    migrated.run(schedule.process or NOVA.first, *schedule.command(NOVA.settings_in(migrated.env)))
+    for schema in CELLS.values():
+        left = database.ask("SELECT host, `binary` FROM services WHERE deleted = 0 ORDER BY host", schema)
+        assert left == ["late\tnova-conductor", "lost\tnova-compute"]
+
+
 @pytest.mark.parametrize("files", [None, ["/etc/nova/api-paste.ini", "/etc/nova/nova.conf"]])
 def test_lists_of_values_are_read_by_commands_and_by_the_api(
     deployed: Deployed, files: list[str] | None

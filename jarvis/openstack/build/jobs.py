@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 
@@ -43,6 +44,27 @@ class TaskArgs:
     revision: pulumi.Input[str] | None = None
     seen: Sequence[str] = ()
 
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Metadata of the object that runs it, which is called ``name``."""
+        return {
+            "name": name,
+            "namespace": self.platform.namespace,
+            "labels": labels(self.pod.service, self.task, "openstack"),
+        }
+
+    def template(self) -> dict[str, Any]:
+        """The template of its pods."""
+        return job_template(
+            self.pod,
+            task=self.task,
+            command=self.command,
+            variables=self.variables,
+            secrets=self.secrets,
+            scripts=self.scripts,
+            revision=self.revision,
+            seen=self.seen,
+        )
+
 
 class Scheduled(objects.CronJob):
     """A CronJob, one run of which ends before the next one begins. A run that fails is tried again.
@@ -57,11 +79,7 @@ class Scheduled(objects.CronJob):
     def __init__(self, name: str, args: TaskArgs, at: str, opts: pulumi.ResourceOptions) -> None:
         super().__init__(
             name,
-            metadata={
-                "name": name,
-                "namespace": args.platform.namespace,
-                "labels": labels(args.pod.service, args.task, "openstack"),
-            },
+            metadata=args.metadata(name),
             spec={
                 "schedule": at,
                 # Else it would be the time of the server that has the controllers.
@@ -73,15 +91,7 @@ class Scheduled(objects.CronJob):
                 "jobTemplate": {
                     "spec": {
                         "backoffLimit": 6,
-                        "template": job_template(
-                            args.pod,
-                            task=args.task,
-                            command=args.command,
-                            variables=args.variables,
-                            secrets=args.secrets,
-                            scripts=args.scripts,
-                            revision=args.revision,
-                        ),
+                        "template": args.template(),
                     }
                 },
             },
@@ -102,23 +112,12 @@ class Task(objects.Job):
         super().__init__(
             name,
             metadata={
-                "name": name,
-                "namespace": args.platform.namespace,
-                "labels": labels(args.pod.service, args.task, "openstack"),
+                **args.metadata(name),
                 "annotations": {"pulumi.com/timeoutSeconds": str(args.platform.env.patience * PATIENCE)},
             },
             spec={
                 "backoffLimit": 10_000,
-                "template": job_template(
-                    args.pod,
-                    task=args.task,
-                    command=args.command,
-                    variables=args.variables,
-                    secrets=args.secrets,
-                    scripts=args.scripts,
-                    revision=args.revision,
-                    seen=args.seen,
-                ),
+                "template": args.template(),
             },
             opts=merged(opts, delete_before_replace=True),
         )
