@@ -32,6 +32,7 @@ from jarvis.drift import (
 )
 from jarvis.drift import to_record as seen_record
 from jarvis.hosts.clock import check_clock
+from jarvis.openstack.data import check_data
 from jarvis.openstack.declared.content import Contents
 
 
@@ -62,6 +63,7 @@ async def begun() -> AsyncIterator[Begun]:
         deployed = await last_deployed()
         env = env.after(read_before(deployed))
         check_fixed(env)
+        check_data(env)
         check_counters(env, deployed.get("rotations", {}))
         moved = told(env.networks.virtual_address, env.before)
         if moved:

@@ -5,7 +5,7 @@ The program writes it into a stack output and reads it at its next start (``jarv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ class Before:
         fixed: values of ``FIXED``, by path.
         copies: copies of each object in the storage; 0 where the record has none.
         services: services of OpenStack that there are, or whose data there is.
+        off: those of them that were turned off.
     """
 
     virtual_address: IPv4Address | None = None
@@ -64,6 +65,7 @@ class Before:
     fixed: Mapping[str, str] = field(default_factory=dict)
     copies: int = 0
     services: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 def read_before(record: Mapping[str, Any]) -> Before:
@@ -72,6 +74,7 @@ def read_before(record: Mapping[str, Any]) -> Before:
     What the record lacks counts as unchanged. Numbers come back from the engine as floats.
     """
     addresses = record.get("addresses", {})
+    services = tuple(map(str, record.get("services", _registered(record))))
     held = tuple(IPv4Address(one) for one in addresses.get("held", ()))
     virtual = addresses.get("virtual")
     return Before(
@@ -88,7 +91,8 @@ def read_before(record: Mapping[str, Any]) -> Before:
         ),
         fixed={str(path): str(value) for path, value in record.get("fixed", {}).items()},
         copies=int(record.get("copies", 0)),
-        services=tuple(map(str, record.get("services", _registered(record)))),
+        services=services,
+        off=tuple(map(str, record.get("off", _unregistered(record, services)))),
     )
 
 
@@ -96,6 +100,12 @@ def _registered(record: Mapping[str, Any]) -> list[str]:
     """The services that are registered in Keystone, for a record that names none."""
     found: Mapping[str, Any] = record.get("registered") or {}
     return [str(one["name"]) for one in found.get("entries", ())]
+
+
+def _unregistered(record: Mapping[str, Any], services: Sequence[str]) -> list[str]:
+    """The services that were turned off, for a record that does not say it."""
+    there = _registered(record)
+    return [name for name in services if name not in there] if there else []
 
 
 def to_record(env: Environment) -> dict[str, Any]:
@@ -117,6 +127,7 @@ def to_record(env: Environment) -> dict[str, Any]:
         "fixed": {path: value_at(env, path) for path in FIXED},
         "copies": env.copies,
         "services": [*env.openstack.services, *(one.name for one in retired(env))],
+        "off": [one.name for one in retired(env)],
     }
 
 

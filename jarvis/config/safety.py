@@ -16,5 +16,6 @@ class Safety(Section):
     protect: bool = Field(default=True, description="Pulumi deletes and replaces nothing that holds data")
     may_remove: list[str] = Field(
         default_factory=list,
-        description="what the next change may take away all the same: servers, or resources, by name",
+        description="what the next change may take away all the same, by name: servers, resources, or the"
+        " data of a service that is off, as placement-data",
     )

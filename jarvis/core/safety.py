@@ -42,6 +42,8 @@ class _Program:
     # Names of lost servers, which may go as if ``may_remove`` named them.
     lost: Sequence[str] = ()
     guarded: dict[str, Guarded] = field(default_factory=dict)
+    # What would be lost, by the name that it has in ``may_remove`` beside those of resources.
+    offered: dict[str, str] = field(default_factory=dict)
 
 
 _program = _Program()
@@ -54,7 +56,7 @@ def begin(safety: Safety, lost: Sequence[str] = ()) -> None:
         safety: the environment's protection.
         lost: names of lost servers. They may go without being named in ``safety.may_remove``.
     """
-    _program.safety, _program.lost, _program.guarded = safety, lost, {}
+    _program.safety, _program.lost, _program.guarded, _program.offered = safety, lost, {}, {}
 
 
 def guard(name: str, what: str, *owners: str, ends: bool = False) -> bool:
@@ -79,6 +81,17 @@ def guard(name: str, what: str, *owners: str, ends: bool = False) -> bool:
     kept = safety.protect and not ends and not allowed(names)
     _program.guarded[name] = Guarded(what=what, names=names, kept=kept)
     return kept
+
+
+def offer(name: str, what: str) -> bool:
+    """Declares data that no resource holds any more, and says whether it is to go.
+
+    Args:
+        name: by which ``safety.may_remove`` may name it.
+        what: what would be lost, for the warning.
+    """
+    _program.offered[name] = what
+    return allowed([name])
 
 
 def kept() -> dict[str, dict[str, Any]]:
@@ -120,7 +133,7 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
             " (docs/operating.md, Protection)"
         )
     names = {each for one in now.values() for each in one.names}
-    names |= {str(each) for one in gone.values() for each in one["names"]}
+    names |= {str(each) for one in gone.values() for each in one["names"]} | _program.offered.keys()
     wrong = [name for name in safety.may_remove if name not in names]
     if wrong:
         near = get_close_matches(wrong[0], sorted(names), n=1)
@@ -135,6 +148,8 @@ def check(deployed: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{name} goes, though Pulumi still protects it: type this change as"
                 " `pulumi up --ignore-protect`"
             )
+        elif name in _program.offered:
+            pulumi.log.warn(f"{_program.offered[name]} goes for good; take {name} out after this change")
         elif name in safety.may_remove:
             pulumi.log.warn(
                 f"safety.may_remove: nothing of {name} is protected; take the name out after this change"

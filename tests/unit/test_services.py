@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from jarvis.config import Environment
+from jarvis.config import Environment, ServerRole
 from jarvis.config.before import read_before, to_record
+from jarvis.config.errors import ConfigurationError
+from jarvis.openstack.build import dropped
 from jarvis.openstack.build.tasks import register, unregister
 from jarvis.openstack.catalogue import enabled, retired
+from jarvis.openstack.data import check_data, data_of
+from jarvis.openstack.services.glance import GLANCE
+from jarvis.openstack.services.placement import PLACEMENT
 from tests.golden.test_golden import environment_of
 from tests.unit.fake_keystone import FakeKeystone
 from tests.unit.harness import Graph
@@ -121,6 +129,109 @@ def test_that_its_data_is_there_is_remembered_from_run_to_run(env: Environment) 
     del record["services"]
     entries = [{"name": "keystone"}, {"name": "glance"}]
     assert read_before({**record, "registered": {"entries": entries}}).services == ("keystone", "glance")
+
+
+def _dropping(env: Environment, *services: str) -> Environment:
+    safety = env.safety.model_copy(update={"may_remove": [f"{name}-data" for name in services]})
+    return env.model_copy(update={"safety": safety})
+
+
+def test_data_of_a_service_that_is_off_goes_where_it_is_named(env: Environment) -> None:
+    off = after(_only_keystone(env), env)
+    again = after(_only_keystone(env), off)
+    check_data(again)
+    without = graph_of(again)
+    named = _dropping(again, "glance")
+    check_data(named)
+    graph = graph_of(named)
+    assert _changed(without, graph) == set()
+    new = graph.resources.keys() - without.resources.keys()
+    commands = {label.rpartition(" ")[2]: label for label in new if label.startswith("command:")}
+    assert set(commands) == {f"glance-data-{kind}" for kind in ("databases", "vhosts", "pools")}
+    first = {role: env.with_role(ServerRole(role))[0] for role in ("database", "queue", "storage")}
+    for name, words, role in (
+        ("databases", "glance", "database"),
+        ("vhosts", "glance", "queue"),
+        ("pools", "images", "storage"),
+    ):
+        inputs = graph.resources[commands[f"glance-data-{name}"]].inputs
+        assert inputs["create"] == f"bash -s -- {words}"
+        assert inputs["connection"]["host"] == str(first[role].address)
+        assert "delete" not in inputs
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_data_that_is_in_use_is_refused(env: Environment, on: bool) -> None:
+    """A service that is turned off by this very run has pods until its end."""
+    now = after(env if on else _only_keystone(env), env)
+    with pytest.raises(ConfigurationError, match="glance-data is in use: Glance is not off yet"):
+        check_data(_dropping(now, "glance"))
+
+
+def test_a_pool_that_another_service_uses_stays(env: Environment) -> None:
+    off = after(_only_keystone(env), env)
+    assert data_of(off, GLANCE).told == "database glance, vhost glance, pool images"
+    other = replace(PLACEMENT, name="other", ceph=GLANCE.ceph)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jarvis.openstack.data.enabled", lambda _: [other])
+        assert data_of(off, GLANCE).pools == []
+
+
+def test_a_record_that_does_not_say_what_is_off_tells_it_by_what_is_registered(env: Environment) -> None:
+    record = to_record(after(_only_keystone(env), env))
+    assert record.pop("off") == ["glance"]
+    assert read_before({**record, "registered": {"entries": [{"name": "keystone"}]}}).off == ("glance",)
+    assert read_before(record).off == ()
+
+
+TOOLS = {
+    "mariadb": 'echo "mariadb $*" >>calls',
+    "rabbitmqctl": 'echo "rabbitmqctl $*" >>calls; [ "$2" = delete_vhost ] || printf "/\\nglance\\n"',
+    "ceph": 'echo "ceph $*" >>calls; case $* in *"pool ls") printf "images\\nvms\\n" ;; esac',
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "names", "calls"),
+    [
+        (
+            dropped._DATABASES,
+            ["nova_api", "glance"],
+            [f"mariadb --batch -e DROP DATABASE IF EXISTS `{name}`" for name in ("nova_api", "glance")],
+        ),
+        (
+            dropped._VHOSTS,
+            ["nova", "glance"],
+            ["rabbitmqctl --quiet list_vhosts"] * 2 + ["rabbitmqctl --quiet delete_vhost glance"],
+        ),
+        (
+            dropped._POOLS,
+            ["images", "volumes"],
+            [
+                "ceph config set mon mon_allow_pool_delete true",
+                "ceph osd pool ls",
+                "ceph osd pool rm images images --yes-i-really-really-mean-it",
+                "ceph osd pool ls",
+                "ceph config rm mon mon_allow_pool_delete",
+            ],
+        ),
+    ],
+)
+def test_what_is_there_is_dropped_and_what_is_not_is_no_error(
+    tmp_path: Path, script: str, names: list[str], calls: list[str]
+) -> None:
+    for tool, text in TOOLS.items():
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / tool).chmod(0o755)
+    subprocess.run(
+        ["bash", "-s", "--", *names],
+        input=dropped._STRICT + script,
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        text=True,
+        check=True,
+    )
+    assert (tmp_path / "calls").read_text().splitlines() == calls
 
 
 ENVIRONMENT = {

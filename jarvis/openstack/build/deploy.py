@@ -9,11 +9,14 @@ import pulumi
 
 from jarvis.config import Environment
 from jarvis.config.artifacts import Image
+from jarvis.core.safety import offer
+from jarvis.openstack.build.dropped import Dropped, DroppedArgs
 from jarvis.openstack.build.keystone import Keystone
 from jarvis.openstack.build.platform import Platform
 from jarvis.openstack.build.registration import RegistrationArgs, Unregistered
 from jarvis.openstack.build.service import Service, ServiceArgs
 from jarvis.openstack.catalogue import enabled, retired, shared_secrets
+from jarvis.openstack.data import data_name, data_of, droppable
 from jarvis.openstack.model import AnyService
 from jarvis.openstack.option_list import OptionList, read_option_list
 from jarvis.openstack.options import check_service
@@ -116,6 +119,10 @@ def make_services(args: ServicesArgs) -> Services:
                 url=service_url(env, service),
             ),
         )
+    for service in droppable(env):
+        data = data_of(env, service)
+        if offer(data_name(service), f"the data of {service.title} ({data.told})"):
+            Dropped(data_name(service), DroppedArgs(platform=args.platform, storage=args.storage, data=data))
     return Services(keystone=keystone, by_name=by_name, pools=pools)
 
 
