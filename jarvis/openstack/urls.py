@@ -7,7 +7,7 @@ from typing import Any
 from jarvis.config import Environment
 from jarvis.gateway import Route
 from jarvis.gateway.http import route_url
-from jarvis.openstack.catalogue import HOSTS, enabled
+from jarvis.openstack.catalogue import CATALOGUE, HOSTS
 from jarvis.openstack.model import AnyService, Web
 from jarvis.openstack.services.keystone import KEYSTONE
 
@@ -46,10 +46,14 @@ def route(env: Environment, service: AnyService, process: str, web: Web[Any]) ->
 
 
 def routes(env: Environment) -> list[Route]:
-    """The gateway's routes to all services of ``env``."""
+    """The gateway's routes to all services that there are, as ``HOSTS``.
+
+    So one that is turned on changes no gateway. Where it is off nobody is behind its route, and the gateway
+    answers 503.
+    """
     return [
         route(env, service, process, web)
-        for service in enabled(env)
+        for service in CATALOGUE
         for process, web in service.webs()
         if web.host
     ]
