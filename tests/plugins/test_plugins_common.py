@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from toolchain.plugins.common.diff import Kind
 from toolchain.plugins.common.errors import Cancelled, InitFailed, ProviderError
 from toolchain.plugins.common.protos import provider_pb2, provider_pb2_grpc, status_pb2
 from toolchain.plugins.common.provider import Cancellation, Operation, Properties, Provider, State
+from toolchain.plugins.common.sockets import socket_folder
 from toolchain.plugins.common.values import UNKNOWN, Archive, Asset, Secret
 
 URN = "urn:pulumi:dev::project::jarvis:x:Parent$test:index:Thing::a::name"
@@ -254,3 +256,20 @@ def test_a_plugin_ends_with_its_parent() -> None:
         assert select.select([descriptor], [], [], 30)[0] == [descriptor]
     finally:
         os.close(descriptor)
+
+
+def test_folders_of_killed_processes_go_and_those_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    # The usual one of a test is too long for a socket.
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        killed, alive = base / f"jarvis-x-{ended.pid}-abc", base / f"jarvis-x-{os.getpid()}-abc"
+        other = base / f"jarvis-y-{ended.pid}-abc"
+        for folder in (killed, alive, other):
+            folder.mkdir()
+            (folder / "socket").touch()
+        made = socket_folder("jarvis-x")
+        assert sorted(base.iterdir()) == sorted([alive, other, made])
+        assert made.stat().st_mode & 0o777 == 0o700

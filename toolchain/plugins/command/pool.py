@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from toolchain.plugins.command.dial import Credentials, DialError, credentials, 
 from toolchain.plugins.command.mux import MasterGone, MuxError, Session, SessionRefused
 from toolchain.plugins.common.errors import ProviderError
 from toolchain.plugins.common.provider import Operation
+from toolchain.plugins.common.sockets import socket_folder
 
 # sshd's default MaxSessions (sshd_config(5)); a server that allows fewer is noticed and remembered.
 _SESSIONS = 10
@@ -24,8 +22,6 @@ _SESSIONS = 10
 _MASTERS = 4
 # How often a session is tried on a connection that ended, or is full, at the moment it is asked for.
 _ATTEMPTS = 20
-# A control socket's path, with the suffix ssh adds while binding, must fit a Unix address (108 bytes).
-_LONGEST_FOLDER = 60
 _PREFIX = "jarvis-ssh"
 
 
@@ -238,21 +234,5 @@ class Pool:
     def _private_folder(self) -> Path:
         """The folder of this process's control sockets, mode 0700; made at the first use."""
         if self._folder is None:
-            base = Path(tempfile.gettempdir())
-            if len(str(base)) > _LONGEST_FOLDER:
-                base = Path("/tmp")
-            _sweep(base)
-            self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-", dir=base))
+            self._folder = socket_folder(_PREFIX)
         return self._folder
-
-
-def _sweep(base: Path) -> None:
-    """Remove the folders that killed plugin processes of this user left behind: sockets, nothing else."""
-    for folder in base.glob(f"{_PREFIX}-*"):
-        matched = re.fullmatch(rf"{_PREFIX}-(\d+)-\w+", folder.name)
-        if matched is None or Path(f"/proc/{matched.group(1)}").exists():
-            continue
-        with contextlib.suppress(OSError):
-            status = folder.lstat()
-            if folder.is_dir() and not folder.is_symlink() and status.st_uid == os.getuid():
-                shutil.rmtree(folder, ignore_errors=True)

@@ -12,12 +12,12 @@ import os
 import selectors
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 from toolchain.plugins.common.errors import ProviderError
+from toolchain.plugins.common.sockets import socket_folder
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 2.0
@@ -60,7 +60,7 @@ class Proxy:
         if kubectl is None:
             raise ProviderError("kubectl is not on PATH: run `make tools`, then `. .jarvis/env`")
         self._remove()
-        folder = Path(tempfile.mkdtemp(prefix="jarvis-kubernetes-"))
+        folder = socket_folder("jarvis-kubernetes")
         self._folder = folder
         command = [kubectl, "proxy", f"--unix-socket={folder / 'socket'}", "--reject-paths=^$"]
         setpriv = shutil.which("setpriv")
