@@ -165,6 +165,11 @@ def schema_statements(*, database: str) -> str:
     return f"CREATE DATABASE IF NOT EXISTS `{database}` {text};\nALTER DATABASE `{database}` {text};\n"
 
 
+def _literal(database: str) -> str:
+    """The name of a schema where a pattern is read, in which ``_`` is any character (MariaDB's GRANT)."""
+    return database.replace("_", r"\_")
+
+
 def grant_statements(*, database: str, user: str) -> str:
     """The idempotent statement that gives ``user`` all rights on ``database``.
 
@@ -172,7 +177,7 @@ def grant_statements(*, database: str, user: str) -> str:
         ValueError: a name is not of lower-case letters, digits and ``_``.
     """
     check_names(database, user)
-    return f"GRANT ALL PRIVILEGES ON `{database}`.* TO '{user}'@'%';\n"
+    return f"GRANT ALL PRIVILEGES ON `{_literal(database)}`.* TO '{user}'@'%';\n"
 
 
 def revoke_statements(*, database: str, user: str) -> str:
@@ -187,7 +192,7 @@ def revoke_statements(*, database: str, user: str) -> str:
         "DELIMITER //\n"
         "BEGIN NOT ATOMIC\n"
         "  DECLARE CONTINUE HANDLER FOR 1141 BEGIN END;\n"
-        f"  REVOKE ALL PRIVILEGES ON `{database}`.* FROM '{user}'@'%';\n"
+        f"  REVOKE ALL PRIVILEGES ON `{_literal(database)}`.* FROM '{user}'@'%';\n"
         "END//\n"
     )
 
