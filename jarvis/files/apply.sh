@@ -503,7 +503,7 @@ remove() {
   local path unit line
   [ -d "$home" ] || return 0
   while IFS= read -r line; do
-    [ -z "$line" ] || bash -c "$line" >&2 || say "${role}: could not be undone, and is removed all the same: $line"
+    [ -z "$line" ] || bash -c "$line" </dev/null >&2 || say "${role}: could not be undone, and is removed all the same: $line"
   done < <(cat "$home/undo" 2>/dev/null)
   while IFS= read -r unit; do
     [ -z "$unit" ] || systemctl disable --now --quiet "$unit" 2>/dev/null || true

@@ -67,6 +67,13 @@ def test_a_role_is_undone_before_its_units_stop(roles: Roles) -> None:
     assert not (roles.base / "roles/etcd").exists()
 
 
+def test_a_command_that_reads_keeps_no_other_from_being_undone(roles: Roles) -> None:
+    """rabbitmqctl reads its standard input, whatever it is told to do."""
+    roles.apply("queue-account", extra=f"undo cat >/dev/null\nundo echo second >>{roles.done}\n")
+    assert roles.run("--remove", "queue-account").returncode == 0
+    assert roles.undone() == ["queue-account", "second"]
+
+
 def test_what_cannot_be_undone_keeps_nothing_from_going(roles: Roles) -> None:
     file = roles.apply("etcd", extra="undo exit 7\n")
     run = roles.run("--remove", "etcd")
