@@ -43,8 +43,9 @@ def main(words: list[str]) -> int:
         return within(*rest)
     if command == "tidy":
         archive, purge = map(int, rest)
-        forget_lost(datetime.datetime.now(datetime.UTC) - _SILENT)
-        return tidy(archive, purge, datetime.datetime.now(datetime.UTC).date())
+        now = datetime.datetime.now(datetime.UTC)
+        forget_lost(now - _SILENT)
+        return tidy(archive, purge, now.date())
     raise SystemExit(f"{command} is not map, within or tidy")
 
 
@@ -111,11 +112,13 @@ def forget_lost(before: datetime.datetime) -> None:
 
 def tidy(archive: int, purge: int, today: datetime.date) -> int:
     """Archives what was deleted ``archive`` days ago, purges what was ``purge`` days ago, in all cells."""
-    before = (str(today - datetime.timedelta(days=days)) for days in (archive, max(archive, purge)))
-    everywhere = ["--all-cells", "--before"]
+    archived, purged = (
+        ["--all-cells", "--before", str(today - datetime.timedelta(days=days))]
+        for days in (archive, max(archive, purge))
+    )
     # A pause between its batches lets others write.
-    archiving = ["archive_deleted_rows", "--until-complete", "--sleep", "1", *everywhere, next(before)]
-    for words, well in ((archiving, _ARCHIVED), (["purge", *everywhere, next(before)], _PURGED)):
+    archiving = ["archive_deleted_rows", "--until-complete", "--sleep", "1", *archived]
+    for words, well in ((archiving, _ARCHIVED), (["purge", *purged], _PURGED)):
         status = subprocess.run(["nova-manage", "db", *words], check=False).returncode
         if status not in well:
             print(f"nova-manage db {words[0]} ended with {status}", file=sys.stderr)

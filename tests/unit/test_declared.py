@@ -35,7 +35,6 @@ from jarvis.openstack.declared.catalogue import KINDS, declared, kind_of
 from jarvis.openstack.declared.content import Contents
 from jarvis.openstack.declared.model import Declaration, Wanted, program_text
 from jarvis.openstack.declared.program import Cloud, Items, Refusal, compare, put, remove
-from tests.golden.test_golden import environment_of
 from tests.unit.fake_openstack import Keystone
 from tests.unit.harness import Graph
 from tests.unit.runs import graph_of
@@ -600,16 +599,6 @@ def declaring(env: Environment, objects: Mapping[str, Any] = OWN) -> Environment
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return environment_of("production", tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def without(production: Environment) -> Graph:
-    return graph_of(production)
-
-
-@pytest.fixture(scope="module")
 def whole(production: Environment) -> Graph:
     return graph_of(declaring(production))
 
@@ -619,8 +608,8 @@ def told(graph: Graph, key: str, action: str = "create") -> list[str]:
     return shlex.split(graph.resources[f"{COMMAND} {key}"].inputs[action], comments=True)
 
 
-def test_each_object_is_one_resource_and_nothing_else_changes(without: Graph, whole: Graph) -> None:
-    new = whole.resources.keys() - without.resources.keys()
+def test_each_object_is_one_resource_and_nothing_else_changes(deployed: Graph, whole: Graph) -> None:
+    new = whole.resources.keys() - deployed.resources.keys()
     image_key = "image/research/debian"
     assert new == {
         "jarvis:openstack:Objects objects",
@@ -631,8 +620,8 @@ def test_each_object_is_one_resource_and_nothing_else_changes(without: Graph, wh
         f"{COMMAND} {image_key}",
         f"command:remote:CopyToRemote {image_key}",
     }
-    assert without.resources.keys() <= whole.resources.keys()
-    for label, one in without.resources.items():
+    assert deployed.resources.keys() <= whole.resources.keys()
+    for label, one in deployed.resources.items():
         assert one == whole.resources[label], label
     for key in ("project/research", image_key):
         one = whole.resources[f"{COMMAND} {key}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pulumi
 
@@ -102,7 +102,7 @@ def make_services(args: ServicesArgs) -> Services:
         clients = _clients(args, service, pools)
         by_name[service.name] = Service(
             service.name,
-            replace(_service_args(args, service, keystone=keystone, clients=clients), shared=shared),
+            _service_args(args, service, keystone=keystone, clients=clients, shared=shared),
             pulumi.ResourceOptions(depends_on=[*args.after, *clients.values()]),
         )
     for service in retired(env):
@@ -131,6 +131,7 @@ def _service_args(
     service: AnyService,
     keystone: Keystone | None = None,
     clients: Mapping[str, CephClient] | None = None,
+    shared: Mapping[str, pulumi.Output[str]] | None = None,
 ) -> ServiceArgs:
     return ServiceArgs(
         service=service,
@@ -140,6 +141,7 @@ def _service_args(
         known=args.known[service.name],
         administrator=keystone.administrator if keystone else None,
         ceph=clients or {},
+        shared=shared or {},
     )
 
 

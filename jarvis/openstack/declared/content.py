@@ -85,10 +85,9 @@ class Contents:
             raise ValueError(_differs(str(path), content["sha256"], source.sha256))
         with path.open("rb") as file:
             found = "qcow2" if file.read(len(_QCOW2)) == _QCOW2 else "raw"
-        if found == "qcow2" != source.format:
-            raise ValueError(f"format is {source.format}, and {path} is in qcow2")
-        if found != "qcow2" == source.format:
-            raise ValueError(f"format is qcow2, and {path} is not")
+        if found != source.format:
+            what = "is in qcow2" if found == "qcow2" else "is not"
+            raise ValueError(f"format is {source.format}, and {path} {what}")
         return {**content, "size": path.stat().st_size}
 
     def _fetch(self, url: str, path: Path, sha256: str) -> None:

@@ -5,32 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from jarvis.config.types import Text
-from jarvis.openstack.declared.model import DeclaredObject, Domain, Kind, Reference, ShortName
-from jarvis.openstack.declared.program import DEFAULT_DOMAIN, Items, key_of
+from jarvis.openstack.declared.model import InDomain, Kind
+from jarvis.openstack.declared.program import Items
 
 
-class Group(DeclaredObject):
+class Group(InDomain):
     """A group of users. Who is in it is not declared."""
 
-    name: ShortName
-    domain: Domain = DEFAULT_DOMAIN
+    kind = "group"
     description: Text = ""
-
-    def key(self) -> str:
-        """What it is called."""
-        return key_of("group", self.name, self.domain)
-
-    def where(self, admin_project: str) -> dict[str, Any]:
-        """What it is found by."""
-        return {"name": self.name, "domain": self.domain}
 
     def fields(self) -> dict[str, Any]:
         """What it has."""
         return {"description": self.description}
-
-    def references(self) -> list[Reference]:
-        """Its domain."""
-        return [Reference(kind="domain", name=self.domain, field="domain")]
 
 
 class Groups(Items):

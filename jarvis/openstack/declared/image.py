@@ -197,10 +197,8 @@ class Images(Items):
 
     def prepare(self, wanted: Json) -> Json:
         """``wanted`` with the digests of its file, which Glance has one of."""
-        self._check(wanted)
-        path = wanted["source"]["path"]
-        content = {**digests(path, "sha256", "sha512"), "size": os.path.getsize(path)}
-        return {**wanted, "content": content}
+        content = self._check(wanted, "sha512")
+        return {**wanted, "content": {**content, "size": os.path.getsize(wanted["source"]["path"])}}
 
     def make(self, wanted: Json) -> None:
         """Makes the image and uploads its file, whose digest is compared before."""
@@ -259,16 +257,17 @@ class Images(Items):
         with contextlib.suppress(FileNotFoundError):
             os.remove(wanted["source"]["path"])
 
-    def _check(self, wanted: Json) -> None:
+    def _check(self, wanted: Json, *algorithms: str) -> Json:
+        """The digests of its file by SHA-256, which has to be right, and by ``algorithms``."""
         path, right = wanted["source"]["path"], wanted["source"]["sha256"]
-        try:
-            found = digests(path, "sha256")["sha256"]
-        except FileNotFoundError:
-            found = ""
-        if found != right:
-            what = f"has the sha256 {found}, not {right}" if found else "is not there"
+        found: Json = {}
+        with contextlib.suppress(FileNotFoundError):
+            found = {**digests(path, "sha256", *algorithms)}
+        if found.get("sha256") != right:
+            what = f"has the sha256 {found['sha256']}, not {right}" if found else "is not there"
             again = f"pulumi up --replace '**CopyToRemote::{wanted['key']}'"
             raise Refusal(f"its file {path} {what}; type: {again}")
+        return found
 
     def _upload(self, item: Json, wanted: Json) -> None:
         file, size = open_file(wanted["source"]["path"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from jarvis.config.types import Place, Section, Spelled, Text
 from jarvis.core.text import read_beside
-from jarvis.openstack.declared.program import Items, key_of
+from jarvis.openstack.declared.program import DEFAULT_DOMAIN, Items, key_of
 
 # A slash parts the words of a key, and "::" those of a URN.
 Name = Annotated[
@@ -90,6 +90,30 @@ class DeclaredObject(Section):
     def source(self) -> Source | None:
         """Its content, where it has one."""
         return None
+
+
+class InDomain(DeclaredObject):
+    """An object that is known by its name and its domain.
+
+    Attributes:
+        kind: the name of its kind.
+    """
+
+    kind: ClassVar[str]
+    name: ShortName
+    domain: Domain = DEFAULT_DOMAIN
+
+    def key(self) -> str:
+        """What it is called."""
+        return key_of(self.kind, self.name, self.domain)
+
+    def where(self, admin_project: str) -> dict[str, Any]:
+        """What it is found by."""
+        return {"name": self.name, "domain": self.domain}
+
+    def references(self) -> Sequence[Reference]:
+        """Its domain."""
+        return [Reference(kind="domain", name=self.domain, field="domain")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,33 +7,20 @@ from typing import Any
 from pydantic import Field
 
 from jarvis.config.types import Text
-from jarvis.openstack.declared.model import DeclaredObject, Domain, Kind, Reference, ShortName
-from jarvis.openstack.declared.program import DEFAULT_DOMAIN, Items, key_of
+from jarvis.openstack.declared.model import InDomain, Kind
+from jarvis.openstack.declared.program import Items
 
 
-class Project(DeclaredObject):
+class Project(InDomain):
     """A project: what users own their servers, images and networks by."""
 
-    name: ShortName
-    domain: Domain = DEFAULT_DOMAIN
+    kind = "project"
     description: Text = ""
     enabled: bool = Field(default=True, description="its users are let in")
-
-    def key(self) -> str:
-        """What it is called."""
-        return key_of("project", self.name, self.domain)
-
-    def where(self, admin_project: str) -> dict[str, Any]:
-        """What it is found by."""
-        return {"name": self.name, "domain": self.domain}
 
     def fields(self) -> dict[str, Any]:
         """What it has."""
         return {"description": self.description, "enabled": self.enabled}
-
-    def references(self) -> list[Reference]:
-        """Its domain."""
-        return [Reference(kind="domain", name=self.domain, field="domain")]
 
 
 class Projects(Items):
