@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = os.environ.get("JARVIS_TEST_LAB", "jarvis-test")
 SUBNET = os.environ.get("JARVIS_TEST_SUBNET", "10.89.0.0/24")
 ROUTER_ID = 89
+OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 # No step takes near as long; a hang must fail rather than hold the run up.
 LIMIT_SECONDS = 1500
 # How often something is looked at that is waited for.
@@ -314,6 +315,16 @@ class Cloud:
         )
         assert not check or run.returncode == 0, f"{' '.join(words)}: {run.stdout}{run.stderr}"
         return run
+
+    def shown(self, *words: str) -> Any:
+        """What a command of OpenStack's client shows or lists."""
+        return json.loads(self.tool(*OPENSTACK, *words, "-f", "json").stdout)
+
+    def pods(self, service: str) -> set[str]:
+        """The uids of the pods that serve the API of ``service``."""
+        selector = f"app.kubernetes.io/name={service},app.kubernetes.io/component=api"
+        found = self.objects("pods", "--namespace", "openstack", "--selector", selector)
+        return {one["metadata"]["uid"] for one in found}
 
     def kubectl(self, *words: str) -> str:
         return self.tool("kubectl", *words).stdout

@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import Cloud, wait_until
+from deployment import OPENSTACK, Cloud, wait_until
 
-OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 SIZE = 1 << 30
 # A pod that buffered the upload would need as much as the image has.
 MEMORY_LIMIT = SIZE // 2
 PATIENCE_SECONDS = 300
-
-
-def openstack(cloud: Cloud, *words: str) -> Any:
-    """What a command of the client answers."""
-    return json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +54,8 @@ def test_an_image_of_a_gibibyte_comes_back_as_it_went(cloud: Cloud, folder: Path
     with source.open("wb") as stream:
         for number in range(SIZE // len(block)):
             stream.write(number.to_bytes(8, "big") + block[8:])
-    made = openstack(cloud, "image", "create", "--disk-format", "raw", "--file", str(source), "large")
-    shown = openstack(cloud, "image", "show", made["id"])
+    made = cloud.shown("image", "create", "--disk-format", "raw", "--file", str(source), "large")
+    shown = cloud.shown("image", "show", made["id"])
     assert (shown["status"], shown["size"]) == ("active", SIZE)
     assert shown["properties"]["os_hash_value"] == digest(source)
     cloud.tool(*OPENSTACK, "image", "save", "--file", str(back), made["id"])
@@ -69,12 +63,12 @@ def test_an_image_of_a_gibibyte_comes_back_as_it_went(cloud: Cloud, folder: Path
     for pod in glance_pods(cloud):
         assert held(cloud, pod["metadata"]["name"]) < MEMORY_LIMIT
     cloud.tool(*OPENSTACK, "image", "delete", made["id"])
-    assert made["id"] not in [one["ID"] for one in openstack(cloud, "image", "list")]
+    assert made["id"] not in [one["ID"] for one in cloud.shown("image", "list")]
 
 
 def test_a_body_without_a_length_is_streamed_too(cloud: Cloud, folder: Path) -> None:
     """By HTTP/1.1 in chunks, from a client that does not know how much there will be."""
-    token = openstack(cloud, "token", "issue")["id"]
+    token = cloud.shown("token", "issue")["id"]
     source = folder / "chunked"
     source.write_bytes(os.urandom(8 << 20))
     images = f"https://{cloud.virtual_address}/image/v2/images"
@@ -99,7 +93,7 @@ def test_a_body_without_a_length_is_streamed_too(cloud: Cloud, folder: Path) -> 
             stdin=stream, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
     assert sent.stdout == "204", sent.stdout + sent.stderr
-    shown = openstack(cloud, "image", "show", made["id"])
+    shown = cloud.shown("image", "show", made["id"])
     assert shown["properties"]["os_hash_value"] == digest(source)
     cloud.tool(*OPENSTACK, "image", "delete", made["id"])
 
@@ -107,13 +101,11 @@ def test_a_body_without_a_length_is_streamed_too(cloud: Cloud, folder: Path) -> 
 def test_an_image_is_shared_with_another_project(cloud: Cloud, folder: Path) -> None:
     source = folder / "small"
     source.write_bytes(os.urandom(1 << 16))
-    project = openstack(cloud, "project", "create", "guests")["id"]
-    made = openstack(
-        cloud, "image", "create", "--shared", "--disk-format", "raw", "--file", str(source), "shared"
-    )
+    project = cloud.shown("project", "create", "guests")["id"]
+    made = cloud.shown("image", "create", "--shared", "--disk-format", "raw", "--file", str(source), "shared")
     cloud.tool(*OPENSTACK, "image", "add", "project", made["id"], project)
     cloud.tool(*OPENSTACK, "image", "set", "--accept", "--project", project, made["id"])
-    [member] = openstack(cloud, "image", "member", "list", made["id"])
+    [member] = cloud.shown("image", "member", "list", made["id"])
     assert (member["Member ID"], member["Status"]) == (project, "accepted")
     cloud.tool(*OPENSTACK, "image", "delete", made["id"])
     cloud.tool(*OPENSTACK, "project", "delete", project)
@@ -141,19 +133,19 @@ def test_an_imported_image_is_converted(cloud: Cloud, folder: Path) -> None:
         cloud.tool(*OPENSTACK, "image", "create", *words)
         wait_until(
             f"{name} is imported",
-            lambda name=name: openstack(cloud, "image", "show", name)["status"] == "active",
+            lambda name=name: cloud.shown("image", "show", name)["status"] == "active",
             PATIENCE_SECONDS,
         )
-        assert openstack(cloud, "image", "show", name)["disk_format"] == "raw"
+        assert cloud.shown("image", "show", name)["disk_format"] == "raw"
         cloud.tool(*OPENSTACK, "image", "save", "--file", str(folder / name), name)
         assert digest(folder / name) == digest(raw)
         cloud.tool(*OPENSTACK, "image", "delete", name)
 
 
 def test_a_project_has_no_more_than_its_limit(cloud: Cloud) -> None:
-    project = openstack(cloud, "project", "create", "few")["id"]
+    project = cloud.shown("project", "create", "few")["id"]
     words = ("--project", project, "--service", "glance", "--region", "RegionOne", "--resource-limit", "0")
-    limit = openstack(cloud, "limit", "create", *words, "image_count_total")["id"]
+    limit = cloud.shown("limit", "create", *words, "image_count_total")["id"]
     cloud.tool(*OPENSTACK, "role", "add", "--project", project, "--user", "admin", "member")
     refused = cloud.tool(
         *OPENSTACK, "--os-project-id", project, "--os-project-name", "",

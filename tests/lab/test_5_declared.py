@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import Cloud
+from deployment import OPENSTACK, Cloud
 
-OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 PROJECT, GROUP, IMAGE = "lab-research", "lab-researchers", "lab-disk"
 ASSIGNMENT = f"role-assignment/member/group/{GROUP}/project/{PROJECT}"
 KEYS = {f"project/{PROJECT}", f"group/{GROUP}", ASSIGNMENT, f"image/{IMAGE}"}
@@ -44,10 +42,6 @@ def steps_of(steps: dict[str, str]) -> set[tuple[str, str]]:
     }
 
 
-def shown(cloud: Cloud, *words: str) -> Any:
-    return json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout)
-
-
 @pytest.fixture(scope="module")
 def declared(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The file of an image that is declared, with the rest of ``objects_of``. At the end nothing is."""
@@ -73,7 +67,7 @@ def test_what_is_there_and_differs_ends_the_preview(cloud: Cloud, declared: Path
 
 
 def test_objects_are_made_or_taken_over(cloud: Cloud, declared: Path) -> None:
-    group = shown(cloud, "group", "show", GROUP)["id"]
+    group = cloud.shown("group", "show", GROUP)["id"]
     preview = cloud.stack.run("preview").steps()
     assert {step for _, step in steps_of(preview)} == {"create"}
     assert {name for name, _ in steps_of(preview)} >= KEYS
@@ -86,10 +80,10 @@ def test_objects_are_made_or_taken_over(cloud: Cloud, declared: Path) -> None:
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
     kept.rename(declared)
 
-    assert shown(cloud, "group", "show", GROUP)["id"] == group
-    [assigned] = shown(cloud, "role", "assignment", "list", "--names", "--group", GROUP)
+    assert cloud.shown("group", "show", GROUP)["id"] == group
+    [assigned] = cloud.shown("role", "assignment", "list", "--names", "--group", GROUP)
     assert (assigned["Role"], assigned["Project"]) == ("member", f"{PROJECT}@Default")
-    image = shown(cloud, "image", "show", IMAGE)
+    image = cloud.shown("image", "show", IMAGE)
     assert (image["status"], image["disk_format"], image["size"]) == ("active", "raw", len(CONTENT))
     saved = declared.with_name("saved")
     cloud.tool(*OPENSTACK, "image", "save", "--file", str(saved), IMAGE)
@@ -110,10 +104,10 @@ def test_what_somebody_changed_is_put_right(cloud: Cloud, declared: Path) -> Non
     assert f'OpenStack: project/{PROJECT}: description is "somebody\'s", not "declared"' in preview.output
     assert cloud.stack.up().steps() == preview.steps()
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
-    assert shown(cloud, "project", "show", PROJECT)["description"] == "declared"
-    image = shown(cloud, "image", "show", IMAGE)
+    assert cloud.shown("project", "show", PROJECT)["description"] == "declared"
+    image = cloud.shown("image", "show", IMAGE)
     assert (image["visibility"], image["properties"]["os_distro"]) == ("public", "debian")
-    assert len(shown(cloud, "role", "assignment", "list", "--group", GROUP)) == 1
+    assert len(cloud.shown("role", "assignment", "list", "--group", GROUP)) == 1
 
 
 def test_what_is_taken_out_is_removed(cloud: Cloud, declared: Path) -> None:
@@ -123,5 +117,5 @@ def test_what_is_taken_out_is_removed(cloud: Cloud, declared: Path) -> None:
     assert cloud.stack.up().steps() == preview
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
     for kind, name in (("project", PROJECT), ("group", GROUP), ("image", IMAGE)):
-        assert name not in {one["Name"] for one in shown(cloud, kind, "list")}
+        assert name not in {one["Name"] for one in cloud.shown(kind, "list")}
     assert cloud.ssh(cloud.servers[0], "cat /var/lib/jarvis/openstack/administrator.json || true") == ""

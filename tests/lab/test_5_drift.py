@@ -6,9 +6,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
 
-from deployment import Cloud, Run
+from deployment import OPENSTACK, Cloud, Run
 
 COMMAND = "command:remote:Command"
 # Whose roles are mended here, and which must not be restarted by that.
@@ -85,15 +84,10 @@ def test_what_somebody_changed_is_shown_and_mended(cloud: Cloud) -> None:
 NAMESPACE = ("--namespace", "openstack")
 
 
-def pods(cloud: Cloud, service: str) -> set[str]:
-    selector = f"app.kubernetes.io/name={service},app.kubernetes.io/component=api"
-    return {one["metadata"]["uid"] for one in cloud.objects("pods", *NAMESPACE, "--selector", selector)}
-
-
 def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Cloud) -> None:
     """A key that Glance heeds, a variable of Keystone's pods, an annotation, and an object that is gone."""
     assert drift(cloud)[0] == 0
-    before = pods(cloud, "glance")
+    before = cloud.pods("glance")
     debug = json.dumps({"data": {"OS_DEFAULT__DEBUG": "true"}})
     cloud.kubectl(
         *("patch", "configmap", "glance", *NAMESPACE, "--type=merge", "--patch", debug),
@@ -139,29 +133,23 @@ def test_what_somebody_changed_in_kubernetes_is_shown_and_taken_back(cloud: Clou
     assert "OS_DEFAULT__DEBUG" not in {one["name"] for one in container.get("env", [])}
     cloud.kubectl("get", "poddisruptionbudget", "glance", *NAMESPACE)
     # Its options were put right under pods that had seen nothing of it.
-    assert pods(cloud, "glance") == before
+    assert cloud.pods("glance") == before
     assert cloud.stack.run("preview", "--expect-no-changes").steps() == {}
 
 
-OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 JOB = "kubernetes:batch/v1:Job"
 IMAGE_JOB, IDENTITY_JOB, ADMIN_JOB = "glance-register", "keystone-register", "keystone-bootstrap"
 
 
-def listed(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
-    """What a command of the client lists."""
-    return list(json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout))
-
-
 def endpoint(cloud: Cloud, service: str, interface: str) -> str:
     """The id of an endpoint."""
-    [found] = listed(cloud, "endpoint", "list", "--service", service, "--interface", interface)
+    [found] = cloud.shown("endpoint", "list", "--service", service, "--interface", interface)
     return str(found["ID"])
 
 
 def registered_limit(cloud: Cloud, name: str) -> str:
     """The id of a limit that every project has."""
-    found = listed(cloud, "registered", "limit", "list", "--service", "glance")
+    found = cloud.shown("registered", "limit", "list", "--service", "glance")
     return next(str(one["ID"]) for one in found if one["Resource Name"] == name)
 
 

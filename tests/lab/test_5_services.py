@@ -9,12 +9,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
-from deployment import ROOT, Cloud, wait_until
+from deployment import OPENSTACK, ROOT, Cloud, wait_until
 
-OPENSTACK = ("openstack", "--os-cloud", "jarvis")
 NAMES = ("placement", "nova")
 # Nova's secret for metadata, which Neutron's agents will share, belongs to neither alone.
 SHARED = "metadata-proxy-secret"
@@ -60,18 +58,6 @@ print(found)
 """
 
 
-def pods(cloud: Cloud, service: str, *components: str) -> set[str]:
-    selector = (
-        f"app.kubernetes.io/name={service},app.kubernetes.io/component in ({','.join(components or ['api'])})"
-    )
-    found = cloud.objects("pods", "--namespace", "openstack", "--selector", selector)
-    return {one["metadata"]["uid"] for one in found}
-
-
-def listed(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
-    return list(json.loads(cloud.tool(*OPENSTACK, *words, "-f", "json").stdout))
-
-
 def vhosts(cloud: Cloud) -> set[str]:
     found = json.loads(cloud.ssh(cloud.servers[0], "rabbitmqctl list_vhosts --formatter json"))
     return {one["name"] for one in found}
@@ -84,9 +70,9 @@ def databases(cloud: Cloud) -> set[str]:
 @pytest.fixture(scope="module")
 def others(cloud: Cloud) -> Iterator[set[str]]:
     """The pods of the services that run meanwhile, which are the same at the end."""
-    before = pods(cloud, "keystone") | pods(cloud, "glance")
+    before = cloud.pods("keystone") | cloud.pods("glance")
     yield before
-    assert pods(cloud, "keystone") | pods(cloud, "glance") == before
+    assert cloud.pods("keystone") | cloud.pods("glance") == before
 
 
 def names_one(label: str) -> bool:
@@ -95,9 +81,7 @@ def names_one(label: str) -> bool:
 
 def workers(cloud: Cloud) -> Counter[str]:
     """How many workers of Nova are up, as Nova says, by their program."""
-    return Counter(
-        one["Binary"] for one in listed(cloud, "compute", "service", "list") if one["State"] == "up"
-    )
+    return Counter(one["Binary"] for one in cloud.shown("compute", "service", "list") if one["State"] == "up")
 
 
 def test_services_are_turned_on(cloud: Cloud, others: set[str]) -> None:
@@ -116,11 +100,11 @@ def test_services_are_turned_on(cloud: Cloud, others: set[str]) -> None:
     assert stack.run("preview", "--expect-no-changes").steps() == {}
 
     assert {"VCPU", "MEMORY_MB"} <= set(cloud.tool(sys.executable, "-c", CLASSES).stdout.split())
-    kinds = {one["Name"]: one["Type"] for one in listed(cloud, "service", "list")}
+    kinds = {one["Name"]: one["Type"] for one in cloud.shown("service", "list")}
     assert [kinds[name] for name in NAMES] == ["placement", "compute"]
     for name in NAMES:
-        assert len(listed(cloud, "endpoint", "list", "--service", name)) == 3
-        assert pods(cloud, name)
+        assert len(cloud.shown("endpoint", "list", "--service", name)) == 3
+        assert cloud.pods(name)
     assert databases(cloud) >= DATABASES
 
 
@@ -168,8 +152,8 @@ def test_turned_off_they_leave_their_data_and_nothing_else(cloud: Cloud, others:
         stack.configure(stack.environment)
     assert stack.run("preview", "--expect-no-changes").steps() == {}
 
-    assert {one["Service Name"] for one in listed(cloud, "endpoint", "list")}.isdisjoint(NAMES)
-    assert {one["Name"] for one in listed(cloud, "user", "list")}.isdisjoint(NAMES)
+    assert {one["Service Name"] for one in cloud.shown("endpoint", "list")}.isdisjoint(NAMES)
+    assert {one["Name"] for one in cloud.shown("user", "list")}.isdisjoint(NAMES)
     # The route is there as before, and nobody behind it.
     url = f"https://{cloud.virtual_address}/compute/"
     assert cloud.tool(sys.executable, "-c", ASK, url, str(cloud.authority)).stdout.split() == ["503"]
